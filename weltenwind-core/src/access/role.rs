@@ -1,0 +1,164 @@
+//! The built-in roles: fixed sets of permissions, one table.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::permission::{Permission as P, PermissionSet};
+use crate::scope::ScopeKind;
+
+macro_rules! roles {
+    ($($(#[$doc:meta])* $name:ident = $text:literal in $kind:ident, rank $rank:literal, $permissions:expr;)+) => {
+        /// A named set of permissions that a grant binds in a scope of the role's kind.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Role {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Role {
+            /// Every role.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// Returns the name, as it stands in grants.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// Returns the kind of scope the role is bound in.
+            pub const fn scope_kind(self) -> ScopeKind {
+                match self { $(Self::$name => ScopeKind::$kind,)+ }
+            }
+
+            /// Returns the rank; who grants must stand above.
+            pub const fn rank(self) -> u8 {
+                match self { $(Self::$name => $rank,)+ }
+            }
+
+            /// Returns what the role allows.
+            pub const fn permissions(self) -> PermissionSet {
+                match self { $(Self::$name => $permissions,)+ }
+            }
+        }
+    };
+}
+
+const STAFF: PermissionSet = PermissionSet::of(&[
+    P::AccessManage,
+    P::WorldCreate,
+    P::WorldRead,
+    P::WorldManage,
+    P::ChatManage,
+    P::ChatModerate,
+    P::ChatRead,
+    P::ChatPost,
+]);
+const MODERATION: PermissionSet = PermissionSet::of(&[P::WorldRead, P::ChatModerate, P::ChatRead, P::ChatPost]);
+const READING: PermissionSet = PermissionSet::of(&[P::WorldRead, P::ChatRead]);
+const TAKING_PART: PermissionSet = PermissionSet::of(&[P::WorldRead, P::ChatRead, P::ChatPost]);
+const WORLD_STAFF: PermissionSet = PermissionSet::of(&[
+    P::AccessManage,
+    P::WorldRead,
+    P::WorldManage,
+    P::ChatManage,
+    P::ChatModerate,
+    P::ChatRead,
+    P::ChatPost,
+]);
+
+roles! {
+    /// Holds the installation.
+    Owner = "owner" in Global, rank 100, PermissionSet::ALL;
+    /// Runs the installation.
+    Admin = "admin" in Global, rank 90, STAFF;
+    /// Keeps the peace in every world.
+    Moderator = "moderator" in Global, rank 60, MODERATION;
+    /// Helps players: sees what they see.
+    Support = "support" in Global, rank 50, READING;
+    /// Reads what happened.
+    Auditor = "auditor" in Global, rank 40, READING;
+    /// A game server or bot.
+    Service = "service" in Global, rank 30, TAKING_PART;
+    /// A player like every other; holds nothing beyond what every signed-in account holds.
+    Player = "player" in Global, rank 10, PermissionSet::EMPTY;
+    /// Holds a world.
+    WorldOwner = "world_owner" in World, rank 80, WORLD_STAFF;
+    /// Runs a world.
+    WorldAdmin = "world_admin" in World, rank 70, WORLD_STAFF;
+    /// Keeps the peace in a world.
+    WorldModerator = "world_moderator" in World, rank 55, MODERATION;
+    /// Belongs to a world.
+    WorldMember = "world_member" in World, rank 15, TAKING_PART;
+    /// Visits a world; held without a grant in public and unlisted worlds.
+    WorldGuest = "world_guest" in World, rank 5, TAKING_PART;
+    /// Holds a group.
+    GroupOwner = "group_owner" in Group, rank 45, PermissionSet::of(&[P::AccessManage, P::WorldRead, P::ChatManage, P::ChatModerate, P::ChatRead, P::ChatPost]);
+    /// Keeps the peace in a group.
+    GroupMod = "group_mod" in Group, rank 35, MODERATION;
+    /// Belongs to a group.
+    GroupMember = "group_member" in Group, rank 12, TAKING_PART;
+}
+
+impl Role {
+    /// Returns whether the role holds its scope: a scope keeps one that does not expire.
+    pub const fn is_owner(self) -> bool {
+        matches!(self, Self::Owner | Self::WorldOwner | Self::GroupOwner)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text names no role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a role")]
+pub struct ParseRoleError;
+
+impl FromStr for Role {
+    type Err = ParseRoleError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|role| role.as_str() == text).ok_or(ParseRoleError)
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_allows_only_what_is_legal_in_its_kind_of_scope_or_below() {
+        let below = |kind: ScopeKind| match kind {
+            ScopeKind::Global => vec![ScopeKind::Global, ScopeKind::World, ScopeKind::Group],
+            ScopeKind::World => vec![ScopeKind::World, ScopeKind::Group],
+            ScopeKind::Group => vec![ScopeKind::Group],
+        };
+
+        for role in Role::ALL {
+            for permission in P::ALL.iter().filter(|p| role.permissions().contains(**p)) {
+                let reach = below(role.scope_kind());
+                assert!(permission.legal_in().iter().any(|kind| reach.contains(kind)), "{role} holds {permission}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_roles_parse_back() {
+        assert!(Role::ALL.iter().all(|role| role.as_str().parse() == Ok(*role)));
+    }
+}

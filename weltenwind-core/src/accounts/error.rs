@@ -1,0 +1,94 @@
+//! Why a step on an account is refused.
+
+use std::time::Duration;
+
+use super::model::Username;
+use crate::{
+    code::Code,
+    error::{Classify, StorageError},
+    validation::{FieldError, Invalid},
+};
+
+/// Why an account operation was refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// Nobody is signed in.
+    #[error("sign-in is required")]
+    SignInRequired,
+    /// The request breaks rules.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The account does not exist.
+    #[error("the account does not exist")]
+    NotFound,
+    /// Another account has this username.
+    #[error("the username {0} is taken")]
+    UsernameTaken(Username),
+    /// The access token does not hold: its form, signature, issuer or audience is wrong.
+    #[error("the access token does not hold")]
+    TokenInvalid,
+    /// The access token's time is over.
+    #[error("the access token has expired")]
+    TokenExpired,
+    /// The session was ended or has expired.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The refresh token was never issued, or its session has ended.
+    #[error("the refresh token does not hold")]
+    RefreshTokenInvalid,
+    /// The refresh token was used before, so two parties hold it: its session has been ended.
+    #[error("the refresh token was used before; the session has ended")]
+    RefreshTokenReused,
+    /// The ticket was never issued, was spent, has expired or belongs to another origin.
+    #[error("the ticket does not hold")]
+    TicketInvalid,
+    /// The bootstrap token was never issued.
+    #[error("the bootstrap token does not hold")]
+    BootstrapTokenInvalid,
+    /// The bootstrap token was used, or its time is over.
+    #[error("the bootstrap token is spent; `weltenwind admin bootstrap` prints a new one")]
+    BootstrapTokenSpent,
+    /// More passwords wait to be hashed than can be in time.
+    #[error("too many sign-ins at once")]
+    Overloaded,
+    /// The storage backend failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Classify for AccountError {
+    fn code(&self) -> Code {
+        match self {
+            Self::SignInRequired => Code::Unauthenticated,
+            Self::Invalid(_) => Code::ValidationFailed,
+            Self::NotFound => Code::AccountNotFound,
+            Self::UsernameTaken(_) => Code::UsernameTaken,
+            Self::TokenInvalid => Code::TokenInvalid,
+            Self::TokenExpired => Code::TokenExpired,
+            Self::SessionEnded => Code::SessionEnded,
+            Self::RefreshTokenInvalid => Code::RefreshTokenInvalid,
+            Self::RefreshTokenReused => Code::RefreshTokenReused,
+            Self::TicketInvalid => Code::TicketInvalid,
+            Self::BootstrapTokenInvalid => Code::BootstrapTokenInvalid,
+            Self::BootstrapTokenSpent => Code::BootstrapTokenSpent,
+            Self::Overloaded => Code::Overloaded,
+            Self::Storage(error) => error.code(),
+        }
+    }
+
+    fn fields(&self) -> &[FieldError] {
+        match self {
+            Self::Invalid(invalid) => &invalid.errors,
+            _ => &[],
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded => Some(Duration::from_secs(1)),
+            Self::Storage(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}

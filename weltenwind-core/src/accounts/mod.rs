@@ -1,0 +1,27 @@
+//! Accounts, sessions and the tokens that prove them.
+//!
+//! An account is a guest or registered. Signing in opens a session on a device; the session answers a short-lived access
+//! token, which is checked without the store, and a refresh token, which is used once and answers its successor.
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod error;
+mod keys;
+mod model;
+mod password;
+mod service;
+mod store;
+mod token;
+
+pub use self::{
+    error::AccountError,
+    keys::{KeyStore, ServerKeys, SigningKey},
+    model::{
+        Account, AccountKind, Bootstrap, Device, DeviceDraft, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession,
+        NewTicket, RefreshToken, Rotation, Session, SignedIn, Ticket, TokenHash, Username,
+    },
+    password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
+    service::{Accounts, AccountsConfig, BootstrapTicket, SessionGrant},
+    store::{AccountStore, SessionStore},
+    token::{AccessToken, TokenIssuer},
+};

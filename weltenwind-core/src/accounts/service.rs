@@ -1,0 +1,458 @@
+//! The rules of accounts, sessions and tokens.
+
+use std::{sync::Arc, time::Duration};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use moka::sync::Cache;
+use serde_json::json;
+use sha2::Sha256;
+
+use super::{
+    error::AccountError,
+    keys::{KeyStore, ServerKeys},
+    model::{
+        Account, AccountKind, Bootstrap, DeviceDraft, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, NewTicket,
+        Rotation, SignedIn, TokenHash, Username, token_text,
+    },
+    password::{HashingConfig, Password, PasswordHasher},
+    store::{AccountStore, SessionStore},
+    token::{AccessToken, TokenIssuer},
+};
+use crate::{
+    actor::{Actor, CorrelationId, Principal},
+    clock::Timestamp,
+    cursor::CursorSealer,
+    error::StorageError,
+    ids::{AccountId, DeviceId, GrantId, SessionId},
+    scope::Scope,
+    secret::Secret,
+    services::Sources,
+    step::AuditDraft,
+};
+
+/// How long sign-ins last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountsConfig {
+    /// Issuer and audience of access tokens: the installation's public URL.
+    pub issuer: String,
+    /// The life of an access token.
+    pub access_token_life: Duration,
+    /// How long a session lasts that is not refreshed.
+    pub session_idle: Duration,
+    /// How long a session lasts in any case.
+    pub session_life: Duration,
+    /// How passwords are hashed.
+    pub hashing: HashingConfig,
+}
+
+impl Default for AccountsConfig {
+    /// Five minutes, 30 days and 180 days.
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            issuer: "http://127.0.0.1:8080".to_owned(),
+            access_token_life: Duration::from_secs(300),
+            session_idle: 30 * DAY,
+            session_life: 180 * DAY,
+            hashing: HashingConfig::default(),
+        }
+    }
+}
+
+/// How long a one-time token for the first admin holds.
+const BOOTSTRAP_LIFE: Duration = Duration::from_secs(15 * 60);
+/// How long a ticket for a socket holds.
+const TICKET_LIFE: Duration = Duration::from_secs(30);
+/// How long a replaced refresh token still answers its successor: two tabs, or an answer that was lost.
+const REFRESH_GRACE: Duration = Duration::from_secs(10);
+/// For how long a session is believed: a session that was ended has no effect for longer than this, on any node.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// Sessions that are remembered; some 300 bytes each.
+const REMEMBERED_SESSIONS: u64 = 100_000;
+
+/// What a sign-in answers.
+#[derive(Debug, Clone)]
+pub struct SessionGrant {
+    /// The token for requests.
+    pub access_token: Secret<String>,
+    /// The life of the access token.
+    pub expires_in: Duration,
+    /// The token for the next access token.
+    pub refresh_token: Secret<String>,
+    /// When the refresh token ends if it is not used.
+    pub refresh_expires_at: Timestamp,
+    /// The session.
+    pub session: SessionId,
+    /// The account.
+    pub account: Account,
+    /// What the access token may reach at most.
+    pub scope: Scope,
+}
+
+/// A one-time token that makes its bearer a global owner.
+#[derive(Debug, Clone)]
+pub struct BootstrapTicket {
+    /// The token.
+    pub token: Secret<String>,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// Accounts, sessions and tokens.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    accounts: Arc<dyn AccountStore>,
+    sessions: Arc<dyn SessionStore>,
+    config: AccountsConfig,
+    sources: Sources,
+    hasher: PasswordHasher,
+    tokens: TokenIssuer,
+    root: Secret<[u8; 32]>,
+    known: Cache<SessionId, Known>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    signed_in: Arc<SignedIn>,
+    read_at: Timestamp,
+}
+
+impl Accounts {
+    /// Wires the rules to their ports; a store without keys gets its keys here.
+    pub async fn start(
+        accounts: Arc<dyn AccountStore>,
+        sessions: Arc<dyn SessionStore>,
+        keys: Arc<dyn KeyStore>,
+        config: AccountsConfig,
+        sources: Sources,
+    ) -> Result<Self, AccountError> {
+        let mut root = [0; 32];
+        sources.random.fill(&mut root);
+        let signing = TokenIssuer::generate_key(&sources.ids.draw().to_string(), sources.clock.now())?;
+        let keys = keys.adopt(&ServerKeys { signing: vec![signing], root: Secret::new(root) }).await?;
+        let inner = Inner {
+            hasher: PasswordHasher::new(&config.hashing)?,
+            tokens: TokenIssuer::new(&config.issuer, &keys)?,
+            root: keys.root,
+            known: Cache::new(REMEMBERED_SESSIONS),
+            accounts,
+            sessions,
+            config,
+            sources,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns the sealer of cursors under the installation's key.
+    pub fn cursor_sealer(&self) -> CursorSealer {
+        CursorSealer::new(self.inner.derive("cursor", &[]))
+    }
+
+    /// Opens an account for somebody who gives nothing but, perhaps, a name.
+    pub async fn open_guest(
+        &self,
+        actor: &Actor,
+        display_name: Option<DisplayName>,
+        device: DeviceDraft,
+    ) -> Result<SessionGrant, AccountError> {
+        let inner = &self.inner;
+        let now = inner.sources.clock.now();
+        let id = AccountId::new(inner.sources.ids.draw());
+        let display_name = display_name.unwrap_or_else(|| inner.guest_name());
+        let (session, refresh) = inner.new_session(device, now);
+        let audit = AuditDraft::new("account.guest", Scope::Global).with(json!({ "account": id }));
+        let guest = NewGuest { id, display_name, session };
+        let signed_in = inner.accounts.open_guest(&actor.step(now, audit), &guest).await?;
+        inner.grant(signed_in, refresh, now)
+    }
+
+    /// Makes a one-time token for a global owner. For the operator alone: whoever holds the store holds the installation.
+    pub async fn issue_bootstrap(&self, actor: &Actor) -> Result<BootstrapTicket, AccountError> {
+        if actor.identity != crate::actor::Identity::Operator {
+            return Err(AccountError::SignInRequired);
+        }
+        let inner = &self.inner;
+        let now = inner.sources.clock.now();
+        let token = token_text("wwb_", &inner.random());
+        let expires_at = now + BOOTSTRAP_LIFE;
+        let step = actor.step(now, AuditDraft::new("bootstrap.issue", Scope::Global));
+        let new = NewBootstrapToken { hash: TokenHash::of(token.expose()), expires_at };
+        inner.accounts.issue_bootstrap(&step, &new).await?;
+        Ok(BootstrapTicket { token, expires_at })
+    }
+
+    /// Makes the bearer of a one-time token a global owner.
+    pub async fn bootstrap(
+        &self,
+        actor: &Actor,
+        token: &str,
+        username: Username,
+        password: Password,
+    ) -> Result<SessionGrant, AccountError> {
+        let inner = &self.inner;
+        let password = inner.hasher.hash(password).await?;
+        let now = inner.sources.clock.now();
+        let id = AccountId::new(inner.sources.ids.draw());
+        let (session, refresh) = inner.new_session(DeviceDraft::default(), now);
+        let audit = AuditDraft::new("account.bootstrap", Scope::Global).with(json!({ "account": id }));
+        let bootstrap = Bootstrap {
+            token: TokenHash::of(token),
+            id,
+            display_name: DisplayName::new(username.as_str())?,
+            username,
+            password,
+            grant: GrantId::new(inner.sources.ids.draw()),
+            session,
+        };
+        let signed_in = inner.accounts.bootstrap(&actor.step(now, audit), &bootstrap).await?;
+        inner.grant(signed_in, refresh, now)
+    }
+
+    /// Answers a fresh access token and the successor of a refresh token.
+    ///
+    /// A token that was replaced before answers its successor again within ten seconds, or as long as the successor was
+    /// never used: the answer got lost, or two tabs asked at once.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::RefreshTokenReused`] for any other second use, which ends the session;
+    /// [`AccountError::RefreshTokenInvalid`].
+    pub async fn refresh(&self, actor: &Actor, refresh_token: &str) -> Result<SessionGrant, AccountError> {
+        let inner = &self.inner;
+        let now = inner.sources.clock.now();
+        let hash = TokenHash::of(refresh_token);
+        // Two refreshes at once: the slower one finds the token used and answers the faster one's successor.
+        for _ in 0..3 {
+            let presented = inner.sessions.find_refresh(&hash).await?.ok_or(AccountError::RefreshTokenInvalid)?;
+            let signed_in = inner.sessions.find(presented.session).await?.ok_or(AccountError::RefreshTokenInvalid)?;
+            let session = &signed_in.session;
+            if !session.holds_at(now) {
+                return Err(AccountError::RefreshTokenInvalid);
+            }
+            let successor = inner.refresh_token(session.id, presented.generation + 1);
+            if presented.generation < session.generation {
+                let successor_unused = presented.generation + 1 == session.generation;
+                let just_used = presented.used_at.is_some_and(|used_at| now < used_at + REFRESH_GRACE);
+                if successor_unused || just_used {
+                    return inner.grant(signed_in, successor, now);
+                }
+                let audit = AuditDraft::new("session.end", Scope::Global)
+                    .because("a refresh token was used again")
+                    .with(json!({ "account": signed_in.account.id, "session": session.id }));
+                self.end_session(&actor.step(now, audit), session.id).await?;
+                tracing::warn!(target: "weltenwind::security", event = "auth_refresh_reuse", account = %signed_in.account.id, session = %session.id);
+                return Err(AccountError::RefreshTokenReused);
+            }
+            let rotation = Rotation {
+                session: session.id,
+                from: presented.generation,
+                successor: TokenHash::of(successor.expose()),
+                idle_expires_at: now + inner.config.session_idle,
+            };
+            let audit = AuditDraft::new("session.refresh", Scope::Global).with(json!({ "session": session.id }));
+            if inner.sessions.rotate(&actor.step(now, audit), &rotation).await? {
+                return inner.grant(signed_in, successor, now);
+            }
+        }
+        Err(AccountError::RefreshTokenInvalid)
+    }
+
+    /// Ends the actor's session.
+    pub async fn sign_out(&self, actor: &Actor) -> Result<(), AccountError> {
+        let session = actor.session.ok_or(AccountError::SignInRequired)?;
+        let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("session.end", Scope::Global));
+        self.end_session(&step, session).await
+    }
+
+    async fn end_session(&self, step: &crate::step::Step, session: SessionId) -> Result<(), AccountError> {
+        self.inner.sessions.end(step, session).await?;
+        self.inner.known.invalidate(&session);
+        Ok(())
+    }
+
+    /// Answers who bears an access token.
+    ///
+    /// The token itself is checked without the store; whether its session has ended is believed for a second.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::TokenInvalid`], [`AccountError::TokenExpired`], [`AccountError::SessionEnded`].
+    pub async fn authenticate(&self, token: &str, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
+        let token = self.verify(token)?;
+        let mut actor = self.actor_of_session(token.session, correlation_id).await?;
+        if actor.account_id() != Some(token.account) {
+            return Err(AccountError::TokenInvalid);
+        }
+        actor.ceiling = token.scope;
+        Ok(actor)
+    }
+
+    /// Checks an access token without the store.
+    pub fn verify(&self, token: &str) -> Result<AccessToken, AccountError> {
+        self.inner.tokens.verify(token, self.inner.sources.clock.now())
+    }
+
+    /// Answers who bears a session, if it holds.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::SessionEnded`].
+    pub async fn actor_of_session(&self, id: SessionId, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
+        let now = self.inner.sources.clock.now();
+        let signed_in = self.inner.signed_in(id, now).await?.ok_or(AccountError::SessionEnded)?;
+        if !signed_in.session.holds_at(now) {
+            return Err(AccountError::SessionEnded);
+        }
+        let Account { id: account, kind, display_name, .. } = signed_in.account.clone();
+        let mut actor = Actor::account(Principal { account, kind, display_name }, correlation_id);
+        actor.session = Some(id);
+        actor.device = Some(signed_in.session.device);
+        Ok(actor)
+    }
+
+    /// Issues a ticket with which a page at `origin` may open one socket within half a minute.
+    pub async fn issue_ticket(&self, actor: &Actor, origin: &str) -> Result<(Secret<String>, Duration), AccountError> {
+        let session = actor.session.ok_or(AccountError::SignInRequired)?;
+        let inner = &self.inner;
+        let now = inner.sources.clock.now();
+        let ticket = token_text("wwt_", &inner.random());
+        let new = NewTicket {
+            hash: TokenHash::of(ticket.expose()),
+            session,
+            origin: origin.to_owned(),
+            expires_at: now + TICKET_LIFE,
+        };
+        inner.sessions.save_ticket(&new, now).await?;
+        Ok((ticket, TICKET_LIFE))
+    }
+
+    /// Spends a ticket and answers who bears it.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::TicketInvalid`] if it was spent, has ended, or was issued to another origin, which spends it too.
+    pub async fn spend_ticket(
+        &self,
+        ticket: &str,
+        origin: &str,
+        correlation_id: CorrelationId,
+    ) -> Result<Actor, AccountError> {
+        let ticket = self.inner.sessions.spend_ticket(&TokenHash::of(ticket)).await?.ok_or(AccountError::TicketInvalid)?;
+        if ticket.origin != origin || ticket.expires_at <= self.inner.sources.clock.now() {
+            return Err(AccountError::TicketInvalid);
+        }
+        self.actor_of_session(ticket.session, correlation_id).await
+    }
+
+    /// Reads the actor's own account.
+    pub async fn me(&self, actor: &Actor) -> Result<Account, AccountError> {
+        self.find(actor.account_id().ok_or(AccountError::SignInRequired)?).await
+    }
+
+    /// Reads any account's public profile.
+    pub async fn find(&self, id: AccountId) -> Result<Account, AccountError> {
+        self.inner.accounts.find(id).await?.ok_or(AccountError::NotFound)
+    }
+
+    /// Gives the actor another display name; messages keep the name they were written under.
+    pub async fn rename(&self, actor: &Actor, name: &DisplayName) -> Result<Account, AccountError> {
+        let id = actor.account_id().ok_or(AccountError::SignInRequired)?;
+        let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("account.rename", Scope::Global));
+        let account = self.inner.accounts.rename(&step, id, name).await?;
+        if let Some(session) = actor.session {
+            self.inner.known.invalidate(&session);
+        }
+        Ok(account)
+    }
+}
+
+impl Inner {
+    fn new_session(&self, device: DeviceDraft, now: Timestamp) -> (NewSession, Secret<String>) {
+        let id = SessionId::new(self.sources.ids.draw());
+        let refresh = self.refresh_token(id, 0);
+        let fingerprint =
+            device.fingerprint.map(|text| TokenHash::new(self.derive("device fingerprint", text.as_bytes())));
+        let session = NewSession {
+            id,
+            device: NewDevice { id: DeviceId::new(self.sources.ids.draw()), name: device.name, fingerprint },
+            refresh: TokenHash::of(refresh.expose()),
+            idle_expires_at: now + self.config.session_idle,
+            expires_at: now + self.config.session_life,
+        };
+        (session, refresh)
+    }
+
+    fn grant(&self, signed_in: SignedIn, refresh_token: Secret<String>, now: Timestamp) -> Result<SessionGrant, AccountError> {
+        let SignedIn { account, session } = signed_in;
+        let token = AccessToken {
+            account: account.id,
+            session: session.id,
+            device: session.device,
+            scope: Scope::Global,
+            expires_at: now + self.config.access_token_life,
+        };
+        Ok(SessionGrant {
+            access_token: self.tokens.issue(&token, self.sources.ids.draw(), now)?,
+            expires_in: self.config.access_token_life,
+            refresh_token,
+            refresh_expires_at: session.expires_at.min(now + self.config.session_idle),
+            session: session.id,
+            account,
+            scope: token.scope,
+        })
+    }
+
+    async fn signed_in(&self, id: SessionId, now: Timestamp) -> Result<Option<Arc<SignedIn>>, StorageError> {
+        if let Some(known) = self.known.get(&id)
+            && now < known.read_at + BELIEVED
+        {
+            return Ok(Some(known.signed_in));
+        }
+        let Some(signed_in) = self.sessions.find(id).await?.map(Arc::new) else {
+            return Ok(None);
+        };
+        self.known.insert(id, Known { signed_in: Arc::clone(&signed_in), read_at: now });
+        Ok(Some(signed_in))
+    }
+
+    /// Computes a session's refresh token of a generation, so that it can be answered again though only its hash is kept.
+    fn refresh_token(&self, session: SessionId, generation: u32) -> Secret<String> {
+        let mut message = session.uuid().into_bytes().to_vec();
+        message.extend_from_slice(&generation.to_be_bytes());
+        token_text("wwr_", &self.derive("refresh token", &message))
+    }
+
+    /// Derives 256 bits for a purpose from the installation's secret.
+    fn derive(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.root.expose()).expect("HMAC takes a key of any length");
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(message);
+        mac.finalize().into_bytes().into()
+    }
+
+    fn random(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.sources.random.fill(&mut bytes);
+        bytes
+    }
+
+    fn guest_name(&self) -> DisplayName {
+        let mut bytes = [0; 2];
+        self.sources.random.fill(&mut bytes);
+        let number = u16::from_be_bytes(bytes) % 10_000;
+        DisplayName::new(&format!("Guest {number:04}")).expect("the name is short")
+    }
+}
+
+impl AccountKind {
+    /// Returns whether the account is a guest's.
+    pub const fn is_guest(self) -> bool {
+        matches!(self, Self::Guest)
+    }
+}

@@ -1,0 +1,77 @@
+//! The ports that keep accounts and sessions.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use super::{
+    error::AccountError,
+    model::{
+        Account, Bootstrap, DisplayName, NewBootstrapToken, NewGuest, NewTicket, RefreshToken, Rotation, SignedIn, Ticket, TokenHash,
+    },
+};
+use crate::{
+    clock::Timestamp,
+    error::StorageError,
+    ids::{AccountId, SessionId},
+    step::Step,
+};
+
+/// Keeps accounts, and how one is made.
+///
+/// Each method is one atomic step. A refusal has changed nothing; after [`Class::Unavailable`](crate::Class::Unavailable)
+/// the step may have taken effect, and repeating it is safe.
+#[async_trait]
+pub trait AccountStore: Debug + Send + Sync + 'static {
+    /// Makes a guest with its first device and session.
+    async fn open_guest(&self, step: &Step, guest: &NewGuest) -> Result<SignedIn, AccountError>;
+
+    /// Keeps a one-time token.
+    async fn issue_bootstrap(&self, step: &Step, token: &NewBootstrapToken) -> Result<(), AccountError>;
+
+    /// Spends a one-time token for a registered account that is a global `owner`, with its first device and session.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::BootstrapTokenInvalid`] if it was never issued; [`AccountError::BootstrapTokenSpent`] if it was
+    /// spent or `step.at` has reached its end; [`AccountError::UsernameTaken`], which leaves the token unspent. Two calls
+    /// with one token at once: one passes.
+    async fn bootstrap(&self, step: &Step, bootstrap: &Bootstrap) -> Result<SignedIn, AccountError>;
+
+    /// Reads an account.
+    async fn find(&self, id: AccountId) -> Result<Option<Account>, StorageError>;
+
+    /// Gives an account another display name and counts its revision up.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::NotFound`].
+    async fn rename(&self, step: &Step, id: AccountId, name: &DisplayName) -> Result<Account, AccountError>;
+}
+
+/// Keeps sessions, their refresh tokens, and tickets for sockets.
+///
+/// Each method is one atomic step, as in [`AccountStore`].
+#[async_trait]
+pub trait SessionStore: Debug + Send + Sync + 'static {
+    /// Reads a session with its account, ended or not.
+    async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError>;
+
+    /// Reads a refresh token, used or not.
+    async fn find_refresh(&self, hash: &TokenHash) -> Result<Option<RefreshToken>, StorageError>;
+
+    /// Replaces the session's present refresh token by its successor and answers whether it did.
+    ///
+    /// It does not if `rotation.from` is not the present generation (somebody else was faster) or the session has
+    /// ended. Of two rotations of one generation at once, one passes.
+    async fn rotate(&self, step: &Step, rotation: &Rotation) -> Result<bool, StorageError>;
+
+    /// Ends a session, once: a session that has ended keeps its first end. An unknown one is no error.
+    async fn end(&self, step: &Step, id: SessionId) -> Result<(), StorageError>;
+
+    /// Keeps a ticket, and forgets those that ended before `at`.
+    async fn save_ticket(&self, ticket: &NewTicket, at: Timestamp) -> Result<(), StorageError>;
+
+    /// Spends a ticket: of two calls with one ticket, one gets it.
+    async fn spend_ticket(&self, hash: &TokenHash) -> Result<Option<Ticket>, StorageError>;
+}

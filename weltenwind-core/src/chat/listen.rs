@@ -1,0 +1,161 @@
+//! A channel as it happens: replay from the store, then live from the bus, without a gap or a repeat between them.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use super::{
+    error::ChatError,
+    model::{Change, ChangeQuery, Message, RoomPosition},
+    store::ChatStore,
+};
+use crate::{
+    bus::{RoomEvent, Subscription},
+    ids::ChannelId,
+    page::Limit,
+};
+
+/// How long a room may be silent before the store is asked whether something was missed.
+const HEAD_CHECK: Duration = Duration::from_secs(5);
+
+/// What a listener hears.
+#[derive(Debug, Clone)]
+pub enum LiveEvent {
+    /// A message that the listener has not seen.
+    Posted(Arc<RoomEvent>),
+    /// A message that the listener has seen was edited or removed.
+    Updated(Arc<RoomEvent>),
+    /// Everything before was replay; what follows happens now. Comes once.
+    Live,
+    /// Something was missed and cannot be replayed; the listener reads the history anew.
+    Gap(GapCause),
+}
+
+/// Why something cannot be replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapCause {
+    /// It lies further back than [`REPLAY_WINDOW`](super::REPLAY_WINDOW) changes.
+    Window,
+    /// The channel's counters began another life.
+    Epoch,
+}
+
+/// Follows one channel; see [`Chat::listen`](super::Chat::listen).
+///
+/// Events come in the order of their changes, each once. The bus may lose, double and delay as it likes: a listener that
+/// sees a hole reads the store.
+#[derive(Debug)]
+pub struct LiveChannel {
+    channel: ChannelId,
+    store: Arc<dyn ChatStore>,
+    bus: Subscription,
+    position: RoomPosition,
+    pending: VecDeque<LiveEvent>,
+    behind: bool,
+    live: bool,
+}
+
+impl LiveChannel {
+    /// Follows from `since`, or from `head`, which was read after `bus` was subscribed to.
+    pub(super) fn new(
+        channel: ChannelId,
+        store: Arc<dyn ChatStore>,
+        bus: Subscription,
+        head: RoomPosition,
+        since: Option<RoomPosition>,
+    ) -> Self {
+        let gap = since.and_then(|since| gap_between(since, head));
+        let position = if gap.is_some() { head } else { since.unwrap_or(head) };
+        let pending = gap.map(LiveEvent::Gap).into_iter().collect();
+        Self { channel, store, bus, position, pending, behind: position != head, live: false }
+    }
+
+    /// Returns how far the listener has heard.
+    pub const fn position(&self) -> RoomPosition {
+        self.position
+    }
+
+    /// Returns whether everything since the asked position will be heard.
+    pub fn is_recovered(&self) -> bool {
+        !matches!(self.pending.front(), Some(LiveEvent::Gap(_)))
+    }
+
+    /// Waits for the next event. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<LiveEvent, ChatError> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Ok(event);
+            }
+            if self.behind {
+                self.catch_up().await?;
+            } else if !self.live {
+                self.live = true;
+                return Ok(LiveEvent::Live);
+            } else if let Some(event) = self.hear().await {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Hears one event from the bus, or finds that the store must be read.
+    async fn hear(&mut self) -> Option<LiveEvent> {
+        let Ok(Ok(event)) = tokio::time::timeout(HEAD_CHECK, self.bus.next()).await else {
+            self.behind = true;
+            return None;
+        };
+        let change = event.message.change;
+        if event.epoch != self.position.epoch || change > self.position.change.next() {
+            self.behind = true;
+            return None;
+        }
+        if change <= self.position.change {
+            return None;
+        }
+        self.position.change = change;
+        Some(if event.message.is_new() { LiveEvent::Posted(event) } else { LiveEvent::Updated(event) })
+    }
+
+    async fn catch_up(&mut self) -> Result<(), ChatError> {
+        let seen = self.position;
+        let query = ChangeQuery { channel: self.channel, since: seen, limit: Limit::MAX };
+        match self.store.changes(&query).await {
+            Ok(changes) => {
+                self.position = changes.position;
+                self.behind = changes.page.more;
+                let events = changes.page.items.into_iter().map(|message| unseen(message, seen));
+                self.pending.extend(events);
+            }
+            Err(ChatError::ReplayWindowExceeded) => {
+                let head = head(&*self.store, self.channel).await?;
+                let cause = gap_between(seen, head).unwrap_or(GapCause::Window);
+                self.position = head;
+                self.behind = false;
+                self.pending.push_back(LiveEvent::Gap(cause));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Reads how far a channel is.
+pub(super) async fn head(store: &dyn ChatStore, channel: ChannelId) -> Result<RoomPosition, ChatError> {
+    let query = super::MessageQuery { channel, position: super::Position::Newest, limit: Limit::default() };
+    Ok(store.page(&query).await?.ok_or(ChatError::ChannelNotFound)?.position)
+}
+
+/// Tells a message that was posted after `seen` from one that was changed after it.
+fn unseen(message: Message, seen: RoomPosition) -> LiveEvent {
+    let is_news = message.posted_change > seen.change;
+    let event = Arc::new(RoomEvent::new(message, seen.epoch));
+    if is_news { LiveEvent::Posted(event) } else { LiveEvent::Updated(event) }
+}
+
+fn gap_between(since: RoomPosition, head: RoomPosition) -> Option<GapCause> {
+    if since.epoch != head.epoch || since.change > head.change {
+        Some(GapCause::Epoch)
+    } else if head.change.get() - since.change.get() > super::REPLAY_WINDOW {
+        Some(GapCause::Window)
+    } else {
+        debug_assert!(since.change >= Change::ZERO, "positions are not negative");
+        None
+    }
+}

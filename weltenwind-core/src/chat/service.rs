@@ -1,0 +1,464 @@
+//! The rules of chat.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+
+use super::{
+    append::{AppendConfig, Appender},
+    body::{Body, ClientId},
+    directory::{Directory, Standing},
+    error::ChatError,
+    listen::{self, LiveChannel},
+    memory::MemoryChatStore,
+    model::{
+        Author, ChangeQuery, Changes, Channel, ChannelAmendment, ChannelChange, ChannelDraft, ChannelName, ChannelQuery, Draft,
+        Edit, History, Message, MessageQuery, NewChannel, NewMessage, Posted, Removal, RemovalMode, RoomPosition, Seq,
+        Unread, check_retention, check_slowmode,
+    },
+    store::ChatStore,
+};
+use crate::{
+    access::{AccessControlService, AccessError, MemoryGrantStore, OpenPlaces, Permission, Place, Places, RoleAccess},
+    actor::{Actor, Identity, Principal},
+    bus::{Bus, LocalBus, RoomEvent},
+    error::StorageError,
+    ids::{ChannelId, MessageId},
+    page::{Page, Revision},
+    room::Room,
+    scope::Scope,
+    services::Sources,
+    step::AuditDraft,
+    validation::{Invalid, one_line},
+    worlds::Slug,
+};
+
+/// How many changes a reader may be behind and still be told each of them.
+pub const REPLAY_WINDOW: i64 = 10_000;
+/// How long a message may be edited.
+const EDIT_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Messages that one statement of the retention job deletes: short enough not to hold up who writes.
+const PURGE_SLICE: u32 = 500;
+
+/// Channels and messages.
+#[derive(Debug, Clone)]
+pub struct Chat {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn ChatStore>,
+    places: Arc<dyn Places>,
+    access: Arc<dyn AccessControlService>,
+    bus: Arc<dyn Bus>,
+    sources: Sources,
+    appender: Appender,
+    directory: Directory,
+}
+
+/// Wires [`Chat`] to its ports; what is not named is the default that needs nothing installed.
+#[derive(Debug)]
+pub struct ChatBuilder {
+    store: Arc<dyn ChatStore>,
+    places: Arc<dyn Places>,
+    access: Option<Arc<dyn AccessControlService>>,
+    bus: Option<Arc<dyn Bus>>,
+    sources: Sources,
+    append: AppendConfig,
+}
+
+impl ChatBuilder {
+    /// Where scopes lie; by default every scope is open.
+    #[must_use]
+    pub fn places(mut self, places: Arc<dyn Places>) -> Self {
+        self.places = places;
+        self
+    }
+
+    /// Who may do what; by default roles without any grant, so the operator alone manages channels.
+    #[must_use]
+    pub fn access(mut self, access: Arc<dyn AccessControlService>) -> Self {
+        self.access = Some(access);
+        self
+    }
+
+    /// Who hears of messages; by default listeners in this process.
+    #[must_use]
+    pub fn bus(mut self, bus: Arc<dyn Bus>) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
+    /// How posts are gathered into batches.
+    #[must_use]
+    pub fn append(mut self, config: AppendConfig) -> Self {
+        self.append = config;
+        self
+    }
+
+    /// Time, identity and randomness; by default the system's.
+    #[must_use]
+    pub fn sources(mut self, sources: Sources) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    /// Starts the service. It must be called on a tokio runtime, where the lanes that write messages run.
+    pub fn build(self) -> Chat {
+        let Self { store, places, access, bus, sources, append } = self;
+        let access = access.unwrap_or_else(|| {
+            Arc::new(RoleAccess::new(Arc::new(MemoryGrantStore::default()), Arc::clone(&sources.clock)))
+        });
+        let bus = bus.unwrap_or_else(|| Arc::new(LocalBus::default()));
+        let appender = Appender::start(&store, &bus, &append);
+        let directory = Directory::new(Arc::clone(&store), Arc::clone(&places), Arc::clone(&sources.clock));
+        Chat { inner: Arc::new(Inner { store, places, access, bus, sources, appender, directory }) }
+    }
+}
+
+impl Chat {
+    /// Chat over a store, everything else by default.
+    pub fn builder(store: Arc<dyn ChatStore>) -> ChatBuilder {
+        let sources = Sources::default();
+        ChatBuilder {
+            store,
+            places: Arc::new(OpenPlaces),
+            access: None,
+            bus: None,
+            sources,
+            append: AppendConfig::default(),
+        }
+    }
+
+    /// Chat that is forgotten when the process ends.
+    pub fn in_memory() -> Self {
+        Self::builder(Arc::new(MemoryChatStore::default())).build()
+    }
+
+    /// Makes a channel. Needs `chat.manage` in its scope.
+    ///
+    /// # Errors
+    ///
+    /// [`ChatError::ScopeNotFound`], [`ChatError::SlugTaken`].
+    pub async fn open_channel(&self, actor: &Actor, draft: ChannelDraft) -> Result<Channel, ChatError> {
+        self.require_manage_scope(actor, draft.scope).await?;
+        let inner = &self.inner;
+        let channel = NewChannel {
+            id: ChannelId::new(inner.sources.ids.draw()),
+            scope: draft.scope,
+            slug: Slug::new(&draft.slug)?,
+            name: ChannelName::new(&draft.name)?,
+            guests_may_post: draft.guests_may_post,
+            slowmode_seconds: check_slowmode(draft.slowmode_seconds)?,
+            retention_days: draft.retention_days.map(check_retention).transpose()?,
+            epoch: inner.draw_epoch(),
+        };
+        let audit = AuditDraft::new("channel.create", draft.scope).with(json!({ "slug": channel.slug.as_str() }));
+        inner.store.create_channel(&actor.step(inner.sources.clock.now(), audit), &channel).await
+    }
+
+    /// Passes if the actor may make channels in a scope.
+    pub async fn require_manage_scope(&self, actor: &Actor, scope: Scope) -> Result<(), ChatError> {
+        let place = self.inner.readable_place(actor, scope).await?;
+        Ok(self.inner.require(actor, Permission::ChatManage, &place).await?)
+    }
+
+    /// Lists the open channels of a scope, for whoever may read there.
+    pub async fn channels(&self, actor: &Actor, query: &ChannelQuery) -> Result<Page<Channel>, ChatError> {
+        self.inner.readable_place(actor, query.scope).await?;
+        Ok(self.inner.store.channels(query).await?)
+    }
+
+    /// Reads a channel. Needs `chat.read`.
+    pub async fn channel(&self, actor: &Actor, id: ChannelId) -> Result<Channel, ChatError> {
+        self.inner.readable(actor, id).await?;
+        // Settings carry a revision that a caller will send back, so they are read fresh.
+        let channel = self.inner.store.find_channel(id).await?;
+        channel.filter(|channel| channel.archived_at.is_none()).ok_or(ChatError::ChannelNotFound)
+    }
+
+    /// Changes a channel that the caller has seen in state `expected`. Needs `chat.manage`.
+    pub async fn amend_channel(
+        &self,
+        actor: &Actor,
+        id: ChannelId,
+        expected: Option<Revision>,
+        amendment: ChannelAmendment,
+    ) -> Result<Channel, ChatError> {
+        self.require_manage(actor, id).await?;
+        amendment.slowmode_seconds.map(check_slowmode).transpose()?;
+        amendment.retention_days.flatten().map(check_retention).transpose()?;
+        self.change_channel(actor, "channel.amend", ChannelChange { id, expected, amendment, archive: false }).await
+    }
+
+    /// Closes a channel: its history is gone for everybody. Needs `chat.manage`.
+    pub async fn close_channel(
+        &self,
+        actor: &Actor,
+        id: ChannelId,
+        expected: Option<Revision>,
+    ) -> Result<Channel, ChatError> {
+        self.require_manage(actor, id).await?;
+        let change = ChannelChange { id, expected, amendment: ChannelAmendment::default(), archive: true };
+        self.change_channel(actor, "channel.close", change).await
+    }
+
+    /// Passes if the actor may change a channel.
+    pub async fn require_manage(&self, actor: &Actor, id: ChannelId) -> Result<(), ChatError> {
+        let standing = self.inner.readable(actor, id).await?;
+        Ok(self.inner.require(actor, Permission::ChatManage, &standing.place).await?)
+    }
+
+    async fn change_channel(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        change: ChannelChange,
+    ) -> Result<Channel, ChatError> {
+        let inner = &self.inner;
+        let standing = inner.directory.find(change.id).await?.ok_or(ChatError::ChannelNotFound)?;
+        let step = actor.step(inner.sources.clock.now(), AuditDraft::new(action, standing.channel.scope));
+        let changed = inner.store.amend_channel(&step, &change).await;
+        inner.directory.forget(change.id);
+        changed
+    }
+
+    /// Posts a message as the actor. Needs `chat.post`; guests may be shut out, and a pause between messages may be asked for.
+    ///
+    /// When this answers, the message is committed. The same client id again answers the first message.
+    pub async fn post(&self, actor: &Actor, draft: Draft) -> Result<Posted, ChatError> {
+        let inner = &self.inner;
+        let (standing, author) = self.require_post(actor, draft.channel).await?;
+        let channel = &standing.channel;
+        let message = NewMessage {
+            id: MessageId::new(inner.sources.ids.draw()),
+            channel: channel.id,
+            author: Author { id: author.account, display_name: author.display_name.clone() },
+            body: Body::new(&draft.body)?,
+            client_id: draft.client_id.as_deref().map(ClientId::new).transpose()?,
+            reply_to: draft.reply_to,
+            sent_at: inner.sources.clock.now(),
+        };
+        if channel.slowmode_seconds > 0 {
+            inner.require_pause(actor, &standing, &message).await?;
+        }
+        let id = message.id;
+        let message = inner.appender.append(message, channel.epoch).await?;
+        Ok(Posted { fresh: message.id == id, message })
+    }
+
+    /// Passes if the actor may write in a channel, whatever is written.
+    pub async fn check_post(&self, actor: &Actor, channel: ChannelId) -> Result<(), ChatError> {
+        self.require_post(actor, channel).await.map(|_| ())
+    }
+
+    async fn require_post<'a>(
+        &self,
+        actor: &'a Actor,
+        channel: ChannelId,
+    ) -> Result<(Arc<Standing>, &'a Principal), ChatError> {
+        let standing = self.inner.readable(actor, channel).await?;
+        let author = actor.principal().ok_or(ChatError::SignInRequired)?;
+        self.inner.require(actor, Permission::ChatPost, &standing.place).await?;
+        if author.kind.is_guest() && !standing.channel.guests_may_post {
+            return Err(ChatError::GuestsMayNotPost);
+        }
+        Ok((standing, author))
+    }
+
+    /// Reads a part of a channel's history. Needs `chat.read`.
+    pub async fn history(&self, actor: &Actor, query: &MessageQuery) -> Result<History, ChatError> {
+        self.inner.readable(actor, query.channel).await?;
+        self.inner.store.page(query).await?.ok_or(ChatError::ChannelNotFound)
+    }
+
+    /// Reads what changed in a channel since a position. Needs `chat.read`.
+    pub async fn changes(&self, actor: &Actor, query: &ChangeQuery) -> Result<Changes, ChatError> {
+        self.inner.readable(actor, query.channel).await?;
+        self.inner.store.changes(query).await
+    }
+
+    /// Follows a channel: what changed since a position, then what happens. Needs `chat.read`.
+    ///
+    /// A position that lies too far back is no error: the first event is then a [`LiveEvent::Gap`](super::LiveEvent::Gap).
+    pub async fn listen(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        since: Option<RoomPosition>,
+    ) -> Result<LiveChannel, ChatError> {
+        let inner = &self.inner;
+        // First listen, then look: what is committed after the look is heard, what was before it is seen.
+        let subscription = inner.bus.subscribe(Room::Channel(channel)).await;
+        inner.readable(actor, channel).await?;
+        let head = listen::head(&*inner.store, channel).await?;
+        Ok(LiveChannel::new(channel, Arc::clone(&inner.store), subscription, head, since))
+    }
+
+    /// Reads one message. Needs `chat.read` in its channel.
+    pub async fn message(&self, actor: &Actor, id: MessageId) -> Result<Message, ChatError> {
+        self.inner.readable_message(actor, id).await.map(|(message, _)| message)
+    }
+
+    /// Gives one's own message another text, for 15 minutes and as long as one may post.
+    pub async fn edit(&self, actor: &Actor, id: MessageId, body: &str) -> Result<Message, ChatError> {
+        let inner = &self.inner;
+        let (message, standing) = self.require_edit(actor, id).await?;
+        let now = inner.sources.clock.now();
+        if now >= message.sent_at + EDIT_WINDOW {
+            return Err(ChatError::EditWindowPassed);
+        }
+        let edit = Edit { message: id, body: Body::new(body)? };
+        let step = actor.step(now, AuditDraft::new("message.edit", standing.channel.scope));
+        let message = inner.store.edit(&step, &edit).await?;
+        inner.announce(&message, &standing).await;
+        Ok(message)
+    }
+
+    /// Passes if the actor may edit a message, whatever the new text; answers the message.
+    pub async fn check_edit(&self, actor: &Actor, id: MessageId) -> Result<(), ChatError> {
+        self.require_edit(actor, id).await.map(|_| ())
+    }
+
+    async fn require_edit(&self, actor: &Actor, id: MessageId) -> Result<(Message, Arc<Standing>), ChatError> {
+        let (message, standing) = self.inner.readable_message(actor, id).await?;
+        if actor.account_id() != Some(message.author.id) {
+            let anonymous = actor.identity == Identity::Anonymous;
+            let scope = standing.place.scope();
+            return Err(crate::access::Denied { permission: Permission::ChatPost, scope, anonymous }.into());
+        }
+        self.require_post(actor, message.channel).await?;
+        Ok((message, standing))
+    }
+
+    /// Removes a message. One's own is masked at will; others, and every purge, need `chat.moderate` and a reason.
+    pub async fn remove(
+        &self,
+        actor: &Actor,
+        id: MessageId,
+        mode: RemovalMode,
+        reason: Option<&str>,
+    ) -> Result<Message, ChatError> {
+        let inner = &self.inner;
+        let (message, standing) = inner.readable_message(actor, id).await?;
+        let own = actor.account_id() == Some(message.author.id);
+        if !(own && mode == RemovalMode::Mask) {
+            inner.require(actor, Permission::ChatModerate, &standing.place).await?;
+        }
+        let reason = match reason {
+            Some(reason) => {
+                one_line("reason", reason, 1, 500).map_err(|detail| Invalid::at("/reason", detail))?;
+                reason
+            }
+            None if own => "removed by the author",
+            None => return Err(Invalid::at("/reason", "reason is required to remove a message of somebody else").into()),
+        };
+        let audit = AuditDraft::new("message.remove", standing.channel.scope)
+            .because(reason)
+            .with(json!({ "mode": mode, "channel": message.channel }));
+        let removal = Removal { message: id, reason: reason.to_owned(), mode };
+        let removed = inner.store.remove(&actor.step(inner.sources.clock.now(), audit), &removal).await?;
+        inner.announce(&removed, &standing).await;
+        Ok(removed)
+    }
+
+    /// Notes how far the actor has read a channel.
+    pub async fn mark_read(&self, actor: &Actor, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError> {
+        self.inner.readable(actor, channel).await?;
+        let account = actor.account_id().ok_or(ChatError::SignInRequired)?;
+        if seq < Seq::ZERO {
+            return Err(Invalid::at("/seq", "seq must not be negative").into());
+        }
+        self.inner.store.mark_read(account, channel, seq).await
+    }
+
+    /// Lists the channels in which the actor has something to read since a mark.
+    pub async fn unread(&self, actor: &Actor) -> Result<Vec<Unread>, ChatError> {
+        let account = actor.account_id().ok_or(ChatError::SignInRequired)?;
+        let mut unread = Vec::new();
+        for mark in self.inner.store.unread(account).await? {
+            // A mark outlives the right to read.
+            if self.inner.readable(actor, mark.channel).await.is_ok() {
+                unread.push(mark);
+            }
+        }
+        Ok(unread)
+    }
+
+    /// Deletes messages that are older than their channels keep them, and answers how many.
+    pub async fn enforce_retention(&self) -> Result<u64, ChatError> {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let inner = &self.inner;
+        let mut deleted = 0;
+        for channel in inner.store.channels_with_retention().await? {
+            let Some(days) = channel.retention_days else { continue };
+            let before = inner.sources.clock.now() - DAY * days;
+            loop {
+                let slice = inner.store.purge(channel.id, before, PURGE_SLICE).await?;
+                deleted += slice;
+                if slice < u64::from(PURGE_SLICE) {
+                    break;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+impl Inner {
+    /// Finds a channel that the actor may read; to others it does not exist.
+    async fn readable(&self, actor: &Actor, id: ChannelId) -> Result<Arc<Standing>, ChatError> {
+        let standing = self.directory.find(id).await?.ok_or(ChatError::ChannelNotFound)?;
+        if self.access.allows(actor, Permission::ChatRead, &standing.place).await? {
+            Ok(standing)
+        } else {
+            Err(ChatError::ChannelNotFound)
+        }
+    }
+
+    async fn readable_message(&self, actor: &Actor, id: MessageId) -> Result<(Message, Arc<Standing>), ChatError> {
+        let message = self.store.find_message(id).await?.ok_or(ChatError::MessageNotFound)?;
+        match self.readable(actor, message.channel).await {
+            Ok(standing) => Ok((message, standing)),
+            Err(ChatError::ChannelNotFound) => Err(ChatError::MessageNotFound),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn readable_place(&self, actor: &Actor, scope: Scope) -> Result<Place, ChatError> {
+        let place = self.places.place(scope).await?.ok_or(ChatError::ScopeNotFound)?;
+        if self.access.allows(actor, Permission::ChatRead, &place).await? { Ok(place) } else { Err(ChatError::ScopeNotFound) }
+    }
+
+    async fn require(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<(), ChatError> {
+        self.access.require(actor, permission, place).await.map_err(|error| match error {
+            AccessError::Denied(denied) => ChatError::Denied(denied),
+            AccessError::Storage(error) => ChatError::Storage(error),
+            other => ChatError::Storage(StorageError::permanent("decide about a permission", other)),
+        })
+    }
+
+    /// Refuses a message that comes too soon after the author's last; moderators need not pause.
+    async fn require_pause(&self, actor: &Actor, standing: &Standing, message: &NewMessage) -> Result<(), ChatError> {
+        let Some(last) = self.store.last_sent(message.channel, message.author.id).await? else {
+            return Ok(());
+        };
+        let next = last + Duration::from_secs(u64::from(standing.channel.slowmode_seconds));
+        if message.sent_at >= next || self.access.allows(actor, Permission::ChatModerate, &standing.place).await? {
+            return Ok(());
+        }
+        let wait = next.duration_since(message.sent_at);
+        Err(ChatError::SlowMode(Duration::from_secs(wait.as_secs().unsigned_abs() + 1)))
+    }
+
+    async fn announce(&self, message: &Message, standing: &Standing) {
+        self.bus.publish(Arc::new(RoomEvent::new(message.clone(), standing.channel.epoch))).await;
+    }
+
+    fn draw_epoch(&self) -> u32 {
+        let mut bytes = [0; 4];
+        self.sources.random.fill(&mut bytes);
+        u32::from_be_bytes(bytes)
+    }
+}

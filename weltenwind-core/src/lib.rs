@@ -1,0 +1,62 @@
+//! The core of Weltenwind: what a community of game worlds is, and the rules it keeps.
+//!
+//! Every domain is a folder of the same shape: values that cannot be wrong once built (`model`), the reasons for which a
+//! step is refused (`error`), the port that a storage adapter implements (`store`), and the service that every host calls
+//! (`service`). Nothing in this crate opens a file or a socket.
+//!
+//! A game server that only wants chat needs three lines:
+//!
+//! ```
+//! use weltenwind_core::{Actor, Scope, chat::{Chat, ChannelDraft, Draft}};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), weltenwind_core::chat::ChatError> {
+//! let chat = Chat::in_memory();
+//! let lobby = chat.open_channel(&Actor::operator(), ChannelDraft::new(Scope::Global, "lobby", "Lobby")).await?;
+//! let greeting = chat.post(&Actor::player("Mira"), Draft::new(lobby.id, "well met")).await?;
+//! assert_eq!(greeting.message.seq.get(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod access;
+pub mod accounts;
+mod actor;
+pub mod bus;
+pub mod chat;
+mod clock;
+mod code;
+mod cursor;
+mod error;
+mod ids;
+mod origin;
+mod page;
+mod random;
+mod room;
+mod scope;
+mod secret;
+mod services;
+mod step;
+mod validation;
+pub mod wire;
+pub mod worlds;
+
+pub use self::{
+    actor::{Actor, ClientAddress, CorrelationId, Identity, Principal},
+    clock::{Clock, ManualClock, SystemClock, Timestamp},
+    code::Code,
+    cursor::{CursorInvalid, CursorSealer},
+    error::{Class, Classify, StorageError, chain},
+    ids::{
+        AccountId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, ParseIdError, SequentialIds, SessionId,
+        SystemIds, WorldId,
+    },
+    origin::AllowedOrigins,
+    page::{Limit, Page, Revision},
+    random::{RandomSource, SystemRandom},
+    room::{ParseRoomError, Room},
+    scope::{ParseScopeError, Scope, ScopeKind},
+    secret::Secret,
+    services::{ServiceConfig, Services, Sources, StoreHealth, Stores},
+    step::{AuditDraft, EffectKey, Outcome, Step},
+    validation::{FieldError, Invalid},
+};

@@ -1,0 +1,138 @@
+//! All services of an installation, wired to one set of stores.
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{
+    access::{AccessControlService, GrantStore, RoleAccess},
+    accounts::{AccountError, AccountStore, Accounts, AccountsConfig, KeyStore, SessionStore},
+    bus::{Bus, LocalBus},
+    chat::{AppendConfig, Chat, ChatStore},
+    clock::{Clock, SystemClock},
+    cursor::CursorSealer,
+    error::StorageError,
+    ids::{IdGenerator, SystemIds},
+    random::{RandomSource, SystemRandom},
+    worlds::{WorldStore, Worlds},
+};
+
+/// Time, identity and randomness, as arguments.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Draws identifiers.
+    pub ids: Arc<dyn IdGenerator>,
+    /// Fills secrets.
+    pub random: Arc<dyn RandomSource>,
+}
+
+impl Default for Sources {
+    /// The system's own.
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), random: Arc::new(SystemRandom) }
+    }
+}
+
+/// Tells whether a store can be used.
+#[async_trait]
+pub trait StoreHealth: Debug + Send + Sync + 'static {
+    /// Reads something small, and checks that the schema is the one this program expects.
+    async fn check(&self) -> Result<(), StorageError>;
+
+    /// Finishes what is under way and closes the store's connections.
+    async fn close(&self);
+}
+
+/// Every port of one storage backend.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// Accounts.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionStore>,
+    /// Keys.
+    pub keys: Arc<dyn KeyStore>,
+    /// Grants.
+    pub grants: Arc<dyn GrantStore>,
+    /// Worlds.
+    pub worlds: Arc<dyn WorldStore>,
+    /// Chat.
+    pub chat: Arc<dyn ChatStore>,
+    /// Health.
+    pub health: Arc<dyn StoreHealth>,
+}
+
+/// What services need to know beside their stores.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceConfig {
+    /// Accounts and tokens.
+    pub accounts: AccountsConfig,
+    /// How messages are gathered into batches.
+    pub append: AppendConfig,
+    /// Whether every registered player may make a world.
+    pub players_may_create_worlds: bool,
+}
+
+/// Every service; what a host needs.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// Accounts and sessions.
+    pub accounts: Accounts,
+    /// Rights.
+    pub access: Arc<dyn AccessControlService>,
+    /// Worlds and members.
+    pub worlds: Worlds,
+    /// Channels and messages.
+    pub chat: Chat,
+    /// Opaque positions.
+    pub cursors: CursorSealer,
+    /// Time, identity and randomness.
+    pub sources: Sources,
+    /// Whether the store can be used.
+    pub health: Arc<dyn StoreHealth>,
+    /// Who speaks to whom.
+    pub bus: Arc<dyn Bus>,
+}
+
+impl Services {
+    /// Wires services to stores, with a bus inside this process; a store without keys gets its keys here.
+    pub async fn start(stores: Stores, config: ServiceConfig, sources: Sources) -> Result<Self, AccountError> {
+        Self::start_with_bus(stores, Arc::new(LocalBus::default()), config, sources).await
+    }
+
+    /// Wires services to stores and a bus that other nodes share.
+    pub async fn start_with_bus(
+        stores: Stores,
+        bus: Arc<dyn Bus>,
+        config: ServiceConfig,
+        sources: Sources,
+    ) -> Result<Self, AccountError> {
+        let access: Arc<dyn AccessControlService> =
+            Arc::new(RoleAccess::new(Arc::clone(&stores.grants), Arc::clone(&sources.clock)));
+        let worlds = Worlds::new(
+            Arc::clone(&stores.worlds),
+            Arc::clone(&stores.grants),
+            Arc::clone(&access),
+            sources.clone(),
+            config.players_may_create_worlds,
+        );
+        let accounts = Accounts::start(
+            Arc::clone(&stores.accounts),
+            Arc::clone(&stores.sessions),
+            Arc::clone(&stores.keys),
+            config.accounts,
+            sources.clone(),
+        )
+        .await?;
+        let chat = Chat::builder(Arc::clone(&stores.chat))
+            .places(Arc::new(worlds.clone()))
+            .access(Arc::clone(&access))
+            .bus(Arc::clone(&bus))
+            .append(config.append)
+            .sources(sources.clone())
+            .build();
+        Ok(Self { cursors: accounts.cursor_sealer(), accounts, access, worlds, chat, sources, health: stores.health, bus })
+    }
+}

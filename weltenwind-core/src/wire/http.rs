@@ -1,0 +1,334 @@
+//! Bodies of the HTTP API.
+
+use serde::{Deserialize, Serialize};
+
+use super::time::WireTime;
+use crate::{
+    access::Member,
+    accounts::{Account, AccountKind, SessionGrant},
+    chat::{Channel, Message, Unread},
+    ids::{AccountId, ChannelId, MessageId, SessionId, WorldId},
+    scope::Scope,
+    worlds::{JoinPolicy, Visibility, World},
+};
+
+/// A list, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListBody<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// What to ask for next; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// A part of a channel's history, or what changed in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryBody {
+    /// The messages.
+    pub items: Vec<MessageBody>,
+    /// What to ask for next; null at the end.
+    pub next_cursor: Option<String>,
+    /// The position that the page is complete to: a `since` for this call and for a join.
+    pub room_cursor: String,
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionBody {
+    /// The token for requests.
+    pub access_token: String,
+    /// Always `Bearer`.
+    pub token_type: String,
+    /// Seconds that the access token lives.
+    pub expires_in: u64,
+    /// The token for the next access token; absent where a cookie carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// The session.
+    pub session_id: SessionId,
+    /// The account.
+    pub user: UserBody,
+    /// What the access token may reach at most.
+    pub scope: Scope,
+}
+
+impl From<SessionGrant> for SessionBody {
+    fn from(grant: SessionGrant) -> Self {
+        Self {
+            access_token: grant.access_token.expose().clone(),
+            token_type: "Bearer".to_owned(),
+            expires_in: grant.expires_in.as_secs(),
+            refresh_token: Some(grant.refresh_token.expose().clone()),
+            session_id: grant.session,
+            user: UserBody::from(&grant.account),
+            scope: grant.scope,
+        }
+    }
+}
+
+/// One's own account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserBody {
+    /// The account.
+    pub id: AccountId,
+    /// Guest or registered.
+    pub kind: AccountKind,
+    /// The name to sign in with; guests have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The name that others see.
+    pub display_name: String,
+    /// When it was made.
+    pub created_at: WireTime,
+}
+
+impl From<&Account> for UserBody {
+    fn from(account: &Account) -> Self {
+        Self {
+            id: account.id,
+            kind: account.kind,
+            username: account.username.as_ref().map(ToString::to_string),
+            display_name: account.display_name.to_string(),
+            created_at: account.created_at.into(),
+        }
+    }
+}
+
+/// What everybody sees of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileBody {
+    /// The account.
+    pub id: AccountId,
+    /// Guest or registered.
+    pub kind: AccountKind,
+    /// The name that others see.
+    pub display_name: String,
+    /// When it was made.
+    pub created_at: WireTime,
+}
+
+impl From<&Account> for ProfileBody {
+    fn from(account: &Account) -> Self {
+        Self {
+            id: account.id,
+            kind: account.kind,
+            display_name: account.display_name.to_string(),
+            created_at: account.created_at.into(),
+        }
+    }
+}
+
+/// A ticket for one socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TicketBody {
+    /// The ticket.
+    pub ticket: String,
+    /// Seconds that it holds.
+    pub expires_in: u64,
+}
+
+/// A world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorldBody {
+    /// The world.
+    pub id: WorldId,
+    /// Its present slug.
+    pub slug: String,
+    /// Its name.
+    pub name: String,
+    /// What it says of itself.
+    pub description: String,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// How one becomes a member.
+    pub join_policy: JoinPolicy,
+    /// When it was made.
+    pub created_at: WireTime,
+    /// When it last changed.
+    pub updated_at: WireTime,
+    /// When it was archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived_at: Option<WireTime>,
+}
+
+impl From<&World> for WorldBody {
+    fn from(world: &World) -> Self {
+        Self {
+            id: world.id,
+            slug: world.slug.to_string(),
+            name: world.name.to_string(),
+            description: world.description.to_string(),
+            visibility: world.visibility,
+            join_policy: world.join_policy,
+            created_at: world.created_at.into(),
+            updated_at: world.updated_at.into(),
+            archived_at: world.archived_at.map(WireTime),
+        }
+    }
+}
+
+/// A member of a world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberBody {
+    /// The account.
+    pub id: AccountId,
+    /// The name that others see.
+    pub display_name: String,
+    /// The roles, highest rank first.
+    pub roles: Vec<crate::access::Role>,
+    /// When the first of them was given.
+    pub since: WireTime,
+}
+
+impl From<&Member> for MemberBody {
+    fn from(member: &Member) -> Self {
+        Self {
+            id: member.account,
+            display_name: member.display_name.to_string(),
+            roles: member.roles.clone(),
+            since: member.since.into(),
+        }
+    }
+}
+
+/// A channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelBody {
+    /// The channel.
+    pub id: ChannelId,
+    /// Where it belongs.
+    pub scope: Scope,
+    /// Its short name.
+    pub slug: String,
+    /// Its name.
+    pub name: String,
+    /// Whether accounts of kind guest may post.
+    pub guests_may_post: bool,
+    /// The pause between two messages of one author, in seconds; 0 is none.
+    pub slowmode_seconds: u32,
+    /// After how many days messages are deleted; null keeps them.
+    pub retention_days: Option<u32>,
+    /// When it was made.
+    pub created_at: WireTime,
+}
+
+impl From<&Channel> for ChannelBody {
+    fn from(channel: &Channel) -> Self {
+        Self {
+            id: channel.id,
+            scope: channel.scope,
+            slug: channel.slug.to_string(),
+            name: channel.name.to_string(),
+            guests_may_post: channel.guests_may_post,
+            slowmode_seconds: channel.slowmode_seconds,
+            retention_days: channel.retention_days,
+            created_at: channel.created_at.into(),
+        }
+    }
+}
+
+/// A message, as everybody sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageBody {
+    /// The message.
+    pub id: MessageId,
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Its number in the channel: 1, 2, 3 … without holes.
+    pub seq: i64,
+    /// Who wrote it.
+    pub author: MessageAuthor,
+    /// What it says; null once it was removed.
+    pub body: Option<String>,
+    /// What its author calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The message it replies to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// When it was written.
+    pub sent_at: WireTime,
+    /// When it was last edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<WireTime>,
+    /// What moderation says of it.
+    pub flags: Vec<String>,
+    /// Set once it was removed; its place stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tombstone: Option<TombstoneBody>,
+}
+
+/// Who wrote a message, under the name that was borne then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageAuthor {
+    /// The account.
+    pub id: AccountId,
+    /// The name at the time of writing.
+    pub display_name: String,
+}
+
+/// What remains of a removed message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TombstoneBody {
+    /// Who removed it; null for the operator.
+    pub deleted_by: Option<AccountId>,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub deleted_at: WireTime,
+}
+
+impl From<&Message> for MessageBody {
+    fn from(message: &Message) -> Self {
+        Self {
+            id: message.id,
+            channel_id: message.channel,
+            seq: message.seq.get(),
+            author: MessageAuthor { id: message.author.id, display_name: message.author.display_name.to_string() },
+            body: message.text().map(str::to_owned),
+            client_id: message.client_id.as_ref().map(ToString::to_string),
+            reply_to: message.reply_to,
+            sent_at: message.sent_at.into(),
+            edited_at: message.edited_at.map(WireTime),
+            flags: Vec::new(),
+            tombstone: message.tombstone.as_ref().map(|tombstone| TombstoneBody {
+                deleted_by: tombstone.deleted_by,
+                reason: tombstone.reason.clone(),
+                deleted_at: tombstone.deleted_at.into(),
+            }),
+        }
+    }
+}
+
+/// How far one has read a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnreadBody {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The last message that was read.
+    pub read_seq: i64,
+    /// The last message there is.
+    pub last_seq: i64,
+    /// How many messages lie between them.
+    pub unread: i64,
+}
+
+impl From<&Unread> for UnreadBody {
+    fn from(unread: &Unread) -> Self {
+        let (read_seq, last_seq) = (unread.read.get(), unread.last.get());
+        Self { channel_id: unread.channel, read_seq, last_seq, unread: last_seq - read_seq }
+    }
+}

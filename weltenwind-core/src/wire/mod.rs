@@ -1,0 +1,18 @@
+//! What goes over the wire, shared by the hosts and the client: bodies of the HTTP API and records of the socket.
+//!
+//! Members are camelCase, times are RFC 3339 in UTC with milliseconds, ids are hyphenated UUIDs.
+
+mod http;
+mod problem;
+mod realtime;
+mod time;
+
+pub use self::{
+    http::{
+        ChannelBody, HistoryBody, ListBody, MemberBody, MessageAuthor, MessageBody, ProfileBody, SessionBody,
+        TicketBody, TombstoneBody, UnreadBody, UserBody, WorldBody,
+    },
+    problem::{ProblemBody, ProblemError},
+    realtime::{ClientRecord, LimitsRecord, ServerRecord, SUBPROTOCOL, close},
+    time::WireTime,
+};

@@ -1,0 +1,275 @@
+//! The rules of worlds and membership.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use super::{
+    error::WorldError,
+    model::{JoinPolicy, NewWorld, World, WorldAmendment, WorldChange, WorldDraft, WorldQuery, WorldRef},
+    slug::Slug,
+    store::WorldStore,
+};
+use crate::{
+    access::{
+        AccessControlService, GrantStore, Member, MemberPosition, MemberQuery, NewGrant, Permission, Place, Places, Role,
+    },
+    accounts::AccountKind,
+    actor::{Actor, Identity},
+    error::StorageError,
+    ids::{AccountId, GrantId, WorldId},
+    page::{Limit, Page, Revision},
+    scope::Scope,
+    services::Sources,
+    step::AuditDraft,
+};
+
+/// A world that was asked for, and whether it was asked for under its present name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The world.
+    pub world: World,
+    /// False if a former slug was used: the present one is the address to send people to.
+    pub canonical: bool,
+}
+
+/// Worlds and who belongs to them.
+#[derive(Debug, Clone)]
+pub struct Worlds {
+    worlds: Arc<dyn WorldStore>,
+    grants: Arc<dyn GrantStore>,
+    access: Arc<dyn AccessControlService>,
+    sources: Sources,
+    players_may_create: bool,
+}
+
+impl Worlds {
+    /// Wires the rules to their ports.
+    pub fn new(
+        worlds: Arc<dyn WorldStore>,
+        grants: Arc<dyn GrantStore>,
+        access: Arc<dyn AccessControlService>,
+        sources: Sources,
+        players_may_create: bool,
+    ) -> Self {
+        Self { worlds, grants, access, sources, players_may_create }
+    }
+
+    /// Makes a world; the account that makes it becomes its owner. Needs `world.create`, or to be a registered player where
+    /// players may.
+    pub async fn create(&self, actor: &Actor, draft: WorldDraft) -> Result<World, WorldError> {
+        let is_player = actor.principal().is_some_and(|principal| principal.kind == AccountKind::Registered);
+        if !(self.players_may_create && is_player && actor.ceiling == Scope::Global) {
+            self.access.require(actor, Permission::WorldCreate, &Place::global()).await?;
+        }
+        let slug = match draft.slug {
+            Some(slug) => slug,
+            None => Slug::from_name(draft.name.as_str())?,
+        };
+        let id = WorldId::new(self.sources.ids.draw());
+        let owner = actor.account_id().map(|account| (account, GrantId::new(self.sources.ids.draw())));
+        let audit = AuditDraft::new("world.create", Scope::World(id)).with(json!({ "slug": slug.as_str() }));
+        let step = actor.step(self.sources.clock.now(), audit);
+        let WorldDraft { name, description, visibility, join_policy, .. } = draft;
+        let world = NewWorld { id, slug, name, description, visibility, join_policy, owner };
+        let world = self.worlds.create(&step, &world).await?;
+        self.forget(actor.account_id());
+        Ok(world)
+    }
+
+    /// Finds a world for a reader. A private world is there for its members alone, an archived one for staff alone.
+    ///
+    /// # Errors
+    ///
+    /// [`WorldError::NotFound`], also where the reader may not know of it.
+    pub async fn resolve(&self, actor: &Actor, reference: &WorldRef) -> Result<Resolved, WorldError> {
+        let (world, canonical) = match reference {
+            WorldRef::Id(id) => (self.worlds.find(*id).await?, true),
+            WorldRef::Slug(slug) => {
+                let world = self.worlds.find_by_slug(slug).await?;
+                let canonical = world.as_ref().is_some_and(|world| world.slug == *slug);
+                (world, canonical)
+            }
+        };
+        let world = world.ok_or(WorldError::NotFound)?;
+        let needed = if world.archived_at.is_some() { Permission::WorldManage } else { Permission::WorldRead };
+        if !self.access.allows(actor, needed, &Place::world(&world)).await? {
+            return Err(WorldError::NotFound);
+        }
+        Ok(Resolved { world, canonical })
+    }
+
+    /// Lists worlds: the public ones, and those the actor belongs to; all of them for staff.
+    pub async fn list(&self, actor: &Actor, query: WorldQuery) -> Result<Page<World>, WorldError> {
+        let everything = actor.identity == Identity::Operator;
+        Ok(self.worlds.page(&WorldQuery { member: actor.account_id(), everything, ..query }).await?)
+    }
+
+    /// Changes a world that the caller has seen in state `expected`. Needs `world.manage`.
+    pub async fn amend(
+        &self,
+        actor: &Actor,
+        reference: &WorldRef,
+        expected: Option<Revision>,
+        amendment: WorldAmendment,
+    ) -> Result<World, WorldError> {
+        self.change(actor, reference, expected, amendment, false).await
+    }
+
+    /// Archives a world: it is gone for everybody but staff, and keeps its slug. Needs `world.manage`.
+    pub async fn archive(
+        &self,
+        actor: &Actor,
+        reference: &WorldRef,
+        expected: Option<Revision>,
+    ) -> Result<World, WorldError> {
+        self.change(actor, reference, expected, WorldAmendment::default(), true).await
+    }
+
+    async fn change(
+        &self,
+        actor: &Actor,
+        reference: &WorldRef,
+        expected: Option<Revision>,
+        amendment: WorldAmendment,
+        archive: bool,
+    ) -> Result<World, WorldError> {
+        let world = self.resolve(actor, reference).await?.world;
+        self.access.require(actor, Permission::WorldManage, &Place::world(&world)).await?;
+        let action = if archive { "world.archive" } else { "world.amend" };
+        let step = actor.step(self.sources.clock.now(), AuditDraft::new(action, Scope::World(world.id)));
+        self.worlds.amend(&step, &WorldChange { id: world.id, expected, amendment, archive }).await
+    }
+
+    /// Lists who holds a role in a world, for whoever may see the world.
+    pub async fn members(
+        &self,
+        actor: &Actor,
+        reference: &WorldRef,
+        after: Option<MemberPosition>,
+        limit: Limit,
+    ) -> Result<Page<Member>, WorldError> {
+        let world = self.resolve(actor, reference).await?.world;
+        let query = MemberQuery { world: world.id, at: self.sources.clock.now(), after, limit };
+        Ok(self.grants.members(&query).await?)
+    }
+
+    /// Makes the actor a member of an open world; joining twice is joining once.
+    ///
+    /// # Errors
+    ///
+    /// [`WorldError::InviteRequired`] where one is invited.
+    pub async fn join(&self, actor: &Actor, reference: &WorldRef) -> Result<World, WorldError> {
+        let account = signed_in(actor)?;
+        let world = self.resolve(actor, reference).await?.world;
+        self.access.require(actor, Permission::WorldRead, &Place::world(&world)).await?;
+        if self.holds_role(account, world.id).await? {
+            return Ok(world);
+        }
+        if world.join_policy == JoinPolicy::Invite {
+            return Err(WorldError::InviteRequired);
+        }
+        let scope = Scope::World(world.id);
+        let grant = NewGrant {
+            id: GrantId::new(self.sources.ids.draw()),
+            account,
+            role: Role::WorldMember,
+            scope,
+            reason: None,
+            expires_at: None,
+        };
+        let step = actor.step(self.sources.clock.now(), AuditDraft::new("member.join", scope));
+        self.grants.grant(&step, &grant).await?;
+        self.access.forget(account);
+        Ok(world)
+    }
+
+    /// Takes every role in a world from the actor.
+    pub async fn leave(&self, actor: &Actor, reference: &WorldRef) -> Result<(), WorldError> {
+        let account = signed_in(actor)?;
+        let world = self.resolve(actor, reference).await?.world;
+        self.take_roles(actor, account, world.id, "member.leave").await
+    }
+
+    /// Takes every role in a world from another account. Needs `world.manage`, and a rank above each of the roles.
+    pub async fn remove_member(
+        &self,
+        actor: &Actor,
+        reference: &WorldRef,
+        account: AccountId,
+    ) -> Result<(), WorldError> {
+        let world = self.resolve(actor, reference).await?.world;
+        let place = Place::world(&world);
+        self.access.require(actor, Permission::WorldManage, &place).await?;
+        let at = self.sources.clock.now();
+        let here = Scope::World(world.id);
+        let rank_of = |grants: Vec<crate::access::Grant>, counts: &dyn Fn(Scope) -> bool| {
+            grants.into_iter().filter(|grant| counts(grant.scope)).map(|grant| grant.role.rank()).max().unwrap_or(0)
+        };
+        if let Some(own) = actor.account_id() {
+            let own = rank_of(self.grants.of(own, at).await?, &|scope| place.lies_in(scope));
+            let theirs = rank_of(self.grants.of(account, at).await?, &|scope| scope == here);
+            if theirs >= own {
+                let denied = crate::access::Denied { permission: Permission::WorldManage, scope: here, anonymous: false };
+                return Err(denied.into());
+            }
+        }
+        self.take_roles(actor, account, world.id, "member.remove").await
+    }
+
+    /// Returns whether no world was ever made.
+    pub async fn is_empty(&self) -> Result<bool, WorldError> {
+        Ok(self.worlds.is_empty().await?)
+    }
+
+    async fn take_roles(
+        &self,
+        actor: &Actor,
+        account: AccountId,
+        world: WorldId,
+        action: &'static str,
+    ) -> Result<(), WorldError> {
+        let scope = Scope::World(world);
+        let audit = AuditDraft::new(action, scope).with(json!({ "account": account }));
+        self.grants.revoke_all(&actor.step(self.sources.clock.now(), audit), account, scope).await?;
+        self.access.forget(account);
+        Ok(())
+    }
+
+    async fn holds_role(&self, account: AccountId, world: WorldId) -> Result<bool, StorageError> {
+        let grants = self.grants.of(account, self.sources.clock.now()).await?;
+        Ok(grants.iter().any(|grant| grant.scope == Scope::World(world)))
+    }
+
+    fn forget(&self, account: Option<AccountId>) {
+        if let Some(account) = account {
+            self.access.forget(account);
+        }
+    }
+}
+
+fn signed_in(actor: &Actor) -> Result<AccountId, WorldError> {
+    actor.account_id().ok_or_else(|| {
+        WorldError::Denied(crate::access::Denied {
+            permission: Permission::WorldRead,
+            scope: Scope::Global,
+            anonymous: true,
+        })
+    })
+}
+
+#[async_trait]
+impl Places for Worlds {
+    /// A world's place, from its stored row; archived worlds are nowhere, and groups are not kept yet.
+    async fn place(&self, scope: Scope) -> Result<Option<Place>, StorageError> {
+        match scope {
+            Scope::Global => Ok(Some(Place::global())),
+            Scope::World(id) => {
+                let world = self.worlds.find(id).await?;
+                Ok(world.filter(|world| world.archived_at.is_none()).map(|world| Place::world(&world)))
+            }
+            Scope::Group(_) => Ok(None),
+        }
+    }
+}
