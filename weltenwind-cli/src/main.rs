@@ -1,1 +1,36 @@
-fn main() {}
+//! The `weltenwind` binary: serves a community for game worlds, and looks after it.
+
+mod args;
+mod commands;
+mod config;
+mod failure;
+mod logging;
+mod output;
+mod serve;
+mod store;
+mod welcome;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{args::Cli, failure::Failure};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| Failure::failed("cannot choose a cryptography provider: one was chosen before"))?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?
+        .block_on(commands::run(cli))
+}

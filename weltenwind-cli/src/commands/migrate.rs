@@ -1,0 +1,14 @@
+//! `weltenwind migrate`.
+
+use crate::{config::Config, failure::Failure, output::Output};
+
+pub(crate) async fn run(config: &Config, output: Output) -> Result<(), Failure> {
+    let applied = weltenwind_storage::migrate(&config.storage).await?;
+    output.value(&applied, |applied| {
+        if applied.is_empty() {
+            "the schema is up to date".to_owned()
+        } else {
+            applied.iter().map(|name| format!("applied {name}")).collect::<Vec<_>>().join("\n")
+        }
+    })
+}

@@ -1,0 +1,26 @@
+//! One file a command group; here they are told apart.
+
+pub(crate) mod admin;
+pub(crate) mod config;
+mod migrate;
+pub(crate) mod world;
+
+use crate::{
+    args::{Cli, Command},
+    config::Layers,
+    failure::Failure,
+    output::Output,
+    serve,
+};
+
+pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
+    let output = Output::new(cli.global.json);
+    let layers = Layers::new(&cli.global);
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve::run(layers.with_serve_args(&args).load()?, args.no_welcome).await,
+        Command::Migrate => migrate::run(&layers.load()?, output).await,
+        Command::Admin(command) => admin::run(command, &layers.load()?, output).await,
+        Command::World(command) => world::run(command, &layers.load()?, output).await,
+        Command::Config(command) => config::run(command, &layers, output),
+    }
+}

@@ -1,0 +1,140 @@
+//! `weltenwind serve`: one process with everything in it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use weltenwind_core::{AllowedOrigins, Services, chain};
+use weltenwind_http::{HttpConfig, HttpHost, Readiness};
+use weltenwind_ws::Realtime;
+
+use crate::{
+    config::Config,
+    failure::{Exit, Failure},
+    logging, output, store, welcome,
+};
+
+/// How often messages that are older than their channels keep them are deleted.
+const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
+
+pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure> {
+    logging::start(&config.log)?;
+    let signal = termination()?;
+    // Addresses first: a taken port should not leave a database behind.
+    let http = bind("http.listen", &config.http.listen).await?;
+    let ops = match config.ops.listen.as_str() {
+        "" => None,
+        address => Some(bind("ops.listen", address).await?),
+    };
+    let address = local(&http)?;
+    let public_url = config.public_url_at(&address.to_string());
+    let services = store::services(&config, &public_url).await?;
+    if !no_welcome {
+        welcome::furnish(&services).await?;
+    }
+
+    let registry = prometheus::Registry::new();
+    let origins = origins(&config, &public_url);
+    let realtime = Realtime::new(services.clone(), origins, config.realtime.clone(), &registry);
+    let http_config =
+        HttpConfig { public_url: public_url.clone(), trusted_proxies: proxies(&config)?, ..config.http.clone() };
+    let host = HttpHost::new(services.clone(), http_config.clone(), &registry).mount("/realtime/v1", realtime.clone());
+    let readiness = Readiness::default();
+    let stop = CancellationToken::new();
+    let ops_stop = CancellationToken::new();
+
+    let mut tasks = tokio::task::JoinSet::new();
+    if let Some(ops) = ops {
+        let router = weltenwind_http::operations(services.clone(), registry, readiness.clone());
+        let (config, stop) = (http_config.clone(), ops_stop.clone());
+        announce(&format!("Operations    http://{}/readyz and /metrics", local(&ops)?))?;
+        tasks.spawn(async move { weltenwind_http::serve(ops, router, &config, stop).await });
+    }
+    announce(&format!("Weltenwind    {public_url}"))?;
+    announce(&format!("Store         {}", weltenwind_storage::redact(&config.storage.url)))?;
+    if no_owner_hint(&config) {
+        announce("First admin   weltenwind admin bootstrap")?;
+    }
+    let retention = tokio::spawn(keep_retention(services.clone()));
+    let serving = {
+        let (stop, service) = (stop.clone(), host.into_router());
+        tokio::spawn(async move { weltenwind_http::serve(http, service, &http_config, stop).await })
+    };
+
+    signal.await;
+    tracing::info!("draining");
+    readiness.drain();
+    realtime.drain().await;
+    stop.cancel();
+    if let Err(error) = serving.await {
+        tracing::error!(error = %chain(&error), "the HTTP server ended badly");
+    }
+    retention.abort();
+    ops_stop.cancel();
+    tasks.join_all().await;
+    services.health.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn origins(config: &Config, public_url: &str) -> AllowedOrigins {
+    if config.http.allowed_origins.is_empty() {
+        AllowedOrigins::of_public_url(public_url)
+    } else {
+        AllowedOrigins::new(config.http.allowed_origins.iter().map(String::as_str))
+    }
+}
+
+async fn bind(key: &str, address: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let failure = Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"));
+        failure.hint(format!("another program may listen there; choose another address: --set {key}=127.0.0.1:0"))
+    })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(|error| Failure::failed(format!("cannot learn the address listened on: {error}")))
+}
+
+fn announce(line: &str) -> Result<(), Failure> {
+    output::line(line)
+}
+
+async fn keep_retention(services: Services) {
+    let mut timer = tokio::time::interval(RETENTION_EVERY);
+    loop {
+        timer.tick().await;
+        match services.chat.enforce_retention().await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "deleted messages that were kept long enough"),
+            Err(error) => tracing::error!(error = %chain(&error), "cannot delete old messages; trying again in an hour"),
+        }
+    }
+}
+
+/// Waits for SIGINT or SIGTERM; the handlers are in place when this returns.
+fn termination() -> Result<impl Future<Output = ()>, Failure> {
+    let no_signal = |error: std::io::Error| Failure::failed(format!("cannot wait for signals: {error}"));
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signal)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(no_signal)?;
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = no_signal;
+        Ok(async {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! Commands that look after an installation, through the binary.
+
+mod fixture;
+
+use fixture::Store;
+use serde_json::{Value, json};
+
+fn stdout(store: &Store, args: &[&str]) -> String {
+    let output = store.run(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn json_of(store: &Store, args: &[&str]) -> Value {
+    serde_json::from_str(&stdout(store, args)).expect("one JSON document")
+}
+
+async fn a_bootstrap_link_makes_an_owner_once(store: Store) {
+    let server = store.serve(&[]);
+    let link = json_of(&store, &["admin", "bootstrap", "--json"]);
+    let token = link["token"].as_str().expect("a token");
+    assert_eq!(link["url"].as_str().expect("a link").rsplit_once("/#bootstrap=").map(|(_, token)| token), Some(token));
+    assert!(link["expiresAt"].as_str().expect("a time").ends_with('Z'));
+
+    let owner = json!({ "token": token, "username": "mira", "password": "correct horse battery" });
+    let (status, session) = server.post("/api/v1/auth/bootstrap", None, &owner).await;
+    assert_eq!(status, 201, "{session}");
+    let again = json!({ "token": token, "username": "oskar", "password": "correct horse battery" });
+    let (status, problem) = server.post("/api/v1/auth/bootstrap", None, &again).await;
+    assert_eq!((status, problem["code"].as_str()), (410, Some("bootstrap-token-spent")));
+    let forged = json!({ "token": "wwb_forged", "username": "oskar", "password": "correct horse battery" });
+    assert_eq!(server.post("/api/v1/auth/bootstrap", None, &forged).await.0, 401);
+
+    let bearer = session["accessToken"].as_str();
+    let (status, world) = server.post("/api/v1/worlds", bearer, &json!({ "name": "Mistral" })).await;
+    assert_eq!((status, world["slug"].as_str()), (201, Some("mistral")), "an owner may make worlds");
+    drop(server);
+    store.drop_database().await;
+}
+
+#[tokio::test]
+async fn on_sqlite_a_bootstrap_link_makes_an_owner_once() {
+    a_bootstrap_link_makes_an_owner_once(Store::sqlite()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn on_postgres_a_bootstrap_link_makes_an_owner_once() {
+    a_bootstrap_link_makes_an_owner_once(Store::postgres().await).await;
+}
+
+#[test]
+fn worlds_are_made_and_listed() {
+    let store = Store::sqlite();
+
+    let world = json_of(&store, &["world", "create", "Über den Wolken", "--visibility", "unlisted", "--json"]);
+    let listed = json_of(&store, &["world", "list", "--json"]);
+
+    assert_eq!(world["slug"], "ueber-den-wolken");
+    assert_eq!(listed, json!([world]));
+    assert!(stdout(&store, &["world", "list"]).lines().nth(1).expect("a row").contains("ueber-den-wolken"));
+}
+
+#[test]
+fn a_taken_slug_is_a_conflict() {
+    let store = Store::sqlite();
+    stdout(&store, &["world", "create", "Mistral"]);
+
+    let output = store.run(&["world", "create", "Mistral"]);
+
+    assert_eq!(output.status.code(), Some(4));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("error: the slug mistral is taken") && stderr.contains("hint: "), "{stderr}");
+}
+
+#[test]
+fn a_name_that_breaks_a_rule_is_a_usage_error() {
+    let store = Store::sqlite();
+
+    assert_eq!(store.run(&["world", "create", "x"]).status.code(), Some(2));
+    assert_eq!(store.run(&["world", "create", "Mistral", "--slug", "admin"]).status.code(), Some(2));
+    assert_eq!(store.run(&["world", "create", "Mistral", "--visibility", "hidden"]).status.code(), Some(2));
+    assert_eq!(json_of(&store, &["world", "list", "--json"]), json!([]), "nothing was made");
+}
+
+#[test]
+fn migrating_twice_changes_nothing_the_second_time() {
+    let store = Store::sqlite();
+
+    assert!(stdout(&store, &["migrate"]).contains("0001_foundation"));
+
+    assert_eq!(stdout(&store, &["migrate"]), "the schema is up to date\n");
+}
+
+#[test]
+fn the_configuration_is_printed_with_its_origins_and_without_secrets() {
+    let store = Store::sqlite();
+
+    let settings = json_of(&store, &["config", "print", "--json", "--set", "storage.url=postgres://ww:hunter2@db/ww"]);
+
+    let setting = |key: &str| {
+        let found = settings.as_array().expect("a list").iter().find(|setting| setting["key"] == key);
+        found.unwrap_or_else(|| panic!("{key} is printed")).clone()
+    };
+    assert_eq!(setting("storage.url")["value"], "postgres://ww:[redacted]@db/ww");
+    assert_eq!(setting("storage.url")["from"], "command line");
+    assert_eq!(setting("http.listen")["from"], "WELTENWIND_HTTP__LISTEN");
+    assert_eq!(setting("chat.lanes")["from"], "default");
+    assert!(stdout(&store, &["config", "check"]).contains("sound"));
+}
+
+#[test]
+fn help_says_what_there_is() {
+    let store = Store::sqlite();
+
+    insta::assert_snapshot!(stdout(&store, &["--help"]));
+}

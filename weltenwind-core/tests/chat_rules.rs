@@ -1,0 +1,295 @@
+//! What the chat service allows, refuses and announces, on the stores in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use weltenwind_core::{
+    Actor, Class, Classify as _, Code, GrantId, Limit, ManualClock, Scope, Sources, Step,
+    access::{GrantStore as _, MemoryGrantStore, NewGrant, Role, RoleAccess},
+    accounts::AccountKind,
+    chat::{
+        ChangeQuery, Channel, ChannelAmendment, ChannelDraft, Chat, ChatError, Draft, LiveEvent, MemoryChatStore, MessageQuery,
+        Position, RemovalMode, Seq,
+    },
+};
+
+struct Hall {
+    chat: Chat,
+    clock: Arc<ManualClock>,
+    grants: Arc<MemoryGrantStore>,
+    channel: Channel,
+}
+
+async fn hall() -> Hall {
+    hall_with(ChannelDraft::new(Scope::Global, "lobby", "Lobby")).await
+}
+
+async fn hall_with(draft: ChannelDraft) -> Hall {
+    let (clock, grants) = (Arc::new(ManualClock::default()), Arc::new(MemoryGrantStore::default()));
+    let chat = Chat::builder(Arc::new(MemoryChatStore::default()))
+        .access(Arc::new(RoleAccess::new(grants.clone(), clock.clone())))
+        .sources(Sources { clock: clock.clone(), ..Sources::default() })
+        .build();
+    let channel = chat.open_channel(&Actor::operator(), draft).await.expect("a channel");
+    Hall { chat, clock, grants, channel }
+}
+
+impl Hall {
+    async fn say(&self, player: &Actor, text: &str) -> Result<weltenwind_core::chat::Posted, ChatError> {
+        self.chat.post(player, Draft::new(self.channel.id, text)).await
+    }
+
+    async fn make_moderator(&self, actor: &Actor) {
+        let account = actor.account_id().expect("an account");
+        let grant = NewGrant {
+            id: GrantId::new(account.uuid()),
+            account,
+            role: Role::Moderator,
+            scope: Scope::Global,
+            reason: None,
+            expires_at: None,
+        };
+        let step = Step { at: self.channel.created_at, ..step_of(actor) };
+        self.grants.grant(&step, &grant).await.expect("a grant");
+    }
+
+    async fn texts(&self) -> Vec<Option<String>> {
+        let query = MessageQuery { channel: self.channel.id, position: Position::After(Seq::ZERO), limit: Limit::MAX };
+        let history = self.chat.history(&Actor::operator(), &query).await.expect("a history");
+        history.page.items.iter().map(|message| message.text().map(str::to_owned)).collect()
+    }
+}
+
+fn step_of(actor: &Actor) -> Step {
+    let at = weltenwind_core::Clock::now(&ManualClock::default());
+    actor.step(at, weltenwind_core::AuditDraft::new("test.step", Scope::Global))
+}
+
+fn guest(name: &str) -> Actor {
+    let mut actor = Actor::player(name);
+    if let weltenwind_core::Identity::Account(principal) = &mut actor.identity {
+        principal.kind = AccountKind::Guest;
+    }
+    actor
+}
+
+fn nobody() -> Actor {
+    Actor::anonymous(weltenwind_core::CorrelationId::accept("somebody-else").expect("a correlation id"))
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, ChatError>) -> Code {
+    result.expect_err("a refusal").code()
+}
+
+#[tokio::test]
+async fn a_message_is_refused_before_it_is_written_and_changes_nothing() {
+    let hall = hall().await;
+    let mira = Actor::player("Mira");
+    let draft = |body: &str| Draft::new(hall.channel.id, body);
+
+    for (body, client_id) in [("", None), ("\u{7}", None), ("a\u{202e}b", None), ("ok", Some("")), ("ok", Some("ä"))] {
+        let draft = Draft { client_id: client_id.map(str::to_owned), ..draft(body) };
+        assert_eq!(code(hall.chat.post(&mira, draft).await), Code::ValidationFailed, "{body:?} {client_id:?}");
+    }
+    assert_eq!(code(hall.say(&mira, &"x".repeat(2001)).await), Code::ValidationFailed);
+    assert_eq!(code(hall.say(&nobody(), "hello").await), Code::Unauthenticated);
+
+    assert_eq!(hall.texts().await, []);
+}
+
+#[tokio::test]
+async fn a_missing_right_is_reported_before_a_broken_rule() {
+    let hall = hall().await;
+
+    assert_eq!(code(hall.say(&nobody(), "").await), Code::Unauthenticated);
+    let draft = ChannelDraft::new(Scope::Global, "NO SLUG", "");
+    assert_eq!(code(hall.chat.open_channel(&Actor::player("Mira"), draft).await), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn guests_post_where_the_channel_lets_them() {
+    let open = hall().await;
+    let closed = hall_with(ChannelDraft {
+        guests_may_post: false,
+        ..ChannelDraft::new(Scope::Global, "members", "Members")
+    })
+    .await;
+
+    assert!(open.say(&guest("Gast"), "hello").await.is_ok());
+    assert_eq!(code(closed.say(&guest("Gast"), "hello").await), Code::GuestsMayNotPost);
+    assert!(closed.say(&Actor::player("Mira"), "hello").await.is_ok());
+}
+
+#[tokio::test]
+async fn slow_mode_asks_for_a_pause_and_moderators_need_none() {
+    let hall = hall_with(ChannelDraft { slowmode_seconds: 10, ..ChannelDraft::new(Scope::Global, "slow", "Slow") }).await;
+    let (mira, keeper) = (Actor::player("Mira"), Actor::player("Keeper"));
+    hall.make_moderator(&keeper).await;
+
+    hall.say(&mira, "one").await.expect("the first needs no pause");
+    hall.clock.advance(Duration::from_secs(4));
+    let refusal = hall.say(&mira, "two").await.expect_err("too soon");
+    assert_eq!(refusal.class(), Class::Throttled);
+    assert!(refusal.retry_after().expect("a wait") <= Duration::from_secs(7));
+    hall.say(&keeper, "one").await.expect("a moderator");
+    hall.say(&keeper, "two").await.expect("needs no pause");
+
+    hall.clock.advance(Duration::from_secs(6));
+    hall.say(&mira, "two").await.expect("after the pause it passes");
+}
+
+#[tokio::test]
+async fn one_edits_one_s_own_message_for_a_quarter_of_an_hour() {
+    let hall = hall().await;
+    let mira = Actor::player("Mira");
+    let message = hall.say(&mira, "helo").await.expect("a message").message;
+
+    assert_eq!(code(hall.chat.edit(&Actor::player("Oskar"), message.id, "mine now").await), Code::PermissionDenied);
+    let edited = hall.chat.edit(&mira, message.id, "hello").await.expect("an edit");
+    assert_eq!((edited.text(), edited.seq), (Some("hello"), message.seq));
+    hall.clock.advance(Duration::from_secs(15 * 60));
+    assert_eq!(code(hall.chat.edit(&mira, message.id, "too late").await), Code::EditWindowPassed);
+
+    assert_eq!(hall.texts().await, [Some("hello".to_owned())]);
+}
+
+#[tokio::test]
+async fn authors_mask_their_own_and_moderators_remove_what_is_not_theirs() {
+    let hall = hall().await;
+    let (mira, keeper) = (Actor::player("Mira"), Actor::player("Keeper"));
+    hall.make_moderator(&keeper).await;
+    let one = hall.say(&mira, "one").await.expect("a message").message;
+    let two = hall.say(&mira, "two").await.expect("a message").message;
+
+    let oskar = Actor::player("Oskar");
+    assert_eq!(code(hall.chat.remove(&oskar, one.id, RemovalMode::Mask, None).await), Code::PermissionDenied);
+    assert_eq!(code(hall.chat.remove(&mira, one.id, RemovalMode::Purge, None).await), Code::PermissionDenied);
+    assert_eq!(code(hall.chat.remove(&keeper, two.id, RemovalMode::Mask, None).await), Code::ValidationFailed);
+    let own = hall.chat.remove(&mira, one.id, RemovalMode::Mask, None).await.expect("one's own");
+    assert_eq!(own.tombstone.expect("a tombstone").reason, "removed by the author");
+    let purged = hall.chat.remove(&keeper, two.id, RemovalMode::Purge, Some("spam")).await.expect("a purge");
+    assert_eq!((purged.body, purged.seq), (None, two.seq));
+
+    assert_eq!(hall.texts().await, [None, None]);
+    assert_eq!(code(hall.chat.edit(&mira, one.id, "back").await), Code::MessageRemoved);
+}
+
+#[tokio::test]
+async fn a_token_bound_to_another_scope_reads_and_writes_nothing_here() {
+    let hall = hall().await;
+    let mut mira = Actor::player("Mira");
+    mira.ceiling = "world:018f0000-0000-7000-8000-00000000000a".parse().expect("a scope");
+
+    assert_eq!(code(hall.say(&mira, "hello").await), Code::ChannelNotFound);
+}
+
+#[tokio::test]
+async fn a_changed_channel_is_known_at_once_and_a_stale_change_is_refused() {
+    let hall = hall().await;
+    let operator = Actor::operator();
+    let gast = guest("Gast");
+    hall.say(&gast, "hello").await.expect("guests may post at first");
+    let amendment = ChannelAmendment { guests_may_post: Some(false), ..ChannelAmendment::default() };
+
+    let seen = Some(hall.channel.revision);
+    let changed = hall.chat.amend_channel(&operator, hall.channel.id, seen, amendment.clone()).await.expect("a change");
+
+    assert_eq!(code(hall.say(&gast, "hello?").await), Code::GuestsMayNotPost);
+    let stale = hall.chat.amend_channel(&operator, hall.channel.id, seen, amendment).await.expect_err("stale");
+    assert_eq!((stale.code(), stale.current()), (Code::PreconditionFailed, Some(changed.revision)));
+    hall.chat.close_channel(&operator, hall.channel.id, Some(changed.revision)).await.expect("a closed channel");
+    assert_eq!(code(hall.say(&Actor::player("Mira"), "anyone?").await), Code::ChannelNotFound);
+}
+
+#[tokio::test]
+async fn what_is_read_is_noted_and_the_rest_counts_as_unread() {
+    let hall = hall().await;
+    let (mira, oskar) = (Actor::player("Mira"), Actor::player("Oskar"));
+    for text in ["one", "two", "three"] {
+        hall.say(&mira, text).await.expect("a message");
+    }
+
+    let mark = hall.chat.mark_read(&oskar, hall.channel.id, Seq::new(2)).await.expect("a mark");
+    assert_eq!((mark.read, mark.last), (Seq::new(2), Seq::new(3)));
+    assert_eq!(hall.chat.unread(&oskar).await.expect("marks"), [mark]);
+
+    hall.chat.mark_read(&oskar, hall.channel.id, Seq::new(3)).await.expect("a mark");
+    assert_eq!(hall.chat.unread(&oskar).await.expect("marks"), []);
+}
+
+#[tokio::test]
+async fn history_and_live_meet_without_a_gap_or_a_repeat_while_posts_go_on() {
+    const POSTS: i64 = 2000;
+    let hall = hall().await;
+    let chat = hall.chat.clone();
+    let channel = hall.channel.id;
+    let poster = tokio::spawn(async move {
+        let mira = Actor::player("Mira");
+        for n in 0..POSTS {
+            chat.post(&mira, Draft::new(channel, format!("message {n}"))).await.expect("a message");
+        }
+    });
+
+    let mut listeners = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let chat = hall.chat.clone();
+        listeners.spawn(async move {
+            for _ in 0..n * 10 {
+                tokio::task::yield_now().await;
+            }
+            let reader = Actor::player("Reader");
+            let query = MessageQuery { channel, position: Position::Newest, limit: Limit::default() };
+            let history = chat.history(&reader, &query).await.expect("a history");
+            let newest = history.page.items.first().map_or(0, |message| message.seq.get());
+            let mut live = chat.listen(&reader, channel, Some(history.position)).await.expect("a listener");
+            let mut heard = newest;
+            while heard < POSTS {
+                match live.next().await.expect("an event") {
+                    LiveEvent::Posted(event) => {
+                        assert_eq!(event.message.seq.get(), heard + 1);
+                        heard += 1;
+                    }
+                    LiveEvent::Live => {}
+                    other => panic!("nothing else happens: {other:?}"),
+                }
+            }
+        });
+    }
+    while let Some(listener) = listeners.join_next().await {
+        listener.expect("a listener heard everything");
+    }
+    poster.await.expect("everything is posted");
+}
+
+#[tokio::test]
+async fn changes_since_a_position_tell_each_message_once_in_its_newest_state() {
+    let hall = hall().await;
+    let mira = Actor::player("Mira");
+    let one = hall.say(&mira, "one").await.expect("a message").message;
+    let query = MessageQuery { channel: hall.channel.id, position: Position::Newest, limit: Limit::default() };
+    let since = hall.chat.history(&mira, &query).await.expect("a history").position;
+
+    hall.say(&mira, "two").await.expect("a message");
+    for text in ["uno", "eins"] {
+        hall.chat.edit(&mira, one.id, text).await.expect("an edit");
+    }
+
+    let query = ChangeQuery { channel: hall.channel.id, since, limit: Limit::default() };
+    let changes = hall.chat.changes(&mira, &query).await.expect("changes");
+    let texts: Vec<_> = changes.page.items.iter().map(|message| message.text()).collect();
+    assert_eq!(texts, [Some("two"), Some("eins")]);
+}
+
+#[tokio::test]
+async fn messages_are_deleted_after_the_days_that_the_channel_keeps_them() {
+    let draft = ChannelDraft { retention_days: Some(7), ..ChannelDraft::new(Scope::Global, "week", "Week") };
+    let hall = hall_with(draft).await;
+    let mira = Actor::player("Mira");
+    hall.say(&mira, "old").await.expect("a message");
+    hall.clock.advance(Duration::from_secs(7 * 24 * 60 * 60 + 1));
+    hall.say(&mira, "new").await.expect("a message");
+
+    assert_eq!(hall.chat.enforce_retention().await.expect("a run"), 1);
+    assert_eq!(hall.chat.enforce_retention().await.expect("a run"), 0);
+
+    assert_eq!(hall.texts().await, [Some("new".to_owned())]);
+}
