@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{admin::AdminCommand, config::ConfigCommand, world::WorldCommand};
+use crate::commands::{admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, world::WorldCommand};
 
 /// Gives game worlds a community: world pages, chat and more, from one binary.
 ///
@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// Show and check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Measure how fast this machine and store are.
+    #[command(subcommand)]
+    Bench(BenchCommand),
 }
 
 #[cfg(test)]

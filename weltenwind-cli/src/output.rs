@@ -35,7 +35,7 @@ impl Output {
             return line(&json(&items)?);
         }
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(header.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>());
         for item in items {
             table.add_row(row(item));

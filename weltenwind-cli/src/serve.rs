@@ -35,7 +35,8 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
 
     let registry = prometheus::Registry::new();
     let origins = origins(&config, &public_url);
-    let realtime = Realtime::new(services.clone(), origins, config.realtime.clone(), &registry);
+    let realtime = Realtime::new(services.clone(), origins, config.realtime.clone(), &registry)
+        .map_err(|error| Failure::failed(format!("cannot register metrics: {error}")))?;
     let http_config =
         HttpConfig { public_url: public_url.clone(), trusted_proxies: proxies(&config)?, ..config.http.clone() };
     let host = HttpHost::new(services.clone(), http_config.clone(), &registry).mount("/realtime/v1", realtime.clone());
@@ -50,11 +51,12 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
         announce(&format!("Operations    http://{}/readyz and /metrics", local(&ops)?))?;
         tasks.spawn(async move { weltenwind_http::serve(ops, router, &config, stop).await });
     }
+    if !public_url.ends_with(&format!("//{address}")) {
+        announce(&format!("Listening     http://{address}"))?;
+    }
     announce(&format!("Weltenwind    {public_url}"))?;
     announce(&format!("Store         {}", weltenwind_storage::redact(&config.storage.url)))?;
-    if no_owner_hint(&config) {
-        announce("First admin   weltenwind admin bootstrap")?;
-    }
+    announce("First admin   weltenwind admin bootstrap")?;
     let retention = tokio::spawn(keep_retention(services.clone()));
     let serving = {
         let (stop, service) = (stop.clone(), host.into_router());
@@ -75,6 +77,15 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     services.health.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn proxies(config: &Config) -> Result<Vec<ipnet::IpNet>, Failure> {
+    let parse = |network: &String| {
+        network.parse().map_err(|_| {
+            Failure::usage(format!("trusted_proxies: `{network}` is no network")).hint("write it as 10.0.0.0/8 or ::1/128")
+        })
+    };
+    config.trusted_proxies.iter().map(parse).collect()
 }
 
 fn origins(config: &Config, public_url: &str) -> AllowedOrigins {

@@ -10,7 +10,7 @@ use crate::{
 
 /// Opens the store and wires the services, for the installation that is reached at `public_url`.
 pub(crate) async fn services(config: &Config, public_url: &str) -> Result<Services, Failure> {
-    let stores = weltenwind_storage::open(&config.storage).await?;
+    let stores = weltenwind_storage::open(&config.storage).await.map_err(unopened)?;
     Ok(Services::start(stores, service_config(config, public_url), Sources::default()).await?)
 }
 
@@ -22,14 +22,16 @@ fn service_config(config: &Config, public_url: &str) -> ServiceConfig {
     }
 }
 
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        let exit = match &error {
-            error if error.is_transient() => Exit::TryLater,
-            OpenError::NewerSchema { .. } => Exit::Conflict,
-            OpenError::UnknownScheme { .. } => Exit::Usage,
-            _ => Exit::Failed,
-        };
-        Self::new(exit, weltenwind_core::chain(&error)).hint(error.hint())
-    }
+/// Says why a store cannot be opened, and what can be done about it.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+pub(crate) fn unopened(error: OpenError) -> Failure {
+    let exit = match &error {
+        OpenError::ServerUnreachable { .. } => Exit::TryLater,
+        OpenError::SchemaNewer { .. } | OpenError::SchemaOutdated { .. } | OpenError::MigrationChanged { .. } => Exit::Conflict,
+        OpenError::UnknownScheme { .. } | OpenError::UrlInvalid { .. } => Exit::Usage,
+        OpenError::SignInRefused { .. } => Exit::NotAllowed,
+        OpenError::DatabaseMissing { .. } => Exit::NotFound,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, weltenwind_core::chain(&error)).hint(error.hint())
 }

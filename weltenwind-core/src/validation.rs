@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::code::Code;
+use crate::{code::Code, error::Classify};
 
 /// One member that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,16 @@ impl fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
+
+impl Classify for Invalid {
+    fn code(&self) -> Code {
+        Code::ValidationFailed
+    }
+
+    fn fields(&self) -> &[FieldError] {
+        &self.errors
+    }
+}
 
 /// Declares a text that cannot be wrong once built: it is trimmed, composed (Unicode NFC) and checked.
 macro_rules! text {

@@ -1,6 +1,7 @@
 //! One file a command group; here they are told apart.
 
 pub(crate) mod admin;
+pub(crate) mod bench;
 pub(crate) mod config;
 mod migrate;
 pub(crate) mod world;
@@ -21,6 +22,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate => migrate::run(&layers.load()?, output).await,
         Command::Admin(command) => admin::run(command, &layers.load()?, output).await,
         Command::World(command) => world::run(command, &layers.load()?, output).await,
+        Command::Bench(command) => bench::run(command, &layers.load()?, output).await,
         Command::Config(command) => config::run(command, &layers, output),
     }
 }

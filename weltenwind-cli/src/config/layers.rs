@@ -72,7 +72,8 @@ impl Layers {
                 return Err(Failure::usage(format!("the configuration file {} does not exist", file.display())));
             }
             Some(file) => Toml::file_exact(file),
-            None => Toml::file_exact(DEFAULT_FILE),
+            None if std::path::Path::new(DEFAULT_FILE).is_file() => Toml::file_exact(DEFAULT_FILE),
+            None => Toml::string(""),
         };
         let file_data = file.data().map_err(|error| Failure::usage(error.to_string()))?;
         require_known(&known, &leaves(&file_data), |key| format!("`{key}` in {}", self.file_name()))?;

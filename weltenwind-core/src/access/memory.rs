@@ -1,7 +1,8 @@
 //! Grants in memory: the executable reading of [`GrantStore`].
 
 use std::{
-    collections::BTreeMap,
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,19 +20,43 @@ use crate::{
     ids::{AccountId, GrantId},
     page::Page,
     scope::Scope,
-    step::Step,
+    step::{EffectKey, Step},
 };
 
 /// Keeps grants until the process ends; accepts any account, and calls every member "Player".
 #[derive(Debug, Default)]
 pub struct MemoryGrantStore {
-    grants: Mutex<BTreeMap<GrantId, Grant>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    grants: BTreeMap<GrantId, Grant>,
+    /// The steps that have had their effect, with the grant that answers a repeat.
+    effects: HashMap<EffectKey, Option<Grant>>,
+}
+
+impl State {
+    fn effect_of(&self, step: &Step) -> Option<&Option<Grant>> {
+        self.effects.get(step.effect_key.as_ref()?)
+    }
+
+    fn finish(&mut self, step: &Step, made: Option<&Grant>) {
+        if let Some(key) = &step.effect_key {
+            self.effects.insert(key.clone(), made.cloned());
+        }
+    }
 }
 
 impl MemoryGrantStore {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<GrantId, Grant>> {
-        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeps of an instant what databases keep of it.
+fn cut(instant: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(instant.as_microsecond()).expect("an instant in whole microseconds stays in range")
 }
 
 /// Returns whether taking `leaving` away would leave their scope without a lasting owner.
@@ -47,13 +72,13 @@ fn strands(grants: &BTreeMap<GrantId, Grant>, leaving: &[&Grant]) -> bool {
 #[async_trait]
 impl GrantStore for MemoryGrantStore {
     async fn of(&self, account: AccountId, at: Timestamp) -> Result<Vec<Grant>, StorageError> {
-        let grants = self.lock();
-        Ok(grants.values().filter(|grant| grant.account == account && grant.holds_at(at)).cloned().collect())
+        let state = self.lock();
+        Ok(state.grants.values().filter(|grant| grant.account == account && grant.holds_at(at)).cloned().collect())
     }
 
     async fn page(&self, query: &GrantQuery) -> Result<Page<Grant>, StorageError> {
-        let grants = self.lock();
-        let wanted = grants.values().filter(|grant| {
+        let state = self.lock();
+        let wanted = state.grants.values().filter(|grant| {
             query.account.is_none_or(|account| grant.account == account)
                 && query.scope.is_none_or(|scope| grant.scope == scope)
                 && query.after.is_none_or(|after| grant.id > after)
@@ -62,57 +87,72 @@ impl GrantStore for MemoryGrantStore {
     }
 
     async fn grant(&self, step: &Step, new: &NewGrant) -> Result<Grant, AccessError> {
-        let mut grants = self.lock();
-        let held = grants
-            .values_mut()
-            .find(|grant| (grant.account, grant.role, grant.scope) == (new.account, new.role, new.scope));
-        if let Some(grant) = held {
-            grant.expires_at = new.expires_at;
-            grant.reason.clone_from(&new.reason);
-            return Ok(grant.clone());
+        let mut state = self.lock();
+        if let Some(Some(made)) = state.effect_of(step) {
+            return Ok(made.clone());
         }
+        let held = |grant: &&Grant| (grant.account, grant.role, grant.scope) == (new.account, new.role, new.scope);
+        let first = state.grants.values().find(held).cloned();
         let grant = Grant {
-            id: new.id,
-            account: new.account,
-            role: new.role,
-            scope: new.scope,
-            granted_by: step.actor,
             reason: new.reason.clone(),
-            expires_at: new.expires_at,
-            created_at: step.at,
+            expires_at: new.expires_at.map(cut),
+            ..first.unwrap_or_else(|| Grant {
+                id: new.id,
+                account: new.account,
+                role: new.role,
+                scope: new.scope,
+                granted_by: step.actor,
+                reason: None,
+                expires_at: None,
+                created_at: cut(step.at),
+            })
         };
-        grants.insert(grant.id, grant.clone());
+        state.grants.insert(grant.id, grant.clone());
+        state.finish(step, Some(&grant));
         Ok(grant)
     }
 
-    async fn revoke(&self, _step: &Step, id: GrantId) -> Result<Grant, AccessError> {
-        let mut grants = self.lock();
-        let grant = grants.get(&id).ok_or(AccessError::GrantNotFound)?;
-        if strands(&grants, &[grant]) {
+    async fn revoke(&self, step: &Step, id: GrantId) -> Result<Grant, AccessError> {
+        let mut state = self.lock();
+        if let Some(Some(taken)) = state.effect_of(step) {
+            return Ok(taken.clone());
+        }
+        let grant = state.grants.get(&id).ok_or(AccessError::GrantNotFound)?;
+        if strands(&state.grants, &[grant]) {
             return Err(AccessError::LastOwner);
         }
-        grants.remove(&id).ok_or(AccessError::GrantNotFound)
+        let grant = state.grants.remove(&id).ok_or(AccessError::GrantNotFound)?;
+        state.finish(step, Some(&grant));
+        Ok(grant)
     }
 
-    async fn revoke_all(&self, _step: &Step, account: AccountId, scope: Scope) -> Result<(), AccessError> {
-        let mut grants = self.lock();
+    async fn revoke_all(&self, step: &Step, account: AccountId, scope: Scope) -> Result<(), AccessError> {
+        let mut state = self.lock();
+        if state.effect_of(step).is_some() {
+            return Ok(());
+        }
         let leaving: Vec<&Grant> =
-            grants.values().filter(|grant| grant.account == account && grant.scope == scope).collect();
+            state.grants.values().filter(|grant| grant.account == account && grant.scope == scope).collect();
         if leaving.is_empty() {
             return Err(AccessError::MemberNotFound);
         }
-        if strands(&grants, &leaving) {
+        if strands(&state.grants, &leaving) {
             return Err(AccessError::LastOwner);
         }
-        grants.retain(|_, grant| grant.account != account || grant.scope != scope);
+        state.grants.retain(|_, grant| grant.account != account || grant.scope != scope);
+        state.finish(step, None);
         Ok(())
     }
 
     async fn members(&self, query: &MemberQuery) -> Result<Page<Member>, StorageError> {
-        let grants = self.lock();
+        let state = self.lock();
         let mut members: BTreeMap<AccountId, Member> = BTreeMap::new();
-        let here = |grant: &&Grant| grant.scope == Scope::World(query.world) && grant.holds_at(query.at);
-        for grant in grants.values().filter(here).filter(|grant| query.after.is_none_or(|after| grant.account > after)) {
+        let here = |grant: &&Grant| {
+            grant.scope == Scope::World(query.world)
+                && grant.holds_at(query.at)
+                && query.after.is_none_or(|after| grant.account > after)
+        };
+        for grant in state.grants.values().filter(here) {
             let member = members.entry(grant.account).or_insert_with(|| Member {
                 account: grant.account,
                 display_name: DisplayName::from_stored("Player".to_owned()),
@@ -120,9 +160,22 @@ impl GrantStore for MemoryGrantStore {
                 since: grant.created_at,
             });
             member.roles.push(grant.role);
-            member.roles.sort_by_key(|role| std::cmp::Reverse(role.rank()));
+            member.roles.sort_by_key(|role| Reverse(role.rank()));
             member.since = member.since.min(grant.created_at);
         }
         Ok(Page::from_probe(members.into_values().take(query.limit.get() + 1).collect(), query.limit))
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::access::{MemoryGrantStore, conformance::Ports};
+
+    async fn fixture() -> ((), Ports) {
+        ((), Ports { grants: Arc::new(MemoryGrantStore::default()), accounts: None })
+    }
+
+    crate::grant_store_conformance!(fixture());
 }

@@ -422,7 +422,28 @@ impl ChatStore for MemoryChatStore {
 
 #[cfg(test)]
 mod tests {
-    use super::MemoryChatStore;
+    use std::sync::Arc;
 
-    crate::chat_store_conformance!(async { ((), MemoryChatStore::default()) });
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    crate::chat_store_conformance!(async { ((), Arc::new(MemoryChatStore::default())) });
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn threads_at_once_leave_neither_holes_nor_doubles() {
+        let store = Arc::new(MemoryChatStore::default());
+        store.create_channel(&Step::sample(Timestamp::UNIX_EPOCH), &NewChannel::sample(1)).await.unwrap();
+
+        let mut posts = JoinSet::new();
+        for n in 0..400 {
+            let store = Arc::clone(&store);
+            let new = NewMessage { id: MessageId::new(Uuid::from_u128(n)), client_id: None, ..NewMessage::sample("hello") };
+            posts.spawn(async move { store.append(&[new]).await.unwrap().remove(0).unwrap().seq.get() });
+        }
+        let mut numbers = posts.join_all().await;
+
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(1..=400));
+    }
 }

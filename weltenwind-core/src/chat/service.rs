@@ -24,7 +24,7 @@ use crate::{
     bus::{Bus, LocalBus, RoomEvent},
     error::StorageError,
     ids::{ChannelId, MessageId},
-    page::{Page, Revision},
+    page::{Limit, Page, Revision},
     room::Room,
     scope::Scope,
     services::Sources,
@@ -156,6 +156,21 @@ impl Chat {
         };
         let audit = AuditDraft::new("channel.create", draft.scope).with(json!({ "slug": channel.slug.as_str() }));
         inner.store.create_channel(&actor.step(inner.sources.clock.now(), audit), &channel).await
+    }
+
+    /// Finds the open channel of the draft's scope and slug, or makes it: for programs that start more than once.
+    pub async fn find_or_open_channel(&self, actor: &Actor, draft: ChannelDraft) -> Result<Channel, ChatError> {
+        let mut query = ChannelQuery { scope: draft.scope, after: None, limit: Limit::MAX };
+        loop {
+            let page = self.channels(actor, &query).await?;
+            query.after = page.next(|channel| channel.id);
+            if let Some(channel) = page.items.into_iter().find(|channel| channel.slug.as_str() == draft.slug) {
+                return Ok(channel);
+            }
+            if query.after.is_none() {
+                return self.open_channel(actor, draft).await;
+            }
+        }
     }
 
     /// Passes if the actor may make channels in a scope.
@@ -341,11 +356,8 @@ impl Chat {
         reason: Option<&str>,
     ) -> Result<Message, ChatError> {
         let inner = &self.inner;
-        let (message, standing) = inner.readable_message(actor, id).await?;
+        let (message, standing) = self.require_remove(actor, id, mode).await?;
         let own = actor.account_id() == Some(message.author.id);
-        if !(own && mode == RemovalMode::Mask) {
-            inner.require(actor, Permission::ChatModerate, &standing.place).await?;
-        }
         let reason = match reason {
             Some(reason) => {
                 one_line("reason", reason, 1, 500).map_err(|detail| Invalid::at("/reason", detail))?;
@@ -361,6 +373,25 @@ impl Chat {
         let removed = inner.store.remove(&actor.step(inner.sources.clock.now(), audit), &removal).await?;
         inner.announce(&removed, &standing).await;
         Ok(removed)
+    }
+
+    /// Passes if the actor may remove a message, whatever the reason.
+    pub async fn check_remove(&self, actor: &Actor, id: MessageId, mode: RemovalMode) -> Result<(), ChatError> {
+        self.require_remove(actor, id, mode).await.map(|_| ())
+    }
+
+    async fn require_remove(
+        &self,
+        actor: &Actor,
+        id: MessageId,
+        mode: RemovalMode,
+    ) -> Result<(Message, Arc<Standing>), ChatError> {
+        let (message, standing) = self.inner.readable_message(actor, id).await?;
+        let own = actor.account_id() == Some(message.author.id);
+        if !(own && mode == RemovalMode::Mask) {
+            self.inner.require(actor, Permission::ChatModerate, &standing.place).await?;
+        }
+        Ok((message, standing))
     }
 
     /// Notes how far the actor has read a channel.

@@ -28,9 +28,9 @@ pub mod close {
     pub const PROTOCOL_VIOLATION: u16 = 4203;
 }
 
-/// What a client sends. `id` is chosen by the client and comes back in the answer.
+/// What a client sends. `id` is chosen by the client and comes back in the answer. Unknown members are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "t", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[serde(tag = "t", rename_all = "kebab-case", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum ClientRecord {
     /// Joins a room; with `since` everything after that position is replayed first.
     Join {

@@ -59,10 +59,7 @@ impl Worlds {
     /// Makes a world; the account that makes it becomes its owner. Needs `world.create`, or to be a registered player where
     /// players may.
     pub async fn create(&self, actor: &Actor, draft: WorldDraft) -> Result<World, WorldError> {
-        let is_player = actor.principal().is_some_and(|principal| principal.kind == AccountKind::Registered);
-        if !(self.players_may_create && is_player && actor.ceiling == Scope::Global) {
-            self.access.require(actor, Permission::WorldCreate, &Place::global()).await?;
-        }
+        self.require_create(actor).await?;
         let slug = match draft.slug {
             Some(slug) => slug,
             None => Slug::from_name(draft.name.as_str())?,
@@ -76,6 +73,15 @@ impl Worlds {
         let world = self.worlds.create(&step, &world).await?;
         self.forget(actor.account_id());
         Ok(world)
+    }
+
+    /// Passes if the actor may make worlds.
+    pub async fn require_create(&self, actor: &Actor) -> Result<(), WorldError> {
+        let is_player = actor.principal().is_some_and(|principal| principal.kind == AccountKind::Registered);
+        if self.players_may_create && is_player && actor.ceiling == Scope::Global {
+            return Ok(());
+        }
+        Ok(self.access.require(actor, Permission::WorldCreate, &Place::global()).await?)
     }
 
     /// Finds a world for a reader. A private world is there for its members alone, an archived one for staff alone.
@@ -127,6 +133,17 @@ impl Worlds {
         self.change(actor, reference, expected, WorldAmendment::default(), true).await
     }
 
+    /// Passes if the actor may change a world.
+    pub async fn require_manage(&self, actor: &Actor, reference: &WorldRef) -> Result<(), WorldError> {
+        self.managed(actor, reference).await.map(|_| ())
+    }
+
+    async fn managed(&self, actor: &Actor, reference: &WorldRef) -> Result<World, WorldError> {
+        let world = self.resolve(actor, reference).await?.world;
+        self.access.require(actor, Permission::WorldManage, &Place::world(&world)).await?;
+        Ok(world)
+    }
+
     async fn change(
         &self,
         actor: &Actor,
@@ -135,8 +152,7 @@ impl Worlds {
         amendment: WorldAmendment,
         archive: bool,
     ) -> Result<World, WorldError> {
-        let world = self.resolve(actor, reference).await?.world;
-        self.access.require(actor, Permission::WorldManage, &Place::world(&world)).await?;
+        let world = self.managed(actor, reference).await?;
         let action = if archive { "world.archive" } else { "world.amend" };
         let step = actor.step(self.sources.clock.now(), AuditDraft::new(action, Scope::World(world.id)));
         self.worlds.amend(&step, &WorldChange { id: world.id, expected, amendment, archive }).await

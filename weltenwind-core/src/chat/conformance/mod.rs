@@ -36,18 +36,19 @@ use crate::{
 
 /// Makes a test of every case of [`conformance`](crate::chat::conformance).
 ///
-/// The fixture is a future of a guard and a [`ChatStore`] on which nothing was done before; the guard is dropped after
-/// the case. It runs on tokio with the features `macros` and `rt-multi-thread`.
+/// The fixture is a future of a guard, which is dropped after the case, and of an `Arc` or `Box` of a store on which nothing
+/// was done before. Tests run on tokio with its features `macros` and `rt-multi-thread`.
 ///
 /// ```
+/// # use std::sync::Arc;
 /// # use weltenwind_core::chat::MemoryChatStore;
 /// mod memory {
-///     # use super::MemoryChatStore;
-///     weltenwind_core::chat_store_conformance!(async { ((), MemoryChatStore::default()) });
+///     # use super::{Arc, MemoryChatStore};
+///     weltenwind_core::chat_store_conformance!(async { ((), Arc::new(MemoryChatStore::default())) });
 /// }
 /// mod remote {
-///     # use super::MemoryChatStore;
-///     weltenwind_core::chat_store_conformance!(async { ((), MemoryChatStore::default()) }, ignore = "needs a server");
+///     # use super::{Arc, MemoryChatStore};
+///     weltenwind_core::chat_store_conformance!(async { ((), Arc::new(MemoryChatStore::default())) }, ignore = "needs a server");
 /// }
 /// ```
 #[macro_export]
@@ -129,7 +130,7 @@ macro_rules! chat_store_conformance {
         $($attribute)*
         async fn $case() {
             let (_guard, store) = $fixture.await;
-            $crate::chat::conformance::$case(&store).await;
+            $crate::chat::conformance::$case(&*store).await;
         }
     };
 }

@@ -1,0 +1,135 @@
+use super::{Ports, at, id, new, step, world};
+use crate::{
+    access::{AccessError, NewGrant, Role},
+    ids::GroupId,
+    scope::Scope,
+};
+
+/// Every kind of scope with the role that owns it.
+fn owned() -> [(Role, Scope); 3] {
+    [
+        (Role::Owner, Scope::Global),
+        (Role::WorldOwner, world(1)),
+        (Role::GroupOwner, Scope::Group(GroupId::new(id(1)))),
+    ]
+}
+
+fn is_last_owner<T: std::fmt::Debug>(result: &Result<T, AccessError>) -> bool {
+    matches!(result, Err(AccessError::LastOwner))
+}
+
+/// A scope without owner could never be governed again.
+pub async fn the_last_owner_stays(ports: &Ports) {
+    for (n, (role, scope)) in (1..).zip(owned()) {
+        let owner = ports.owner(n, role, scope).await;
+
+        let refusal = ports.revoke(n).await;
+
+        assert!(is_last_owner(&refusal), "{scope}: {refusal:?}");
+        assert_eq!(ports.held(owner.account).await, [owner]);
+    }
+}
+
+/// Not by leaving either; and the roles beside it stay, too.
+pub async fn the_last_owner_is_not_removed(ports: &Ports) {
+    let owner = ports.owner(1, Role::WorldOwner, world(1)).await;
+    let member = ports.grant(&new(2, owner.account, Role::WorldMember, world(1))).await;
+
+    let refusal = ports.grants.revoke_all(&step(60), owner.account, world(1)).await;
+
+    assert!(is_last_owner(&refusal), "{refusal:?}");
+    assert_eq!(ports.held(owner.account).await, [owner, member]);
+}
+
+/// Owning is shared and handed over.
+pub async fn an_owner_leaves_when_another_stays(ports: &Ports) {
+    for (n, (role, scope)) in (1..).step_by(10).zip(owned()) {
+        ports.owner(n, role, scope).await;
+        let second = ports.owner(n + 1, role, scope).await;
+        let third = ports.owner(n + 2, role, scope).await;
+
+        ports.revoke(n).await.expect("two others stay");
+        ports.grants.revoke_all(&step(60), second.account, scope).await.expect("another stays");
+
+        let refusal = ports.revoke(n + 2).await;
+        assert!(is_last_owner(&refusal), "{scope}: {refusal:?}");
+        assert_eq!(ports.held(third.account).await, [third]);
+    }
+}
+
+/// It would end without anybody doing anything.
+pub async fn an_owner_for_a_time_is_nobody_to_leave_a_scope_to(ports: &Ports) {
+    let owner = ports.owner(1, Role::WorldOwner, world(1)).await;
+    let deputy = ports.account(2).await;
+    ports.grant(&NewGrant { expires_at: Some(at(86_400)), ..new(2, deputy, Role::WorldOwner, world(1)) }).await;
+
+    let left = ports.revoke(1).await;
+    let removed = ports.grants.revoke_all(&step(60), owner.account, world(1)).await;
+
+    assert!(is_last_owner(&left) && is_last_owner(&removed), "{left:?} {removed:?}");
+    assert_eq!(ports.held(owner.account).await, [owner]);
+}
+
+/// The lasting owner stays, so nothing is lost.
+pub async fn an_owner_for_a_time_may_leave(ports: &Ports) {
+    ports.owner(1, Role::WorldOwner, world(1)).await;
+    let deputy = ports.account(2).await;
+    ports.grant(&NewGrant { expires_at: Some(at(86_400)), ..new(2, deputy, Role::WorldOwner, world(1)) }).await;
+
+    ports.revoke(2).await.expect("the lasting owner stays");
+
+    assert!(ports.held(deputy).await.is_empty());
+}
+
+/// An admin cannot stand in for an owner, nor an owner of another world.
+pub async fn owners_elsewhere_and_other_roles_do_not_count(ports: &Ports) {
+    ports.owner(1, Role::WorldOwner, world(1)).await;
+    ports.owner(2, Role::WorldOwner, world(2)).await;
+    ports.owner(3, Role::Owner, Scope::Global).await;
+    ports.owner(4, Role::WorldAdmin, world(1)).await;
+
+    for n in [1, 2, 3] {
+        let refusal = ports.revoke(n).await;
+        assert!(is_last_owner(&refusal), "{refusal:?}");
+    }
+    ports.revoke(4).await.expect("an admin is no owner");
+}
+
+/// Each sees that the other stays.
+pub async fn two_owners_who_leave_at_once_do_not_both_succeed(ports: &Ports) {
+    for (n, (role, scope)) in (1..).step_by(10).zip(owned()) {
+        let one = ports.owner(n, role, scope).await;
+        let other = ports.owner(n + 1, role, scope).await;
+
+        let answers = tokio::join!(ports.revoke(n), ports.revoke(n + 1));
+
+        let refusal = answers.0.and(answers.1);
+        assert!(is_last_owner(&refusal), "{scope}: {refusal:?}");
+        let left = ports.held(one.account).await.len() + ports.held(other.account).await.len();
+        assert_eq!(left, 1, "{scope}");
+    }
+}
+
+/// All ways out at the same time.
+pub async fn owners_who_leave_and_are_removed_at_once_leave_one(ports: &Ports) {
+    let mut owners = Vec::new();
+    for n in 1..=4 {
+        owners.push(ports.owner(n, Role::WorldOwner, world(1)).await.account);
+    }
+
+    let (first, second) = (step(60), step(60));
+    let answers = tokio::join!(
+        ports.revoke(1),
+        ports.revoke(2),
+        ports.grants.revoke_all(&first, owners[2], world(1)),
+        ports.grants.revoke_all(&second, owners[3], world(1))
+    );
+
+    let refused = [is_last_owner(&answers.0), is_last_owner(&answers.1), is_last_owner(&answers.2), is_last_owner(&answers.3)];
+    assert_eq!(refused.iter().filter(|refused| **refused).count(), 1, "{answers:?}");
+    let mut left = 0;
+    for owner in owners {
+        left += ports.held(owner).await.len();
+    }
+    assert_eq!(left, 1);
+}

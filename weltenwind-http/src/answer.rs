@@ -1,0 +1,86 @@
+//! What handlers answer.
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use weltenwind_core::{Revision, wire::ListBody};
+
+use crate::{conditional, problem::Stop};
+
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What a handler returns.
+pub(crate) type Answer = Result<Response, Stop>;
+
+/// 200 with a body.
+pub(crate) fn ok(body: &impl Serialize) -> Response {
+    json(StatusCode::OK, body)
+}
+
+/// 201 with the thing that was made and where it stands.
+pub(crate) fn created(location: &str, body: &impl Serialize) -> Response {
+    json(StatusCode::CREATED, body).with(header::LOCATION, path(location))
+}
+
+/// 204.
+pub(crate) fn no_content() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// A status with a JSON body.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let bytes = serde_json::to_vec(body).expect("bodies are plain data");
+    let mut response = Response::new(Body::from(bytes)).with(header::CONTENT_TYPE, JSON);
+    *response.status_mut() = status;
+    response
+}
+
+/// A part of a list; `next` is the cursor of the part behind it, and `link` where that is found.
+pub(crate) fn list<T: Serialize>(
+    items: impl IntoIterator<Item = T>,
+    next: Option<String>,
+    link: Option<String>,
+) -> Response {
+    ok(&ListBody { items: items.into_iter().collect(), next_cursor: next }).with_next(link)
+}
+
+/// Sends to another path of this installation.
+pub(crate) fn redirect(status: StatusCode, location: &str) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::LOCATION, path(location));
+    // The way may change again: a world can be renamed twice.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    (status, headers).into_response()
+}
+
+fn path(path: &str) -> HeaderValue {
+    HeaderValue::from_str(path).expect("paths are built from identifiers, slugs and what was a path before")
+}
+
+/// Adds headers to an answer.
+pub(crate) trait With: Sized {
+    fn with(self, name: HeaderName, value: HeaderValue) -> Self;
+
+    /// Names the state of the resource: its strong ETag.
+    fn tagged(self, revision: Revision) -> Self {
+        self.with(header::ETAG, conditional::strong_tag(revision))
+    }
+
+    /// Names where the list goes on.
+    fn with_next(self, link: Option<String>) -> Self {
+        match link {
+            Some(link) => self.with(header::LINK, path(&format!("<{link}>; rel=\"next\""))),
+            None => self,
+        }
+    }
+}
+
+impl With for Response {
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers_mut().insert(name, value);
+        self
+    }
+}

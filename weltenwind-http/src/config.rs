@@ -1,0 +1,105 @@
+//! How the host listens and whom it believes.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use weltenwind_core::AllowedOrigins;
+
+/// How the host listens and whom it believes.
+///
+/// ```
+/// use weltenwind_http::HttpConfig;
+///
+/// let config = HttpConfig { trusted_proxies: vec!["10.0.0.0/8".parse()?], ..HttpConfig::default() };
+/// assert_eq!(config.max_body_bytes, 64 * 1024);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// The address to listen on, for whoever binds the listener: `127.0.0.1:8080`.
+    pub listen: String,
+    /// Where people reach this installation: `https://wind.example`. Cookies are `Secure` if it begins with `https`.
+    ///
+    /// Not a key of this section: sockets and tokens need it too, so it belongs to the whole installation.
+    #[serde(skip)]
+    pub public_url: String,
+    /// Networks whose `X-Forwarded-For` and `X-Request-Id` are believed; none by default.
+    ///
+    /// Not a key of this section, for the same reason.
+    #[serde(skip)]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Origins whose pages may sign in with cookies and open sockets; empty means that of `public_url` and, if that is the
+    /// machine itself, its other names.
+    pub allowed_origins: Vec<String>,
+    /// How long a request may take from its head to its answer, in seconds; then it is answered 503 `timed-out`.
+    pub request_timeout_seconds: u64,
+    /// How long the head of a request may take, in seconds, and how long an idle connection is kept; then it is closed.
+    pub header_timeout_seconds: u64,
+    /// How long running requests may take once the server stops, in seconds.
+    pub drain_seconds: u64,
+    /// The largest body, in bytes; a larger one is answered 413 `payload-too-large`.
+    pub max_body_bytes: usize,
+    /// The largest head, in bytes; a larger one is answered 431 `headers-too-large`.
+    pub max_header_bytes: usize,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            trusted_proxies: Vec::new(),
+            allowed_origins: Vec::new(),
+            request_timeout_seconds: 30,
+            header_timeout_seconds: 10,
+            drain_seconds: 30,
+            max_body_bytes: 64 * 1024,
+            max_header_bytes: 16 * 1024,
+        }
+    }
+}
+
+impl HttpConfig {
+    /// Returns the origins whose pages may sign in.
+    pub(crate) fn origins(&self) -> AllowedOrigins {
+        if self.allowed_origins.is_empty() {
+            AllowedOrigins::of_public_url(&self.public_url)
+        } else {
+            AllowedOrigins::new(self.allowed_origins.iter().map(String::as_str))
+        }
+    }
+
+    /// Returns whether browsers reach this installation by TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.public_url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+    }
+
+    pub(crate) const fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_seconds)
+    }
+
+    pub(crate) const fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_seconds)
+    }
+
+    pub(crate) const fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_keys_are_defaults_and_unknown_ones_are_refused() {
+        let config: HttpConfig = serde_json::from_str(r#"{"drain_seconds": 5}"#).unwrap();
+
+        assert_eq!(config, HttpConfig { drain_seconds: 5, ..HttpConfig::default() });
+        for unknown in [r#"{"drain": 5}"#, r#"{"public_url": "http://wind.example"}"#] {
+            assert!(serde_json::from_str::<HttpConfig>(unknown).is_err(), "{unknown}");
+        }
+    }
+}

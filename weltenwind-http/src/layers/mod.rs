@@ -1,0 +1,47 @@
+//! What every request passes on its way in and every answer on its way out, in one place.
+//!
+//! From the outside in: who asks and under which id, the log line and the metrics, security headers, problem bodies, panics,
+//! the time-out, the size of head and body. Routes, mounted services and the answers 404 and 405 inherit all of it.
+
+mod api;
+mod guard;
+mod headers;
+mod identify;
+mod observe;
+mod problems;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+use prometheus::Registry;
+use tower_http::catch_panic::CatchPanicLayer;
+use weltenwind_core::IdGenerator;
+
+pub(crate) use self::{api::api, headers::PAGE_POLICY};
+use crate::{config::HttpConfig, metrics::Metrics};
+
+/// What the layers need to know.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    ids: Arc<dyn IdGenerator>,
+    config: HttpConfig,
+    metrics: Arc<Metrics>,
+}
+
+impl Edge {
+    pub(crate) fn new(ids: Arc<dyn IdGenerator>, config: HttpConfig, registry: &Registry) -> Arc<Self> {
+        Arc::new(Self { ids, config, metrics: Arc::new(Metrics::new(registry)) })
+    }
+}
+
+/// Wraps every route of a router; the layer named last is the outermost.
+pub(crate) fn wrap(router: Router, edge: &Arc<Edge>) -> Router {
+    router
+        .layer(middleware::from_fn_with_state(Arc::clone(edge), guard::size))
+        .layer(middleware::from_fn_with_state(Arc::clone(edge), guard::time))
+        .layer(CatchPanicLayer::custom(guard::panicked))
+        .layer(middleware::from_fn(problems::problems))
+        .layer(middleware::from_fn_with_state(Arc::clone(edge), headers::headers))
+        .layer(middleware::from_fn_with_state(Arc::clone(edge), observe::observe))
+        .layer(middleware::from_fn_with_state(Arc::clone(edge), identify::identify))
+}

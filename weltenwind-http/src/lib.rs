@@ -1,0 +1,36 @@
+//! HTTP host of Weltenwind: the API under `/api/v1`, the pages, and what operators ask.
+//!
+//! [`HttpHost`] puts [`Services`](weltenwind_core::Services) behind a tower service. Handlers translate and decide nothing: a
+//! request is read, one service is called, its answer is written. What holds for every request (its id, who asks, log line,
+//! metrics, bounds, security headers, problem bodies) is a layer around all of them, and around whatever is
+//! [mounted](HttpHost::mount) beside them.
+//!
+//! [`serve`] is the accept loop; a program that has one of its own uses the router alone. [`operations`] answers health and
+//! metrics, on a listener that players do not reach.
+
+mod answer;
+mod auth;
+mod channels;
+mod conditional;
+mod config;
+mod context;
+mod cookies;
+mod host;
+mod json;
+mod layers;
+mod messages;
+mod metrics;
+mod operations;
+mod pages;
+mod problem;
+mod query;
+mod serve;
+mod users;
+mod worlds;
+
+pub use self::{
+    config::HttpConfig,
+    host::HttpHost,
+    operations::{Readiness, operations},
+    serve::serve,
+};

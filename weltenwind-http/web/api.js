@@ -1,0 +1,121 @@
+/** HTTP: problem bodies, the session, and its refresh. */
+const CSRF = { 'X-Weltenwind-Csrf': '1' };
+
+/** What went wrong, in the server's words; code `network` when it said nothing. */
+export class Problem extends Error {
+  /** @param {any} body  a problem body or a socket's `err`  @param {number} [status] */
+  constructor(body, status = 0) {
+    super(body.detail || body.title || body.code);
+    this.status = status;
+    this.code = String(body.code ?? 'unknown');
+    this.detail = String(body.detail || body.title || '');
+    this.correlationId = String(body.correlationId ?? '');
+    /** @type {{pointer?: string, code: string, detail?: string}[]} */
+    this.errors = body.errors ?? [];
+    /** @type {number} */
+    this.retryAfterMs = body.retryAfterMs ?? (body.retryAfter ?? 0) * 1000;
+  }
+}
+
+/**
+ * Fires `session` with {changed}: true when another session, or none, took the place of the last.
+ * @typedef {{accessToken: string, expiresIn: number, sessionId: string,
+ *   user: {id: string, kind: string, displayName: string}}} Session
+ */
+export class Api extends EventTarget {
+  /** @type {Session|null} In memory only. */
+  session = null;
+  /** @type {Promise<void>|null} */ #refreshing = null;
+  #timer = 0;
+  #tabs = 'BroadcastChannel' in self ? new BroadcastChannel('weltenwind-session') : null;
+
+  constructor() {
+    super();
+    // The cookie is shared: when another tab signs in or out, this one follows.
+    this.#tabs?.addEventListener('message', () => this.refresh().catch(() => {}));
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path  below /api/v1
+   * @param {{body?: any, auth?: boolean, csrf?: boolean, retry?: boolean}} [options]
+   * @returns {Promise<any>}
+   */
+  async request(method, path, { body, auth = true, csrf = false, retry = true } = {}) {
+    const token = auth ? this.session?.accessToken : undefined;
+    const headers = new Headers({ Accept: 'application/json', ...(csrf ? CSRF : {}) });
+    if (token) headers.set('Authorization', `Bearer ${token}`);
+    if (body) headers.set('Content-Type', 'application/json');
+    let response;
+    try {
+      const signal = AbortSignal.timeout(15_000);
+      response = await fetch(`/api/v1${path}`, { method, headers, body: body && JSON.stringify(body), signal });
+      if (response.ok) return response.status === 204 ? null : await response.json();
+    } catch {
+      throw new Problem({ code: 'network' });
+    }
+    if (response.status === 401 && token && retry) {
+      if (this.session?.accessToken === token) await this.refresh();
+      return this.request(method, path, { body, auth, csrf, retry: false });
+    }
+    const problem = await response.json().catch(() => ({}));
+    problem.retryAfter ??= Number(response.headers.get('Retry-After')) || 0;
+    throw new Problem(problem, response.status);
+  }
+
+  /** @param {string} path */
+  get(path) {
+    return this.request('GET', path);
+  }
+
+  /** The refresh token stays in a cookie no script can read. @param {'guest'|'bootstrap'} way  @param {any} body */
+  async signIn(way, body) {
+    this.#adopt(await this.request('POST', `/auth/${way}`, { body, auth: false, csrf: true }));
+    this.#tabs?.postMessage('changed');
+  }
+
+  async signOut() {
+    await this.request('POST', '/auth/logout', { csrf: true }).catch((problem) => {
+      if (problem.status !== 401) throw problem;
+    });
+    this.#adopt(null);
+    this.#tabs?.postMessage('changed');
+  }
+
+  /** Forgets a session the server ended. */
+  drop() {
+    this.#adopt(null);
+  }
+
+  /**
+   * Trades the cookie for a fresh access token: one refresh at a time in this tab, and across tabs where
+   * the browser has locks. Ends with session null when there is none; throws when nobody can tell.
+   */
+  refresh() {
+    const once = async () => {
+      try {
+        this.#adopt(await this.request('POST', '/auth/refresh', { body: {}, auth: false, csrf: true }));
+      } catch (/** @type {any} */ problem) {
+        if (problem.status === 401) return this.#adopt(null);
+        if (this.session) this.#refreshIn(5_000 + Math.random() * 10_000);
+        throw problem;
+      }
+    };
+    this.#refreshing ??= Promise.resolve(navigator.locks?.request('weltenwind-refresh', once) ?? once())
+      .finally(() => { this.#refreshing = null; });
+    return this.#refreshing;
+  }
+
+  #refreshIn(/** @type {number} */ ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.refresh().catch(() => {}), ms);
+  }
+
+  #adopt(/** @type {Session|null} */ session) {
+    const changed = session?.sessionId !== this.session?.sessionId;
+    this.session = session;
+    clearTimeout(this.#timer);
+    if (session) this.#refreshIn(session.expiresIn * 800);
+    this.dispatchEvent(new CustomEvent('session', { detail: { changed } }));
+  }
+}

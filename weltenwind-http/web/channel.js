@@ -1,0 +1,164 @@
+/** One channel as this page knows it: its messages by seq, the place in its history, and what is not sent yet. */
+import { Problem } from './api.js';
+import { newId } from './format.js';
+
+/**
+ * @typedef {{id: string, displayName: string}} Author
+ * @typedef {{id: string, seq: number, author: Author, body: string|null, clientId?: string, replyTo?: string|null,
+ *   sentAt: string, editedAt?: string|null, flags?: string[], tombstone?: {reason?: string}|null}} Message
+ * @typedef {{clientId: string, author: Author, body: string, sentAt: string, state: 'sending'|'failed',
+ *   askedAt: number, problem?: Problem}} Draft
+ */
+
+const QUEUE = 20;
+
+/** Orders the states one message goes through. @param {Message} m */
+const age = (m) => (m.tombstone ? Infinity : m.editedAt ? Date.parse(m.editedAt) : 0);
+
+export class Channel {
+  /** @type {Message[]} */ messages = [];
+  /** @type {Draft[]} */ outbox = [];
+  /** What is known is complete to here. @type {string|null} */ cursor = null;
+  /** @type {string|null} */ older = null;
+  /** @type {Problem|null} */ problem = null;
+  loaded = false;
+  loading = false;
+  /** Joined on the socket, and caught up. */ live = false;
+  /** Why the socket may not join. @type {Problem|null} */ refused = null;
+  unread = 0;
+  /** @type {Map<string, Message>} */ #byId = new Map();
+  /** @type {Map<string, string>} */ #rowKeys = new Map();
+  #generation = 0;
+
+  /**
+   * @param {{id: string, slug: string, name: string, guestsMayPost?: boolean}} info
+   * @param {import('./api.js').Api} api
+   * @param {(channel: Channel, fresh: number) => void} changed
+   */
+  constructor(info, api, changed) {
+    this.info = info;
+    this.room = `channel:${info.id}`;
+    this.fetch = (/** @type {string} */ query) => api.get(`/channels/${info.id}/messages?${query}`);
+    this.changed = (fresh = 0) => changed(this, fresh);
+  }
+
+  /** Takes the newest page in place of what was known; what came in meanwhile stays. `problem` tells of failure. */
+  async load() {
+    const generation = ++this.#generation;
+    this.loading = true;
+    this.changed();
+    const page = await this.fetch('limit=50').catch((problem) => ({ problem }));
+    if (generation !== this.#generation) return;
+    this.loading = false;
+    this.problem = page.problem ?? null;
+    if (!page.problem) {
+      const first = page.items.at(-1)?.seq ?? 0;
+      this.messages = this.messages.filter((m) => m.seq >= first);
+      this.#byId = new Map(this.messages.map((m) => [m.id, m]));
+      for (const message of page.items) this.#put(message);
+      this.cursor = page.roomCursor;
+      this.older = page.nextCursor;
+      this.loaded = true;
+    }
+    this.changed();
+  }
+
+  async loadOlder() {
+    if (!this.older || this.loading) return;
+    const generation = this.#generation;
+    this.loading = true;
+    this.changed();
+    try {
+      const page = await this.fetch(`limit=50&cursor=${encodeURIComponent(this.older)}`);
+      if (generation !== this.#generation) return;
+      for (const message of page.items) this.#put(message);
+      this.older = page.nextCursor;
+    } finally {
+      if (generation === this.#generation) this.loading = false;
+      this.changed();
+    }
+  }
+
+  /** Asks for what changed, the way of whoever has no live socket. */
+  async poll() {
+    for (let more = true; more;) {
+      const since = /** @type {string} */ (this.cursor);
+      const page = await this.fetch(`limit=200&since=${encodeURIComponent(since)}`).catch((problem) => {
+        if (problem.status !== 410) throw problem;
+      });
+      if (!page) return this.load();
+      if (this.live) return;
+      more = Boolean(page.nextCursor) && page.roomCursor !== since;
+      this.take(page.items, page.roomCursor);
+    }
+  }
+
+  /**
+   * Takes news from a poll or the socket. An edit of a message older than anything loaded waits for its page.
+   * @param {Message[]} news
+   * @param {string} [cursor]
+   */
+  take(news, cursor) {
+    const first = this.messages[0]?.seq ?? 0;
+    const fresh = news.filter((m) => (m.seq >= first || !this.older) && this.#put(m));
+    if (cursor) this.cursor = cursor;
+    if (news.length) this.changed(fresh.length);
+  }
+
+  /**
+   * Holds what a person wrote until the server has it; null when too much is waiting already.
+   * @param {string} body
+   * @param {Author} author
+   */
+  draft(body, author) {
+    if (this.outbox.filter((draft) => draft.state === 'sending').length >= QUEUE) return null;
+    /** @type {Draft} */
+    const draft = { clientId: newId(), author, body, sentAt: new Date().toISOString(), state: 'sending', askedAt: 0 };
+    this.outbox.push(draft);
+    this.changed();
+    return draft;
+  }
+
+  /** @param {Draft} draft  @param {Message} message */
+  confirm(draft, message) {
+    this.#settle(draft, message);
+    this.take([message]);
+  }
+
+  /** @param {Draft} draft  @param {any} reason  a problem body */
+  fail(draft, reason) {
+    draft.state = 'failed';
+    draft.problem = new Problem(reason);
+    this.changed();
+  }
+
+  /** @param {Draft} [draft]  without one, everything unsent */
+  discard(draft) {
+    this.outbox = this.outbox.filter((other) => draft && other !== draft);
+    this.changed();
+  }
+
+  /** A message keeps the row it had while it was being sent. @param {any} item  message or draft */
+  rowKey(item) {
+    return this.#rowKeys.get(item.id) ?? item.id ?? item.clientId;
+  }
+
+  #settle(/** @type {Draft} */ draft, /** @type {Message} */ message) {
+    this.outbox = this.outbox.filter((other) => other !== draft);
+    this.#rowKeys.set(message.id, draft.clientId);
+  }
+
+  /** @returns {boolean} whether the message is new, and not one's own */
+  #put(/** @type {Message} */ message) {
+    const known = this.#byId.get(message.id);
+    if (known && age(known) > age(message)) return false;
+    this.#byId.set(message.id, message);
+    let at = this.messages.length;
+    while (at > 0 && this.messages[at - 1].seq > message.seq) at--;
+    if (known) this.messages[at - 1] = message;
+    else this.messages.splice(at, 0, message);
+    const own = this.outbox.find((draft) => draft.clientId === message.clientId);
+    if (own) this.#settle(own, message);
+    return !known && !own;
+  }
+}

@@ -1,0 +1,221 @@
+/** Wiring: which world and channel are shown, who is signed in, and what keeps them live. */
+import { Api } from './api.js';
+import { Channel } from './channel.js';
+import { ChatView, drawWriters } from './chat-view.js';
+import { wireComposer } from './composer.js';
+import { $, disc, h, setText } from './format.js';
+import { notice } from './notice.js';
+import { Realtime } from './realtime.js';
+import { bootstrapSignIn, guestSignIn } from './sign-in.js';
+import { has, lang, t } from './text.js';
+import { listWorlds } from './worlds.js';
+
+const MANY = 1_500;
+const POLL_MS = 5_000;
+
+const api = new Api();
+const realtime = new Realtime(api);
+const view = new ChatView({
+  older: () => active?.loadOlder().catch(notice),
+  retry: (draft) => {
+    if (active) realtime.publish(active, draft);
+    drawSoon();
+  },
+  discard: (draft) => active?.discard(draft),
+});
+/** @type {Channel[]} */ let channels = [];
+/** @type {Channel|null} */ let active = null;
+let [ready, worldName] = [false, ''];
+let [fresh, unseen] = [0, 0];
+let [drawing, polling, failures] = [0, 0, 0];
+
+function changed(/** @type {Channel} */ channel, /** @type {number} */ added) {
+  if (channel !== active) channel.unread += added;
+  else {
+    fresh += added;
+    if (document.hidden) unseen += added;
+  }
+  // A long sitting: forget what scrolled away, the history still has it.
+  if (channel.messages.length > MANY && !channel.loading && (channel !== active || view.stick)) channel.load();
+  drawSoon();
+}
+
+/** Draws once for any number of changes. */
+function drawSoon() {
+  drawing ||= setTimeout(draw, 16);
+}
+
+function draw() {
+  drawing = 0;
+  drawStatus();
+  drawChannels();
+  drawAccount();
+  const title = [active && `# ${active.info.name}`, worldName, 'Weltenwind'].filter(Boolean).join(' · ');
+  document.title = unseen ? t('title.fresh', { n: unseen, title }) : title;
+  if (!active) return;
+  view.draw(active, api.session?.user.id, fresh);
+  fresh = 0;
+  drawWriters(active);
+}
+
+function drawStatus() {
+  const { state } = realtime;
+  const shown = !api.session || active?.refused ? (failures ? 'offline' : 'reading')
+    : state === 'open' ? (active?.live ? 'live' : 'connecting') : state === 'connecting' ? state : 'offline';
+  $('status').dataset.state = shown;
+  setText($('status'), t(state === 'stopped' && api.session ? 'state.stopped' : `state.${shown}`));
+}
+
+function drawChannels() {
+  const list = $('channels').querySelector('ul');
+  if (list.children.length !== channels.length) {
+    list.replaceChildren(...channels.map(({ info: { slug, name } }) =>
+      h('li', {}, h('a', { href: `#channel=${encodeURIComponent(slug)}` }, name, h('span', { class: 'unread' })))));
+  }
+  channels.forEach((channel, n) => {
+    const link = list.children[n].firstElementChild;
+    if (channel === active) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+    setText(link.lastElementChild, channel.unread ? t('channel.unread') : '');
+  });
+}
+
+function drawAccount() {
+  const user = api.session?.user;
+  const name = active?.info.name ?? '';
+  const kept = user?.kind === 'guest' && active?.info.guestsMayPost === false;
+  $('account').hidden = $('compose').hidden = !user;
+  $('sign-in').hidden = Boolean(user);
+  $('composer').disabled = $('send').disabled = kept;
+  $('composer').placeholder = t(kept ? 'composer.guests' : 'composer.label', { name });
+  $('composer').setAttribute('aria-label', t('composer.label', { name }));
+  if (!user || $('me').dataset.id === user.id) return;
+  $('me').dataset.id = user.id;
+  $('me').replaceChildren(disc(user), h('span', { class: 'name' }, user.displayName));
+  $('leave').setAttribute('aria-label', t('leave.label', { name: user.displayName }));
+}
+
+/** Shows the channel the address names, else the first. */
+function showChannel() {
+  const slug = decodeURIComponent(/^#channel=(.+)$/.exec(location.hash)?.[1] ?? '');
+  const channel = channels.find(({ info }) => info.slug === slug) ?? active ?? channels[0];
+  if (!channel || channel === active) return;
+  active = channel;
+  channel.unread = 0;
+  setText($('channel-name'), channel.info.name);
+  draw();
+  poll();
+}
+
+async function showWorld(/** @type {any} */ world) {
+  worldName = world.name;
+  setText($('world-name'), world.name);
+  setText($('world-description'), world.description ?? '');
+  const { items } = await api.get(`/worlds/${encodeURIComponent(world.id)}/channels?limit=200`);
+  channels = items.map((/** @type {any} */ info) => new Channel(info, api, changed));
+  if (!channels.length) notice(t('world.quiet'));
+  showChannel();
+}
+
+async function start() {
+  const named = /^\/worlds\/([^/]+)/.exec(location.pathname)?.[1];
+  let shown = 'failed';
+  try {
+    const world = named ? await api.get(`/worlds/${named}`) : await listWorlds(api);
+    if (world) await showWorld(world);
+    shown = world ? 'chat' : 'worlds';
+  } catch (/** @type {any} */ problem) {
+    notice(problem.status === 404 ? t('world.missing') : problem, start);
+  }
+  document.body.dataset.view = shown;
+  $('worlds').hidden = shown !== 'worlds';
+  $('chat').hidden = !active;
+  drawSoon();
+}
+
+/** Loads the channel, and looks for news as long as no live socket brings it. */
+async function poll() {
+  clearTimeout(polling);
+  const channel = active;
+  let wait = POLL_MS;
+  if (channel && !channel.live && !(channel.loaded && document.hidden)) {
+    try {
+      if (channel.loaded && !channel.problem) await channel.poll();
+      else await channel.load();
+      if (channel.problem) throw channel.problem;
+      realtime.add(channel);
+      if (failures) notice(null);
+      failures = 0;
+    } catch (/** @type {any} */ problem) {
+      if ((channel.problem || problem.status) && !failures) notice(problem, poll);
+      wait = Math.max(problem.retryAfterMs, Math.min(20_000, POLL_MS * 1.5 ** failures++));
+    }
+    drawStatus();
+  }
+  clearTimeout(polling);
+  polling = setTimeout(poll, wait);
+}
+
+function wire() {
+  document.documentElement.lang = lang;
+  for (const attribute of ['aria-label', 'placeholder', 'text']) {
+    for (const element of document.querySelectorAll(`[data-${attribute}]`)) {
+      const words = t(element.getAttribute(`data-${attribute}`) ?? '');
+      if (attribute === 'text') element.textContent = words;
+      else element.setAttribute(attribute, words);
+    }
+  }
+  $('skip').addEventListener('click', (/** @type {Event} */ event) => {
+    event.preventDefault();
+    $('log').focus();
+  });
+  $('writers-toggle').addEventListener('click', () => {
+    $('writers-toggle').setAttribute('aria-expanded', String(document.body.classList.toggle('writers-open')));
+  });
+  $('leave').addEventListener('click', () => api.signOut().then(() => notice(null), notice));
+  wireComposer((body) => {
+    if (!active || !api.session) return false;
+    const draft = active.draft(body, api.session.user);
+    if (!draft) return notice(t('composer.full')), false;
+    realtime.publish(active, draft);
+    view.toEnd();
+    return true;
+  });
+  guestSignIn(api);
+  bootstrapSignIn(api);
+  addEventListener('hashchange', showChannel);
+  addEventListener('online', poll);
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return;
+    unseen = 0;
+    draw();
+    poll();
+  });
+}
+
+api.addEventListener('session', (/** @type {any} */ { detail }) => {
+  const { session } = api;
+  if (!detail.changed) return session && realtime.renew(session.accessToken);
+  const focused = document.activeElement?.closest('#sign-in, #bootstrap');
+  notice(session ? null : t('ended'));
+  for (const channel of channels) channel.discard();
+  if (session) realtime.start();
+  else realtime.stop();
+  draw();
+  if (session && focused) $('composer').focus();
+  if (ready && !active) start();
+  poll();
+});
+realtime.addEventListener('refused', (/** @type {any} */ { detail }) => notice(detail));
+realtime.addEventListener('state', () => {
+  drawStatus();
+  if (realtime.state !== 'stopped') return;
+  const words = `close.${realtime.closeCode}`;
+  if (realtime.closeCode < 4202) api.drop();
+  notice(t(has(words) ? words : 'close.other'));
+});
+
+wire();
+await api.refresh().catch(notice);
+await start();
+ready = true;

@@ -1,0 +1,191 @@
+//! Grants in Postgres.
+
+use std::slice;
+
+use async_trait::async_trait;
+use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
+use weltenwind_core::{
+    AccountId, GrantId, Outcome, Page, Scope, Step, StorageError, Timestamp,
+    access::{AccessError, Grant, GrantQuery, GrantStore, Member, MemberQuery, NewGrant},
+};
+
+use super::{
+    rows::{GrantRow, members},
+    sql,
+};
+use crate::{
+    error::{
+        Abort::{self, Refused},
+        failed, violates_foreign_key,
+    },
+    postgres::PgDatabase,
+    rows::{Instant, ScopeColumns, all, one},
+    step::{self, Begun::Repeated},
+};
+
+/// Keeps grants in Postgres.
+#[derive(Debug, Clone)]
+pub struct PgGrantStore {
+    db: PgDatabase,
+}
+
+impl PgGrantStore {
+    /// Keeps grants in `db`.
+    pub const fn new(db: PgDatabase) -> Self {
+        Self { db }
+    }
+}
+
+#[async_trait]
+impl GrantStore for PgGrantStore {
+    async fn of(&self, account: AccountId, at: Timestamp) -> Result<Vec<Grant>, StorageError> {
+        let rows: Vec<GrantRow> = query_as(sql::OF)
+            .bind(account.uuid())
+            .bind(Instant(at))
+            .fetch_all(self.db.pool())
+            .await
+            .map_err(failed("read an account's grants"))?;
+        all(rows).map_err(failed("read an account's grants"))
+    }
+
+    async fn page(&self, query: &GrantQuery) -> Result<Page<Grant>, StorageError> {
+        let scope = query.scope.map(ScopeColumns::from);
+        let rows: Vec<GrantRow> = query_as(sql::PAGE)
+            .bind(query.account.map(AccountId::uuid))
+            .bind(scope.as_ref().map(|scope| &scope.scope_kind))
+            .bind(scope.as_ref().and_then(|scope| scope.scope_id))
+            .bind(query.after.map(GrantId::uuid))
+            .bind(query.limit.with_probe())
+            .fetch_all(self.db.pool())
+            .await
+            .map_err(failed("list grants"))?;
+        Ok(Page::from_probe(all(rows).map_err(failed("list grants"))?, query.limit))
+    }
+
+    async fn grant(&self, step: &Step, grant: &NewGrant) -> Result<Grant, AccessError> {
+        self.db.write("grant a role", async |tx| grant_in(tx, step, grant).await).await
+    }
+
+    async fn revoke(&self, step: &Step, grant: GrantId) -> Result<Grant, AccessError> {
+        self.db.write("revoke a grant", async |tx| revoke_in(tx, step, grant).await).await
+    }
+
+    async fn revoke_all(&self, step: &Step, account: AccountId, scope: Scope) -> Result<(), AccessError> {
+        self.db.write("revoke an account's grants", async |tx| revoke_all_in(tx, step, account, scope).await).await
+    }
+
+    async fn members(&self, query: &MemberQuery) -> Result<Page<Member>, StorageError> {
+        let rows = query_as(sql::MEMBERS)
+            .bind(query.world.uuid())
+            .bind(Instant(query.at))
+            .bind(query.after.map(AccountId::uuid))
+            .bind(query.limit.with_probe())
+            .fetch_all(self.db.pool())
+            .await
+            .map_err(failed("list members"))?;
+        let members = members(rows).map_err(|broken| failed("list members")(broken.into()))?;
+        Ok(Page::from_probe(members, query.limit))
+    }
+}
+
+const UPSERT: &str = concat!(
+    "INSERT INTO grants (",
+    sql::columns!(),
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (account_id, role, scope_kind, scope_id) WHERE revoked_at IS NULL
+        DO UPDATE SET expires_at = EXCLUDED.expires_at, reason = EXCLUDED.reason
+    RETURNING ",
+    sql::columns!()
+);
+
+/// Who leaves a scope waits for everybody else who does, until the end of the transaction.
+const LOCK_OWNERS: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+
+async fn find_in(executor: impl PgExecutor<'_>, id: GrantId) -> sqlx::Result<Option<Grant>> {
+    one(query_as::<_, GrantRow>(sql::FIND).bind(id.uuid()).fetch_optional(executor).await?)
+}
+
+async fn grant_in(tx: &mut PgConnection, step: &Step, grant: &NewGrant) -> Result<Grant, Abort<AccessError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_in(tx, target.id()?).await?)?);
+    }
+    let grant = insert_in(tx, step, grant).await.map_err(|error| match error {
+        error if violates_foreign_key(&error, "grants_account") => Refused(AccessError::AccountNotFound),
+        error => error.into(),
+    })?;
+    step::finish(tx, step, &Outcome::of(grant.id)).await?;
+    Ok(grant)
+}
+
+/// Binds a role inside a larger step; an account that does not exist violates `grants_account`.
+pub(crate) async fn insert_in(tx: &mut PgConnection, step: &Step, grant: &NewGrant) -> sqlx::Result<Grant> {
+    let ScopeColumns { scope_kind, scope_id } = grant.scope.into();
+    let row: GrantRow = query_as(UPSERT)
+        .bind(grant.id.uuid())
+        .bind(grant.account.uuid())
+        .bind(grant.role.as_str())
+        .bind(scope_kind)
+        .bind(scope_id)
+        .bind(step.actor.map(AccountId::uuid))
+        .bind(grant.reason.as_deref())
+        .bind(grant.expires_at.map(Instant))
+        .bind(Instant(step.at))
+        .fetch_one(tx)
+        .await?;
+    Ok(row.try_into()?)
+}
+
+async fn revoke_in(tx: &mut PgConnection, step: &Step, id: GrantId) -> Result<Grant, Abort<AccessError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_in(tx, target.id()?).await?)?);
+    }
+    let row: Option<GrantRow> =
+        query_as(sql::REVOKE).bind(id.uuid()).bind(Instant(step.at)).fetch_optional(&mut *tx).await?;
+    let Some(grant) = one(row)? else { return Err(Refused(AccessError::GrantNotFound)) };
+    keep_an_owner_in(tx, slice::from_ref(&grant)).await?;
+    step::finish(tx, step, &Outcome::of(grant.id)).await?;
+    Ok(grant)
+}
+
+async fn revoke_all_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    account: AccountId,
+    scope: Scope,
+) -> Result<(), Abort<AccessError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(());
+    }
+    let ScopeColumns { scope_kind, scope_id } = scope.into();
+    let rows: Vec<GrantRow> = query_as(sql::REVOKE_ALL)
+        .bind(account.uuid())
+        .bind(scope_kind)
+        .bind(scope_id)
+        .bind(Instant(step.at))
+        .fetch_all(&mut *tx)
+        .await?;
+    let revoked: Vec<Grant> = all(rows)?;
+    if revoked.is_empty() {
+        return Err(Refused(AccessError::MemberNotFound));
+    }
+    keep_an_owner_in(tx, &revoked).await?;
+    step::finish(tx, step, &Outcome::of(account)).await?;
+    Ok(())
+}
+
+/// Refuses a revocation that leaves a scope without a lasting owner.
+async fn keep_an_owner_in(tx: &mut PgConnection, revoked: &[Grant]) -> Result<(), Abort<AccessError>> {
+    let Some(owner) = revoked.iter().find(|grant| grant.role.is_owner() && grant.expires_at.is_none()) else {
+        return Ok(());
+    };
+    // Behind the change of the own row: of two owners who leave at once, the second then sees that the first has left.
+    query(LOCK_OWNERS).bind(format!("owners of {}", owner.scope)).execute(&mut *tx).await?;
+    let ScopeColumns { scope_kind, scope_id } = owner.scope.into();
+    let kept: bool = query_scalar(sql::HAS_LASTING)
+        .bind(scope_kind)
+        .bind(scope_id)
+        .bind(owner.role.as_str())
+        .fetch_one(&mut *tx)
+        .await?;
+    if kept { Ok(()) } else { Err(Refused(AccessError::LastOwner)) }
+}

@@ -1,0 +1,360 @@
+//! Accounts, sessions and keys in Postgres.
+
+use async_trait::async_trait;
+use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
+use uuid::Uuid;
+use weltenwind_core::{
+    AccountId, Outcome, Revision, SessionId, Step, StorageError, Timestamp,
+    accounts::{
+        Account, AccountError, AccountKind, AccountStore, Bootstrap, DisplayName, KeyStore, NewBootstrapToken, NewGuest,
+        NewSession, NewTicket, RefreshToken, Rotation, ServerKeys, SessionStore, SignedIn, Ticket, TokenHash, Username,
+    },
+};
+
+use super::{
+    rows::{AccountRow, ROOT, RefreshTokenRow, SignedInRow, TicketRow, owner_grant, server_keys},
+    sql,
+};
+use crate::{
+    access,
+    error::{
+        Abort::{self, Refused},
+        failed,
+    },
+    postgres::PgDatabase,
+    rows::{Instant, one},
+    step::{self, Begun::Repeated},
+};
+
+/// Keeps accounts in Postgres.
+#[derive(Debug, Clone)]
+pub struct PgAccountStore {
+    db: PgDatabase,
+}
+
+impl PgAccountStore {
+    /// Keeps accounts in `db`.
+    pub const fn new(db: PgDatabase) -> Self {
+        Self { db }
+    }
+}
+
+#[async_trait]
+impl AccountStore for PgAccountStore {
+    async fn open_guest(&self, step: &Step, guest: &NewGuest) -> Result<SignedIn, AccountError> {
+        self.db.write("open a guest account", async |tx| open_guest_in(tx, step, guest).await).await
+    }
+
+    async fn issue_bootstrap(&self, step: &Step, token: &NewBootstrapToken) -> Result<(), AccountError> {
+        self.db.write("issue a bootstrap token", async |tx| issue_bootstrap_in(tx, step, token).await).await
+    }
+
+    async fn bootstrap(&self, step: &Step, bootstrap: &Bootstrap) -> Result<SignedIn, AccountError> {
+        self.db.write("make an owner", async |tx| bootstrap_in(tx, step, bootstrap).await).await
+    }
+
+    async fn find(&self, id: AccountId) -> Result<Option<Account>, StorageError> {
+        find_in(self.db.pool(), id).await.map_err(failed("find an account"))
+    }
+
+    async fn rename(&self, step: &Step, id: AccountId, name: &DisplayName) -> Result<Account, AccountError> {
+        self.db.write("rename an account", async |tx| rename_in(tx, step, id, name).await).await
+    }
+}
+
+async fn find_in(executor: impl PgExecutor<'_>, id: AccountId) -> sqlx::Result<Option<Account>> {
+    one(query_as::<_, AccountRow>(sql::FIND).bind(id.uuid()).fetch_optional(executor).await?)
+}
+
+async fn open_guest_in(tx: &mut PgConnection, step: &Step, guest: &NewGuest) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    insert_in(tx, guest.id, AccountKind::Guest, None, &guest.display_name, step.at).await?;
+    let signed_in = open_session_in(tx, guest.id, &guest.session, step.at).await?;
+    step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
+    Ok(signed_in)
+}
+
+async fn issue_bootstrap_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    token: &NewBootstrapToken,
+) -> Result<(), Abort<AccountError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(());
+    }
+    query(sql::INSERT_BOOTSTRAP_TOKEN)
+        .bind(token.hash.as_bytes().as_slice())
+        .bind(Instant(step.at))
+        .bind(Instant(token.expires_at))
+        .execute(&mut *tx)
+        .await?;
+    step::finish(tx, step, &Outcome::of("bootstrap token")).await?;
+    Ok(())
+}
+
+async fn bootstrap_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    bootstrap: &Bootstrap,
+) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    let token = bootstrap.token.as_bytes().as_slice();
+    let spent = query(sql::SPEND_BOOTSTRAP_TOKEN).bind(token).bind(Instant(step.at)).execute(&mut *tx).await?;
+    if spent.rows_affected() == 0 {
+        let issued: bool = query_scalar(sql::HAS_BOOTSTRAP_TOKEN).bind(token).fetch_one(&mut *tx).await?;
+        let refusal =
+            if issued { AccountError::BootstrapTokenSpent } else { AccountError::BootstrapTokenInvalid };
+        return Err(Refused(refusal));
+    }
+    let username = &bootstrap.username;
+    let kind = AccountKind::Registered;
+    if !insert_in(tx, bootstrap.id, kind, Some(username), &bootstrap.display_name, step.at).await? {
+        return Err(Refused(AccountError::UsernameTaken(username.clone())));
+    }
+    query(sql::INSERT_PASSWORD)
+        .bind(bootstrap.id.uuid())
+        .bind(bootstrap.password.phc().expose())
+        .bind(Instant(step.at))
+        .execute(&mut *tx)
+        .await?;
+    access::postgres::insert_in(tx, step, &owner_grant(bootstrap)).await?;
+    let signed_in = open_session_in(tx, bootstrap.id, &bootstrap.session, step.at).await?;
+    step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
+    Ok(signed_in)
+}
+
+async fn rename_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    id: AccountId,
+    name: &DisplayName,
+) -> Result<Account, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_in(tx, target.id()?).await?)?);
+    }
+    let row: Option<AccountRow> =
+        query_as(sql::RENAME).bind(id.uuid()).bind(name.as_str()).fetch_optional(&mut *tx).await?;
+    let Some(account) = one::<Account, _>(row)? else { return Err(Refused(AccountError::NotFound)) };
+    step::finish(tx, step, &Outcome::of(account.id)).await?;
+    Ok(account)
+}
+
+/// Inserts an account and answers whether its username was free.
+async fn insert_in(
+    tx: &mut PgConnection,
+    id: AccountId,
+    kind: AccountKind,
+    username: Option<&Username>,
+    display_name: &DisplayName,
+    at: Timestamp,
+) -> sqlx::Result<bool> {
+    let inserted = query(sql::INSERT)
+        .bind(id.uuid())
+        .bind(kind.as_str())
+        .bind(username.map(Username::as_str))
+        .bind(display_name.as_str())
+        .bind(Revision::FIRST.get())
+        .bind(Instant(at))
+        .execute(tx)
+        .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+async fn open_session_in(
+    tx: &mut PgConnection,
+    account: AccountId,
+    session: &NewSession,
+    at: Timestamp,
+) -> sqlx::Result<SignedIn> {
+    let device: Uuid = query_scalar(sql::SAVE_DEVICE)
+        .bind(session.device.id.uuid())
+        .bind(account.uuid())
+        .bind(session.device.name.as_deref())
+        .bind(session.device.fingerprint.as_ref().map(|hash| hash.as_bytes().as_slice()))
+        .bind(Instant(at))
+        .fetch_one(&mut *tx)
+        .await?;
+    query(sql::INSERT_SESSION)
+        .bind(session.id.uuid())
+        .bind(account.uuid())
+        .bind(device)
+        .bind(Instant(at))
+        .bind(Instant(session.idle_expires_at))
+        .bind(Instant(session.expires_at))
+        .execute(&mut *tx)
+        .await?;
+    insert_refresh_in(tx, session.id, 0, &session.refresh).await?;
+    find_session_in(tx, session.id).await?.ok_or(sqlx::Error::RowNotFound)
+}
+
+async fn insert_refresh_in(
+    tx: &mut PgConnection,
+    session: SessionId,
+    generation: u32,
+    hash: &TokenHash,
+) -> sqlx::Result<()> {
+    query(sql::INSERT_REFRESH)
+        .bind(hash.as_bytes().as_slice())
+        .bind(session.uuid())
+        .bind(i64::from(generation))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn find_session_in(executor: impl PgExecutor<'_>, id: SessionId) -> sqlx::Result<Option<SignedIn>> {
+    one(query_as::<_, SignedInRow>(sql::FIND_SESSION).bind(id.uuid()).fetch_optional(executor).await?)
+}
+
+/// Keeps sessions in Postgres.
+#[derive(Debug, Clone)]
+pub struct PgSessionStore {
+    db: PgDatabase,
+}
+
+impl PgSessionStore {
+    /// Keeps sessions in `db`.
+    pub const fn new(db: PgDatabase) -> Self {
+        Self { db }
+    }
+}
+
+#[async_trait]
+impl SessionStore for PgSessionStore {
+    async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError> {
+        find_session_in(self.db.pool(), id).await.map_err(failed("find a session"))
+    }
+
+    async fn find_refresh(&self, hash: &TokenHash) -> Result<Option<RefreshToken>, StorageError> {
+        let row: Option<RefreshTokenRow> = query_as(sql::FIND_REFRESH)
+            .bind(hash.as_bytes().as_slice())
+            .fetch_optional(self.db.pool())
+            .await
+            .map_err(failed("find a refresh token"))?;
+        one(row).map_err(failed("find a refresh token"))
+    }
+
+    async fn rotate(&self, step: &Step, rotation: &Rotation) -> Result<bool, StorageError> {
+        self.db.write("rotate a refresh token", async |tx| rotate_in(tx, step, rotation).await).await
+    }
+
+    async fn end(&self, step: &Step, id: SessionId) -> Result<(), StorageError> {
+        self.db.write("end a session", async |tx| end_in(tx, step, id).await).await
+    }
+
+    async fn save_ticket(&self, ticket: &NewTicket, at: Timestamp) -> Result<(), StorageError> {
+        self.db.write("save a ticket", async |tx| save_ticket_in(tx, ticket, at).await).await
+    }
+
+    async fn spend_ticket(&self, hash: &TokenHash) -> Result<Option<Ticket>, StorageError> {
+        let row: Option<TicketRow> = query_as(sql::SPEND_TICKET)
+            .bind(hash.as_bytes().as_slice())
+            .fetch_optional(self.db.pool())
+            .await
+            .map_err(failed("spend a ticket"))?;
+        one(row).map_err(failed("spend a ticket"))
+    }
+}
+
+/// Leaves out what another transaction is deleting, which then need not be waited for.
+const FORGET_TICKETS: &str = "
+    DELETE FROM tickets
+    WHERE hash IN (SELECT hash FROM tickets WHERE expires_at < $1 FOR UPDATE SKIP LOCKED)";
+
+async fn rotate_in(tx: &mut PgConnection, step: &Step, rotation: &Rotation) -> Result<bool, Abort<StorageError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(true);
+    }
+    let rotated = query(sql::ROTATE)
+        .bind(rotation.session.uuid())
+        .bind(i64::from(rotation.from))
+        .bind(Instant(rotation.idle_expires_at))
+        .bind(Instant(step.at))
+        .execute(&mut *tx)
+        .await?;
+    if rotated.rows_affected() == 0 {
+        step::skip(tx, step).await?;
+        return Ok(false);
+    }
+    query(sql::USE_REFRESH)
+        .bind(rotation.session.uuid())
+        .bind(i64::from(rotation.from))
+        .bind(Instant(step.at))
+        .execute(&mut *tx)
+        .await?;
+    insert_refresh_in(tx, rotation.session, rotation.from + 1, &rotation.successor).await?;
+    step::finish(tx, step, &Outcome::of(rotation.session)).await?;
+    Ok(true)
+}
+
+async fn end_in(tx: &mut PgConnection, step: &Step, id: SessionId) -> Result<(), Abort<StorageError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(());
+    }
+    let ended = query(sql::END_SESSION).bind(id.uuid()).bind(Instant(step.at)).execute(&mut *tx).await?;
+    if ended.rows_affected() == 0 {
+        step::skip(tx, step).await?;
+        return Ok(());
+    }
+    step::finish(tx, step, &Outcome::of(id)).await?;
+    Ok(())
+}
+
+async fn save_ticket_in(tx: &mut PgConnection, ticket: &NewTicket, at: Timestamp) -> Result<(), Abort<StorageError>> {
+    query(FORGET_TICKETS).bind(Instant(at)).execute(&mut *tx).await?;
+    query(sql::INSERT_TICKET)
+        .bind(ticket.hash.as_bytes().as_slice())
+        .bind(ticket.session.uuid())
+        .bind(ticket.origin.as_str())
+        .bind(Instant(ticket.expires_at))
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+/// Keeps the keys of an installation in Postgres.
+#[derive(Debug, Clone)]
+pub struct PgKeyStore {
+    db: PgDatabase,
+}
+
+impl PgKeyStore {
+    /// Keeps keys in `db`.
+    pub const fn new(db: PgDatabase) -> Self {
+        Self { db }
+    }
+}
+
+#[async_trait]
+impl KeyStore for PgKeyStore {
+    async fn adopt(&self, fresh: &ServerKeys) -> Result<ServerKeys, StorageError> {
+        self.db.write("adopt the keys of the installation", async |tx| adopt_in(tx, fresh).await).await
+    }
+}
+
+async fn adopt_in(tx: &mut PgConnection, fresh: &ServerKeys) -> Result<ServerKeys, Abort<StorageError>> {
+    let made_at = fresh.signing.iter().map(|key| key.created_at).max().unwrap_or(Timestamp::UNIX_EPOCH);
+    // Whoever stores the root stores the rest.
+    if insert_key_in(tx, ROOT, "root", fresh.root.expose(), made_at).await? {
+        for key in &fresh.signing {
+            insert_key_in(tx, &key.id, "signing", key.pkcs8.expose(), key.created_at).await?;
+        }
+    }
+    Ok(server_keys(query_as(sql::KEYS).fetch_all(&mut *tx).await?)?)
+}
+
+async fn insert_key_in(
+    tx: &mut PgConnection,
+    id: &str,
+    kind: &str,
+    secret: &[u8],
+    created_at: Timestamp,
+) -> sqlx::Result<bool> {
+    let inserted =
+        query(sql::INSERT_KEY).bind(id).bind(kind).bind(secret).bind(Instant(created_at)).execute(tx).await?;
+    Ok(inserted.rows_affected() == 1)
+}

@@ -1,0 +1,150 @@
+//! Accounts, sessions, tokens and keys as rows.
+
+use uuid::Uuid;
+use weltenwind_core::{
+    AccountId, DeviceId, Revision, Scope, Secret, SessionId,
+    access::{NewGrant, Role},
+    accounts::{
+        Account, Bootstrap, DisplayName, RefreshToken, ServerKeys, Session, SignedIn, SigningKey, Ticket, Username,
+    },
+};
+
+use crate::{
+    error::BrokenRow,
+    rows::{Instant, RowName},
+};
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct AccountRow {
+    id: Uuid,
+    kind: String,
+    username: Option<String>,
+    display_name: String,
+    revision: i64,
+    created_at: Instant,
+}
+
+impl TryFrom<AccountRow> for Account {
+    type Error = BrokenRow;
+
+    fn try_from(row: AccountRow) -> Result<Self, BrokenRow> {
+        let name = RowName::new("accounts", row.id);
+        Ok(Self {
+            id: AccountId::new(row.id),
+            kind: name.parse("kind", &row.kind)?,
+            username: row.username.map(Username::from_stored),
+            display_name: DisplayName::from_stored(row.display_name),
+            revision: Revision::new(row.revision),
+            created_at: row.created_at.0,
+        })
+    }
+}
+
+/// A session beside its account's row; what both have is named apart.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct SignedInRow {
+    #[sqlx(flatten)]
+    account: AccountRow,
+    session_id: Uuid,
+    device_id: Uuid,
+    generation: i64,
+    opened_at: Instant,
+    idle_expires_at: Instant,
+    expires_at: Instant,
+    ended_at: Option<Instant>,
+}
+
+impl TryFrom<SignedInRow> for SignedIn {
+    type Error = BrokenRow;
+
+    fn try_from(row: SignedInRow) -> Result<Self, BrokenRow> {
+        let account: Account = row.account.try_into()?;
+        let session = Session {
+            id: SessionId::new(row.session_id),
+            account: account.id,
+            device: DeviceId::new(row.device_id),
+            generation: RowName::new("sessions", row.session_id).number("generation", row.generation)?,
+            created_at: row.opened_at.0,
+            idle_expires_at: row.idle_expires_at.0,
+            expires_at: row.expires_at.0,
+            ended_at: row.ended_at.map(|at| at.0),
+        };
+        Ok(Self { account, session })
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct RefreshTokenRow {
+    session_id: Uuid,
+    generation: i64,
+    used_at: Option<Instant>,
+}
+
+impl TryFrom<RefreshTokenRow> for RefreshToken {
+    type Error = BrokenRow;
+
+    fn try_from(row: RefreshTokenRow) -> Result<Self, BrokenRow> {
+        Ok(Self {
+            session: SessionId::new(row.session_id),
+            generation: RowName::new("refresh_tokens", row.session_id).number("generation", row.generation)?,
+            used_at: row.used_at.map(|at| at.0),
+        })
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct TicketRow {
+    session_id: Uuid,
+    origin: String,
+    expires_at: Instant,
+}
+
+impl TryFrom<TicketRow> for Ticket {
+    type Error = BrokenRow;
+
+    fn try_from(row: TicketRow) -> Result<Self, BrokenRow> {
+        Ok(Self { session: SessionId::new(row.session_id), origin: row.origin, expires_at: row.expires_at.0 })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct KeyRow {
+    id: String,
+    kind: String,
+    secret: Vec<u8>,
+    created_at: Instant,
+}
+
+/// The id of the one key that is no signing key.
+pub(super) const ROOT: &str = "root";
+
+/// Gathers the keys of an installation, youngest first.
+pub(super) fn server_keys(rows: Vec<KeyRow>) -> Result<ServerKeys, BrokenRow> {
+    let mut root = None;
+    let mut signing = Vec::new();
+    for row in rows {
+        match row.kind.as_str() {
+            "root" => root = Some(Secret::new(RowName::new("server_keys", &row.id).bytes("secret", &row.secret)?)),
+            "signing" => {
+                signing.push(SigningKey { id: row.id, pkcs8: Secret::new(row.secret), created_at: row.created_at.0 });
+            }
+            _ => return Err(BrokenRow::new("server_keys", "kind", row.id)),
+        }
+    }
+    match root {
+        Some(root) if !signing.is_empty() => Ok(ServerKeys { signing, root }),
+        _ => Err(BrokenRow::new("server_keys", "kind", ROOT)),
+    }
+}
+
+/// The grant that makes an account an owner of the installation.
+pub(super) fn owner_grant(bootstrap: &Bootstrap) -> NewGrant {
+    NewGrant {
+        id: bootstrap.grant,
+        account: bootstrap.id,
+        role: Role::Owner,
+        scope: Scope::Global,
+        reason: None,
+        expires_at: None,
+    }
+}

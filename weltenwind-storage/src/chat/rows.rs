@@ -1,0 +1,204 @@
+//! Rows of channels and messages, and what both adapters make of them.
+
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+use uuid::Uuid;
+use weltenwind_core::{
+    AccountId, ChannelId, Limit, MessageId, Page, Revision,
+    accounts::DisplayName,
+    chat::{
+        Author, Body, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelName, ChatError, ClientId, History, Message,
+        MessageQuery, Position, REPLAY_WINDOW, RemovalMode, RoomPosition, Seq, Tombstone, Unread,
+    },
+    worlds::Slug,
+};
+
+use super::sql;
+use crate::{
+    error::BrokenRow,
+    rows::{Instant, RowName, ScopeColumns, all},
+};
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct ChannelRow {
+    id: Uuid,
+    #[sqlx(flatten)]
+    scope: ScopeColumns,
+    slug: String,
+    name: String,
+    guests_may_post: bool,
+    slowmode_seconds: i64,
+    retention_days: Option<i64>,
+    revision: i64,
+    epoch: i64,
+    created_at: Instant,
+    archived_at: Option<Instant>,
+}
+
+impl TryFrom<ChannelRow> for Channel {
+    type Error = BrokenRow;
+
+    fn try_from(row: ChannelRow) -> Result<Self, BrokenRow> {
+        let name = RowName::new("chat_channels", row.id);
+        Ok(Self {
+            id: ChannelId::new(row.id),
+            scope: name.scope(&row.scope)?,
+            slug: Slug::from_stored(row.slug),
+            name: ChannelName::from_stored(row.name),
+            guests_may_post: row.guests_may_post,
+            slowmode_seconds: name.number("slowmode_seconds", row.slowmode_seconds)?,
+            retention_days: row.retention_days.map(|days| name.number("retention_days", days)).transpose()?,
+            revision: Revision::new(row.revision),
+            epoch: name.number("epoch", row.epoch)?,
+            created_at: row.created_at.0,
+            archived_at: row.archived_at.map(|at| at.0),
+        })
+    }
+}
+
+/// Returns the channel as `change` makes it, but for the instant it is closed at.
+pub(super) fn amended(channel: Channel, change: &ChannelChange) -> Result<Channel, ChatError> {
+    if channel.archived_at.is_some() {
+        return Err(ChatError::ChannelNotFound);
+    }
+    if change.expected.is_some_and(|expected| expected != channel.revision) {
+        return Err(ChatError::Stale(channel.revision));
+    }
+    let amendment = change.amendment.clone();
+    Ok(Channel {
+        slug: amendment.slug.unwrap_or(channel.slug),
+        name: amendment.name.unwrap_or(channel.name),
+        guests_may_post: amendment.guests_may_post.unwrap_or(channel.guests_may_post),
+        slowmode_seconds: amendment.slowmode_seconds.unwrap_or(channel.slowmode_seconds),
+        retention_days: amendment.retention_days.unwrap_or(channel.retention_days),
+        revision: channel.revision.next(),
+        ..channel
+    })
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct MessageRow {
+    channel_id: Uuid,
+    seq: i64,
+    change: i64,
+    posted_change: i64,
+    id: Uuid,
+    author_id: Uuid,
+    author_name: String,
+    body: Option<String>,
+    client_id: Option<String>,
+    reply_to: Option<Uuid>,
+    sent_at: Instant,
+    edited_at: Option<Instant>,
+    removed_by: Option<Uuid>,
+    removal_reason: Option<String>,
+    removed_at: Option<Instant>,
+    removal_mode: Option<String>,
+}
+
+impl TryFrom<MessageRow> for Message {
+    type Error = BrokenRow;
+
+    fn try_from(row: MessageRow) -> Result<Self, BrokenRow> {
+        let name = RowName::new("chat_messages", row.id);
+        let tombstone = match (row.removed_at, row.removal_mode, row.removal_reason) {
+            (Some(at), Some(mode), Some(reason)) => Some(Tombstone {
+                deleted_by: row.removed_by.map(AccountId::new),
+                reason,
+                deleted_at: at.0,
+                mode: name.parse("removal_mode", &mode)?,
+            }),
+            (None, None, None) => None,
+            _ => return Err(name.broken("removed_at")),
+        };
+        Ok(Self {
+            id: MessageId::new(row.id),
+            channel: ChannelId::new(row.channel_id),
+            seq: Seq::new(row.seq),
+            posted_change: Change::new(row.posted_change),
+            change: Change::new(row.change),
+            author: Author { id: AccountId::new(row.author_id), display_name: DisplayName::from_stored(row.author_name) },
+            body: row.body.map(Body::from_stored),
+            client_id: row.client_id.map(ClientId::from_stored),
+            reply_to: row.reply_to.map(MessageId::new),
+            sent_at: row.sent_at.0,
+            edited_at: row.edited_at.map(|at| at.0),
+            tombstone,
+        })
+    }
+}
+
+/// Returns whether a removal changes the message; any other second one answers the first.
+pub(super) fn takes_effect(message: &Message, mode: RemovalMode) -> bool {
+    match message.tombstone.as_ref().map(|tombstone| tombstone.mode) {
+        None => true,
+        Some(first) => first == RemovalMode::Mask && mode == RemovalMode::Purge,
+    }
+}
+
+/// A channel's counters as of one instant, with one of the messages that were asked for; without any if there are none.
+#[derive(Debug)]
+pub(super) struct HistoryRow {
+    epoch: i64,
+    last_change: i64,
+    message: Option<MessageRow>,
+}
+
+impl<'r, R> FromRow<'r, R> for HistoryRow
+where
+    R: Row,
+    MessageRow: FromRow<'r, R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    for<'c> &'c str: ColumnIndex<R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let seq: Option<i64> = row.try_get("seq")?;
+        Ok(Self {
+            epoch: row.try_get("epoch")?,
+            last_change: row.try_get("last_change")?,
+            message: seq.map(|_| MessageRow::from_row(row)).transpose()?,
+        })
+    }
+}
+
+/// Returns the statement that reads a page, and the number it starts from.
+pub(super) const fn history_statement(query: &MessageQuery) -> (&'static str, i64) {
+    match query.position {
+        Position::Newest => (sql::HISTORY_BEFORE, i64::MAX),
+        Position::Before(seq) => (sql::HISTORY_BEFORE, seq.get()),
+        Position::After(seq) => (sql::HISTORY_AFTER, seq.get()),
+    }
+}
+
+/// Makes a page of history; none if the channel does not exist.
+pub(super) fn history(rows: Vec<HistoryRow>, limit: Limit) -> sqlx::Result<Option<History>> {
+    let Some(first) = rows.first() else { return Ok(None) };
+    let epoch = RowName::new("chat_channels", "of a page").number("epoch", first.epoch)?;
+    let position = RoomPosition { epoch, change: Change::new(first.last_change) };
+    let messages = all(rows.into_iter().filter_map(|row| row.message).collect())?;
+    Ok(Some(History { page: Page::from_probe(messages, limit), position }))
+}
+
+/// Makes a page of changes, if the reader's position lies in the window.
+pub(super) fn changes(history: Option<History>, query: &ChangeQuery) -> Result<Changes, ChatError> {
+    let History { page, mut position } = history.ok_or(ChatError::ChannelNotFound)?;
+    let (seen, last) = (query.since.change, position.change);
+    if query.since.epoch != position.epoch || seen > last || last.get() - seen.get() > REPLAY_WINDOW {
+        return Err(ChatError::ReplayWindowExceeded);
+    }
+    // Behind a page that is not the last there may be changes up to the channel's last.
+    position.change = page.next(|message| message.change).unwrap_or(last);
+    Ok(Changes { page, position })
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct UnreadRow {
+    channel_id: Uuid,
+    seq: i64,
+    last_seq: i64,
+}
+
+impl From<UnreadRow> for Unread {
+    fn from(row: UnreadRow) -> Self {
+        Self { channel: ChannelId::new(row.channel_id), read: Seq::new(row.seq), last: Seq::new(row.last_seq) }
+    }
+}

@@ -1,0 +1,139 @@
+//! Statements that read the same in both databases, or differ in a clause.
+
+macro_rules! channel_columns {
+    () => {
+        "id, scope_kind, scope_id, slug, name, guests_may_post, slowmode_seconds, retention_days, revision, epoch, created_at, \
+         archived_at"
+    };
+}
+pub(super) use channel_columns;
+
+macro_rules! message_columns {
+    () => {
+        "channel_id, seq, change, posted_change, id, author_id, author_name, body, client_id, reply_to, sent_at, edited_at, \
+         removed_by, removal_reason, removed_at, removal_mode"
+    };
+}
+pub(super) use message_columns;
+
+/// Makes a channel, or no row if the slug is taken. `$slug` are the columns of the index that keeps open slugs apart.
+macro_rules! create_channel {
+    ($slug:literal) => {
+        concat!(
+            "INSERT INTO chat_channels
+                 (id, scope_kind, scope_id, slug, name, guests_may_post, slowmode_seconds, retention_days, epoch, created_at, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)
+             ON CONFLICT (",
+            $slug,
+            ") WHERE archived_at IS NULL DO NOTHING RETURNING ",
+            $crate::chat::sql::channel_columns!(),
+        )
+    };
+}
+pub(super) use create_channel;
+
+/// Reads the open channels of a scope; `$in_scope` compares `scope_id` with `$2` in the way that uses the database's index.
+macro_rules! channels {
+    ($in_scope:literal) => {
+        concat!(
+            "SELECT ",
+            $crate::chat::sql::channel_columns!(),
+            " FROM chat_channels
+             WHERE scope_kind = $1 AND ",
+            $in_scope,
+            " AND archived_at IS NULL AND ($3 IS NULL OR id > $3)
+             ORDER BY id LIMIT $4",
+        )
+    };
+}
+pub(super) use channels;
+
+pub(super) const FIND_CHANNEL: &str = concat!("SELECT ", channel_columns!(), " FROM chat_channels WHERE id = $1");
+
+pub(super) const AMEND_CHANNEL: &str = concat!(
+    "UPDATE chat_channels
+     SET slug = $2, name = $3, guests_may_post = $4, slowmode_seconds = $5, retention_days = $6, revision = $7, archived_at = $8
+     WHERE id = $1 RETURNING ",
+    channel_columns!(),
+);
+
+pub(super) const CHANNELS_WITH_RETENTION: &str = concat!(
+    "SELECT ",
+    channel_columns!(),
+    " FROM chat_channels WHERE retention_days IS NOT NULL AND archived_at IS NULL ORDER BY id",
+);
+
+pub(super) const FIND_MESSAGE: &str = concat!("SELECT ", message_columns!(), " FROM chat_messages WHERE id = $1");
+
+/// Reads one range of an index and the channel's counters in one statement, so both are of one instant. Without messages
+/// there is one row, without the channel none.
+macro_rules! history {
+    ($range:literal, $order:literal) => {
+        concat!(
+            "SELECT c.epoch, c.last_change, m.* FROM chat_channels c LEFT JOIN (SELECT ",
+            message_columns!(),
+            " FROM chat_messages WHERE channel_id = $1 AND ",
+            $range,
+            " ORDER BY ",
+            $order,
+            " LIMIT $3) m ON TRUE WHERE c.id = $1 ORDER BY m.",
+            $order,
+        )
+    };
+}
+
+pub(super) const HISTORY_BEFORE: &str = history!("seq < $2", "seq DESC");
+pub(super) const HISTORY_AFTER: &str = history!("seq > $2", "seq");
+pub(super) const CHANGES: &str = history!("change > $2", "change");
+
+pub(super) const NEXT_CHANGE: &str = "UPDATE chat_channels SET last_change = last_change + 1 WHERE id = $1 RETURNING last_change";
+
+pub(super) const EDIT: &str = concat!(
+    "UPDATE chat_messages SET change = $2, body = $3, edited_at = $4 WHERE id = $1 RETURNING ",
+    message_columns!()
+);
+
+pub(super) const REMOVE: &str = concat!(
+    "UPDATE chat_messages
+     SET change = $2, removed_by = $3, removal_reason = $4, removed_at = $5, removal_mode = $6,
+         body = CASE WHEN $6 = 'purge' THEN NULL ELSE body END
+     WHERE id = $1 RETURNING ",
+    message_columns!(),
+);
+
+/// The author's messages are found in an index of their own first: a planner that walks the history backwards instead
+/// would read all of it for who never wrote.
+pub(super) const LAST_SENT: &str = "
+    WITH own AS MATERIALIZED (SELECT seq FROM chat_messages WHERE channel_id = $1 AND author_id = $2)
+    SELECT sent_at FROM chat_messages WHERE channel_id = $1 AND seq = (SELECT max(seq) FROM own)";
+
+pub(super) const MARK_READ: &str = "
+    INSERT INTO chat_read_marks AS mark (account_id, channel_id, seq)
+    SELECT $1, id, CASE WHEN last_seq < $3 THEN last_seq ELSE $3 END FROM chat_channels WHERE id = $2
+    ON CONFLICT (account_id, channel_id)
+        DO UPDATE SET seq = CASE WHEN mark.seq < excluded.seq THEN excluded.seq ELSE mark.seq END
+    RETURNING channel_id, seq, (SELECT last_seq FROM chat_channels WHERE id = $2) AS last_seq";
+
+pub(super) const UNREAD: &str = "
+    SELECT mark.channel_id, mark.seq, c.last_seq
+    FROM chat_read_marks mark JOIN chat_channels c ON c.id = mark.channel_id
+    WHERE mark.account_id = $1 AND mark.seq < c.last_seq AND c.archived_at IS NULL
+    ORDER BY mark.channel_id";
+
+/// Deletes from the oldest message on and stops before the first that stays: messages are not sorted by the instant they
+/// were sent at, and only this reads no more rows than it deletes. `$lock` keeps two such jobs in one order.
+macro_rules! purge {
+    ($lock:literal) => {
+        concat!(
+            "WITH oldest AS MATERIALIZED (
+                 SELECT seq, sent_at FROM chat_messages WHERE channel_id = $1 ORDER BY seq LIMIT $3 ",
+            $lock,
+            ")
+             DELETE FROM chat_messages
+             WHERE channel_id = $1
+                 AND seq IN (SELECT seq FROM oldest)
+                 AND seq < COALESCE((SELECT min(seq) FROM oldest WHERE sent_at >= $2), 9223372036854775807)",
+        )
+    };
+}
+pub(super) use purge;

@@ -1,0 +1,70 @@
+//! The stores of Weltenwind: SQLite in one file, or Postgres for any number of nodes.
+//!
+//! [`open`] picks the backend by the URL's scheme, brings the schema up to date and answers every port of
+//! `weltenwind-core`. A program that needs a single port opens a `SqliteDatabase` or `PgDatabase` and puts the one adapter
+//! on it.
+//!
+//! The features `sqlite` and `postgres` choose what is built; neither is on by default.
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use weltenwind_storage::StorageConfig;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("weltenwind.db");
+//! let config = StorageConfig { url: format!("sqlite://{}", path.display()), ..StorageConfig::default() };
+//! let stores = weltenwind_storage::open(&config).await?;
+//! assert!(stores.worlds.is_empty().await?);
+//! stores.health.close().await;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "sqlite"))]
+//! # fn main() {}
+//! ```
+
+mod config;
+mod migrate;
+mod open;
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod access;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod accounts;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod chat;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod error;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod rows;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod step;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod worlds;
+
+pub use self::{
+    config::{StorageConfig, redact},
+    migrate::Migrated,
+    open::{OpenError, migrate, open},
+};
+#[cfg(feature = "postgres")]
+pub use self::{
+    access::PgGrantStore,
+    accounts::{PgAccountStore, PgKeyStore, PgSessionStore},
+    chat::PgChatStore,
+    postgres::PgDatabase,
+    worlds::PgWorldStore,
+};
+#[cfg(feature = "sqlite")]
+pub use self::{
+    access::SqliteGrantStore,
+    accounts::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore},
+    chat::SqliteChatStore,
+    sqlite::SqliteDatabase,
+    worlds::SqliteWorldStore,
+};

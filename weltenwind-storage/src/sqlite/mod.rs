@@ -1,0 +1,208 @@
+//! The SQLite file that all adapters share: connections that read, and one task that writes.
+
+mod writer;
+
+use std::{path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::{
+    Connection as _, SqliteConnection, SqlitePool, SqliteTransaction,
+    error::DatabaseError,
+    sqlite::{SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use weltenwind_core::{StorageError, StoreHealth, Stores};
+
+pub(crate) use self::writer::Class;
+use self::writer::Writer;
+use crate::{
+    access::SqliteGrantStore,
+    accounts::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore},
+    chat::SqliteChatStore,
+    config::StorageConfig,
+    error::{Abort, failed},
+    migrate::{self, Migrated},
+    open::OpenError,
+    worlds::SqliteWorldStore,
+};
+
+/// A database in one file, in WAL mode: readers never wait for the writer, nor it for them.
+///
+/// Clones share the connections. Other processes may open the same file.
+#[derive(Debug, Clone)]
+pub struct SqliteDatabase {
+    readers: SqlitePool,
+    writer: Writer,
+}
+
+impl SqliteDatabase {
+    /// Opens the file, makes it if it is missing, and brings the schema up to date unless the configuration forbids it.
+    ///
+    /// Must be called inside a Tokio runtime, which then runs the task that writes.
+    pub async fn open(config: &StorageConfig) -> Result<Self, OpenError> {
+        let file = File::named(config)?;
+        let mut connection = file.connect().await?;
+        if config.migrate_on_start {
+            apply(&mut connection).await.map(drop)
+        } else {
+            expect_current(&mut connection).await
+        }
+        .map_err(|error| file.blame(error))?;
+
+        let readers = SqlitePoolOptions::new()
+            .max_connections(config.readers.max(1))
+            .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds))
+            .connect_lazy_with(file.options.read_only(true));
+        Ok(Self { readers, writer: Writer::start(connection, config.write_queue.max(1)) })
+    }
+
+    /// Puts every port's adapter on this database.
+    pub fn stores(&self) -> Stores {
+        Stores {
+            accounts: Arc::new(SqliteAccountStore::new(self.clone())),
+            sessions: Arc::new(SqliteSessionStore::new(self.clone())),
+            keys: Arc::new(SqliteKeyStore::new(self.clone())),
+            grants: Arc::new(SqliteGrantStore::new(self.clone())),
+            worlds: Arc::new(SqliteWorldStore::new(self.clone())),
+            chat: Arc::new(SqliteChatStore::new(self.clone())),
+            health: Arc::new(self.clone()),
+        }
+    }
+
+    /// Returns the connections that read, for what is one statement.
+    pub(crate) const fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Begins a transaction that reads several statements from one snapshot; dropping it ends it.
+    #[allow(dead_code, reason = "most reads are one statement")]
+    pub(crate) async fn snapshot(&self) -> sqlx::Result<SqliteTransaction<'static>> {
+        self.readers.begin().await
+    }
+
+    /// Runs `work` in one transaction of the writing task; an [`Abort`] rolls it back.
+    ///
+    /// Once queued it runs to its end, even if the caller goes away. A full queue is a transient failure.
+    pub(crate) async fn write<T, E, W>(&self, class: Class, attempted: &'static str, work: W) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Abort<E>>> + Send + 'static,
+    {
+        self.writer.write(class, attempted, work).await
+    }
+}
+
+#[async_trait]
+impl StoreHealth for SqliteDatabase {
+    async fn check(&self) -> Result<(), StorageError> {
+        const ATTEMPTED: &str = "check the store";
+        self.writer.check(ATTEMPTED)?;
+        let version: Option<i64> =
+            sqlx::query_scalar(migrate::VERSION).fetch_one(&self.readers).await.map_err(failed(ATTEMPTED))?;
+        migrate::SQLITE.expect_version(version).map_err(|error| StorageError::permanent(ATTEMPTED, error))
+    }
+
+    async fn close(&self) {
+        // Readers first: only a file that nobody reads can be checkpointed to its end.
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+pub(crate) async fn migrate(config: &StorageConfig) -> Result<Migrated, OpenError> {
+    let file = File::named(config)?;
+    let mut connection = file.connect().await?;
+    let migrated = apply(&mut connection).await.map_err(|error| file.blame(error))?;
+    let _ = connection.close().await;
+    Ok(migrated)
+}
+
+/// Migrates in one transaction: SQLite has no other lock that a second process would wait for.
+async fn apply(connection: &mut SqliteConnection) -> Result<Migrated, OpenError> {
+    let failed = |error: sqlx::Error| OpenError::Failed { source: error.into() };
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let migrated = migrate::SQLITE.apply(&mut *tx).await?;
+    tx.commit().await.map_err(failed)?;
+    Ok(migrated)
+}
+
+async fn expect_current(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let has_schema: bool = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| OpenError::Failed { source: error.into() })?;
+    if has_schema { migrate::SQLITE.expect_current(connection).await } else { Err(migrate::SQLITE.expect_some()) }
+}
+
+/// The file of a database and how it is opened.
+struct File {
+    path: PathBuf,
+    options: SqliteConnectOptions,
+}
+
+impl File {
+    fn named(config: &StorageConfig) -> Result<Self, OpenError> {
+        let invalid = |source| OpenError::UrlInvalid { url: config.redacted_url(), source };
+        let options = SqliteConnectOptions::from_str(&config.url).map_err(|error| invalid(error.into()))?;
+        let path = options.get_filename().to_owned();
+        if config.url.contains(":memory:") || config.url.contains("mode=memory") || path.as_os_str().is_empty() {
+            return Err(invalid("a file is expected".into()));
+        }
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // What was acknowledged survives a power failure, too.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_millis(config.busy_timeout_ms));
+        Ok(Self { path, options })
+    }
+
+    async fn connect(&self) -> Result<SqliteConnection, OpenError> {
+        SqliteConnection::connect_with(&self.options)
+            .await
+            .map_err(|error| self.blame(OpenError::Failed { source: error.into() }))
+    }
+
+    /// Says so if a failure comes from the file itself.
+    fn blame(&self, error: OpenError) -> OpenError {
+        let (OpenError::Failed { source } | OpenError::MigrationFailed { source, .. }) = &error else { return error };
+        let code = source.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error).and_then(result_code);
+        let path = self.path.clone();
+        match (code, error) {
+            (Some(CORRUPT | NOTADB), OpenError::Failed { source } | OpenError::MigrationFailed { source, .. }) => {
+                OpenError::FileCorrupt { path, source }
+            }
+            (
+                Some(PERM | READONLY | CANTOPEN | BUSY),
+                OpenError::Failed { source } | OpenError::MigrationFailed { source, .. },
+            ) => OpenError::FileUnusable { path, source },
+            (_, error) => error,
+        }
+    }
+}
+
+// https://www.sqlite.org/rescode.html
+const PERM: i32 = 3;
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const NOMEM: i32 = 7;
+const READONLY: i32 = 8;
+const INTERRUPT: i32 = 9;
+const IOERR: i32 = 10;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const NOTADB: i32 = 26;
+
+/// Returns SQLite's primary result code, if the failure is SQLite's.
+pub(crate) fn result_code(error: &dyn DatabaseError) -> Option<i32> {
+    let extended: i32 = error.try_downcast_ref::<SqliteError>()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}
+
+/// Returns whether a repeat may cure a failure with this primary result code.
+pub(crate) const fn is_transient(code: i32) -> bool {
+    matches!(code, BUSY | LOCKED | NOMEM | INTERRUPT | IOERR | FULL)
+}

@@ -1,0 +1,142 @@
+//! What every transaction does beside its own work: it knows a repeated request again, and writes the audit log.
+//!
+//! An adapter opens with [`begin`], answers at once if the step was taken before, and closes with [`finish`]. Both come
+//! before and after everything else, so all transactions lock in the same order.
+
+use std::str::FromStr;
+
+use sqlx::types::Json;
+use weltenwind_core::{EffectKey, Outcome, Step, Timestamp};
+
+use crate::{
+    error::BrokenRow,
+    rows::{Instant, ScopeColumns},
+};
+
+/// Whether a step has had its effect before.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// It has not, and no other transaction can begin it until this one ends.
+    Fresh,
+    /// It has, and this is what it made.
+    Repeated(Target),
+}
+
+/// What a step made or changed, as its [`Outcome`] named it.
+#[derive(Debug)]
+pub(crate) struct Target(String);
+
+impl Target {
+    /// Returns the identifier.
+    pub(crate) fn id<T: FromStr>(&self) -> sqlx::Result<T> {
+        self.0.parse().map_err(|_| BrokenRow::new("effect_keys", "target", &self.0).into())
+    }
+
+    /// Returns what the target names; a row that is gone is an invariant broken.
+    pub(crate) fn found<T>(&self, found: Option<T>) -> sqlx::Result<T> {
+        found.ok_or_else(|| BrokenRow::new("effect_keys", "target", &self.0).into())
+    }
+}
+
+/// Begins a step inside a transaction, before anything else.
+pub(crate) async fn begin<C: Ledger>(tx: &mut C, step: &Step) -> sqlx::Result<Begun> {
+    let Some(key) = &step.effect_key else { return Ok(Begun::Fresh) };
+    if tx.take_key(key, step.at).await? {
+        return Ok(Begun::Fresh);
+    }
+    Ok(Begun::Repeated(Target(tx.target_of(key).await?)))
+}
+
+/// Finishes a step: writes the audit row, and what answers a repeat.
+pub(crate) async fn finish<C: Ledger>(tx: &mut C, step: &Step, outcome: &Outcome) -> sqlx::Result<()> {
+    tx.write_audit(step, outcome).await?;
+    match &step.effect_key {
+        Some(key) => tx.set_target(key, &outcome.target).await,
+        None => Ok(()),
+    }
+}
+
+/// Finishes a step that has changed nothing and is no refusal: it leaves no trace.
+pub(crate) async fn skip<C: Ledger>(tx: &mut C, step: &Step) -> sqlx::Result<()> {
+    match &step.effect_key {
+        Some(key) => tx.give_key_back(key).await,
+        None => Ok(()),
+    }
+}
+
+/// The statements of a step, which both drivers run alike.
+pub(crate) trait Ledger {
+    /// Takes an effect key and answers whether this transaction got it; waits for one that has it and is not done.
+    async fn take_key(&mut self, key: &EffectKey, at: Timestamp) -> sqlx::Result<bool>;
+
+    async fn target_of(&mut self, key: &EffectKey) -> sqlx::Result<String>;
+
+    async fn set_target(&mut self, key: &EffectKey, target: &str) -> sqlx::Result<()>;
+
+    async fn give_key_back(&mut self, key: &EffectKey) -> sqlx::Result<()>;
+
+    async fn write_audit(&mut self, step: &Step, outcome: &Outcome) -> sqlx::Result<()>;
+}
+
+/// The conflict waits for the other transaction's end in Postgres; in SQLite there is no other.
+const TAKE_KEY: &str = "INSERT INTO effect_keys (key, target, at) VALUES ($1, '', $2) ON CONFLICT (key) DO NOTHING";
+
+const TARGET_OF: &str = "SELECT target FROM effect_keys WHERE key = $1";
+
+const SET_TARGET: &str = "UPDATE effect_keys SET target = $2 WHERE key = $1";
+
+const GIVE_KEY_BACK: &str = "DELETE FROM effect_keys WHERE key = $1";
+
+const WRITE_AUDIT: &str = "
+    INSERT INTO audit_log
+        (at, actor, session, device, correlation_id, action, scope_kind, scope_id, target, reason, details)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+macro_rules! ledger {
+    ($connection:ty) => {
+        impl Ledger for $connection {
+            async fn take_key(&mut self, key: &EffectKey, at: Timestamp) -> sqlx::Result<bool> {
+                let taken = sqlx::query(TAKE_KEY).bind(key.as_bytes().as_slice()).bind(Instant(at)).execute(self).await?;
+                Ok(taken.rows_affected() == 1)
+            }
+
+            async fn target_of(&mut self, key: &EffectKey) -> sqlx::Result<String> {
+                sqlx::query_scalar(TARGET_OF).bind(key.as_bytes().as_slice()).fetch_one(self).await
+            }
+
+            async fn set_target(&mut self, key: &EffectKey, target: &str) -> sqlx::Result<()> {
+                sqlx::query(SET_TARGET).bind(key.as_bytes().as_slice()).bind(target).execute(self).await?;
+                Ok(())
+            }
+
+            async fn give_key_back(&mut self, key: &EffectKey) -> sqlx::Result<()> {
+                sqlx::query(GIVE_KEY_BACK).bind(key.as_bytes().as_slice()).execute(self).await?;
+                Ok(())
+            }
+
+            async fn write_audit(&mut self, step: &Step, outcome: &Outcome) -> sqlx::Result<()> {
+                let ScopeColumns { scope_kind, scope_id } = step.audit.scope.into();
+                sqlx::query(WRITE_AUDIT)
+                    .bind(Instant(step.at))
+                    .bind(step.actor.map(|id| id.uuid()))
+                    .bind(step.session.map(|id| id.uuid()))
+                    .bind(step.device.map(|id| id.uuid()))
+                    .bind(step.correlation_id.as_str())
+                    .bind(step.audit.action)
+                    .bind(scope_kind)
+                    .bind(scope_id)
+                    .bind(&outcome.target)
+                    .bind(step.audit.reason.as_deref())
+                    .bind((!step.audit.details.is_null()).then_some(Json(&step.audit.details)))
+                    .execute(self)
+                    .await?;
+                Ok(())
+            }
+        }
+    };
+}
+
+#[cfg(feature = "postgres")]
+ledger!(sqlx::PgConnection);
+#[cfg(feature = "sqlite")]
+ledger!(sqlx::SqliteConnection);

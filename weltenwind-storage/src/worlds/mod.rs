@@ -1,0 +1,13 @@
+//! Worlds and their slugs.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+mod rows;
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "postgres")]
+pub use self::postgres::PgWorldStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteWorldStore;

@@ -1,0 +1,159 @@
+//! Worlds in Postgres.
+
+use async_trait::async_trait;
+use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
+use weltenwind_core::{
+    AccountId, Outcome, Page, Revision, Step, StorageError, Timestamp, WorldId,
+    access::AccessError,
+    worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldSort, WorldStore},
+};
+
+use super::{
+    rows::{WorldRow, changed, containing, folded, owner_grant},
+    sql,
+};
+use crate::{
+    access,
+    error::{
+        Abort::{self, Refused},
+        failed, violates_foreign_key,
+    },
+    postgres::PgDatabase,
+    rows::{Instant, all, one},
+    step::{self, Begun::Repeated},
+};
+
+/// Keeps worlds in Postgres.
+#[derive(Debug, Clone)]
+pub struct PgWorldStore {
+    db: PgDatabase,
+}
+
+impl PgWorldStore {
+    /// Keeps worlds in `db`.
+    pub const fn new(db: PgDatabase) -> Self {
+        Self { db }
+    }
+}
+
+#[async_trait]
+impl WorldStore for PgWorldStore {
+    async fn create(&self, step: &Step, world: &NewWorld) -> Result<World, WorldError> {
+        self.db.write("create a world", async |tx| create_in(tx, step, world).await).await
+    }
+
+    async fn find(&self, id: WorldId) -> Result<Option<World>, StorageError> {
+        find_in(self.db.pool(), id).await.map_err(failed("find a world"))
+    }
+
+    async fn find_by_slug(&self, slug: &Slug) -> Result<Option<World>, StorageError> {
+        let row: Option<WorldRow> = query_as(sql::FIND_BY_SLUG)
+            .bind(slug.as_str())
+            .fetch_optional(self.db.pool())
+            .await
+            .map_err(failed("find a world by its slug"))?;
+        one(row).map_err(failed("find a world by its slug"))
+    }
+
+    async fn page(&self, query: &WorldQuery) -> Result<Page<World>, StorageError> {
+        let statement = match query.sort {
+            WorldSort::NewestFirst => sql::PAGE_NEWEST_FIRST,
+            WorldSort::OldestFirst => sql::PAGE_OLDEST_FIRST,
+        };
+        let rows: Vec<WorldRow> = query_as(statement)
+            .bind(query.everything)
+            .bind(query.member.map(AccountId::uuid))
+            .bind(query.text.as_deref().map(containing))
+            .bind(query.after.map(WorldId::uuid))
+            .bind(query.limit.with_probe())
+            .fetch_all(self.db.pool())
+            .await
+            .map_err(failed("list worlds"))?;
+        Ok(Page::from_probe(all(rows).map_err(failed("list worlds"))?, query.limit))
+    }
+
+    async fn amend(&self, step: &Step, change: &WorldChange) -> Result<World, WorldError> {
+        self.db.write("change a world", async |tx| amend_in(tx, step, change).await).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, StorageError> {
+        query_scalar(sql::IS_EMPTY).fetch_one(self.db.pool()).await.map_err(failed("look for worlds"))
+    }
+}
+
+/// Two changes of one world wait for each other.
+const FIND_FOR_UPDATE: &str = concat!("SELECT ", sql::columns!(), " FROM worlds WHERE id = $1 FOR UPDATE");
+
+async fn find_in(executor: impl PgExecutor<'_>, id: WorldId) -> sqlx::Result<Option<World>> {
+    one(query_as::<_, WorldRow>(sql::FIND).bind(id.uuid()).fetch_optional(executor).await?)
+}
+
+async fn create_in(tx: &mut PgConnection, step: &Step, world: &NewWorld) -> Result<World, Abort<WorldError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_in(tx, target.id()?).await?)?);
+    }
+    let row: WorldRow = query_as(sql::INSERT)
+        .bind(world.id.uuid())
+        .bind(world.slug.as_str())
+        .bind(world.name.as_str())
+        .bind(folded(world.name.as_str()))
+        .bind(world.description.as_str())
+        .bind(world.visibility.as_str())
+        .bind(world.join_policy.as_str())
+        .bind(Revision::FIRST.get())
+        .bind(Instant(step.at))
+        .fetch_one(&mut *tx)
+        .await?;
+    take_slug_in(tx, &world.slug, world.id, step.at).await?;
+    if let Some(grant) = owner_grant(world) {
+        access::postgres::insert_in(tx, step, &grant).await.map_err(|error| match error {
+            error if violates_foreign_key(&error, "grants_account") => {
+                Refused(WorldError::Access(AccessError::AccountNotFound))
+            }
+            error => error.into(),
+        })?;
+    }
+    step::finish(tx, step, &Outcome::of(world.id)).await?;
+    Ok(row.try_into()?)
+}
+
+async fn amend_in(tx: &mut PgConnection, step: &Step, change: &WorldChange) -> Result<World, Abort<WorldError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_in(tx, target.id()?).await?)?);
+    }
+    let row: Option<WorldRow> = query_as(FIND_FOR_UPDATE).bind(change.id.uuid()).fetch_optional(&mut *tx).await?;
+    let Some(present) = one::<World, _>(row)? else { return Err(Refused(WorldError::NotFound)) };
+    if change.expected.is_some_and(|expected| expected != present.revision) {
+        return Err(Refused(WorldError::Stale(present.revision)));
+    }
+    if let Some(slug) = &change.amendment.slug {
+        take_slug_in(tx, slug, change.id, step.at).await?;
+    }
+    let world = changed(present, change, step.at);
+    let row: WorldRow = query_as(sql::UPDATE)
+        .bind(world.id.uuid())
+        .bind(world.slug.as_str())
+        .bind(world.name.as_str())
+        .bind(folded(world.name.as_str()))
+        .bind(world.description.as_str())
+        .bind(world.visibility.as_str())
+        .bind(world.join_policy.as_str())
+        .bind(world.revision.get())
+        .bind(Instant(world.updated_at))
+        .bind(world.archived_at.map(Instant))
+        .fetch_one(&mut *tx)
+        .await?;
+    step::finish(tx, step, &Outcome::of(world.id)).await?;
+    Ok(row.try_into()?)
+}
+
+async fn take_slug_in(
+    tx: &mut PgConnection,
+    slug: &Slug,
+    world: WorldId,
+    at: Timestamp,
+) -> Result<(), Abort<WorldError>> {
+    let taken =
+        query(sql::TAKE_SLUG).bind(slug.as_str()).bind(world.uuid()).bind(Instant(at)).execute(&mut *tx).await?;
+    if taken.rows_affected() == 1 { Ok(()) } else { Err(Refused(WorldError::SlugTaken(slug.clone()))) }
+}

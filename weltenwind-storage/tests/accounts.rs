@@ -1,0 +1,33 @@
+//! The suites of accounts, sessions and keys, on both databases.
+#![cfg(all(feature = "sqlite", feature = "postgres"))]
+
+mod fixture;
+
+use std::sync::Arc;
+
+use weltenwind_core::{Stores, accounts::conformance::Ports};
+
+fn ports(stores: &Stores) -> Ports {
+    Ports {
+        accounts: Arc::clone(&stores.accounts),
+        sessions: Arc::clone(&stores.sessions),
+        keys: Arc::clone(&stores.keys),
+        grants: Arc::clone(&stores.grants),
+    }
+}
+
+mod sqlite {
+    use super::{fixture, ports};
+
+    weltenwind_core::account_store_conformance!(fixture::sqlite_with(ports));
+    weltenwind_core::session_store_conformance!(fixture::sqlite_with(ports));
+    weltenwind_core::key_store_conformance!(fixture::sqlite_with(ports));
+}
+
+mod postgres {
+    use super::{fixture, ports};
+
+    weltenwind_core::account_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
+    weltenwind_core::session_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
+    weltenwind_core::key_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
+}

@@ -1,0 +1,140 @@
+//! What the one writing task of SQLite promises, seen through the ports.
+#![cfg(all(feature = "sqlite", feature = "postgres"))]
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, and not the functions that they share")]
+
+mod fixture;
+
+use futures_util::{FutureExt as _, future::join_all};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use uuid::Uuid;
+use weltenwind_core::{
+    Step, Stores, Timestamp, WorldId,
+    worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldError, WorldName},
+};
+use weltenwind_storage::{StorageConfig, open};
+
+use self::fixture::{sqlite, sqlite_place};
+
+fn step() -> Step {
+    Step::sample(Timestamp::from_second(1_767_225_600).unwrap())
+}
+
+fn world(n: u128) -> NewWorld {
+    NewWorld {
+        id: WorldId::new(Uuid::from_u128(n)),
+        slug: Slug::new(&format!("world-{n}")).unwrap(),
+        name: WorldName::new("Mistral").unwrap(),
+        description: Description::new("").unwrap(),
+        visibility: Visibility::Public,
+        join_policy: JoinPolicy::Open,
+        owner: None,
+    }
+}
+
+async fn make(stores: &Stores, n: u128) -> Result<(), WorldError> {
+    stores.worlds.create(&step(), &world(n)).await.map(drop)
+}
+
+async fn has(stores: &Stores, n: u128) -> bool {
+    stores.worlds.find(WorldId::new(Uuid::from_u128(n))).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn a_step_whose_caller_went_away_is_committed() {
+    let fixture = sqlite().await;
+
+    let mut abandoned = Box::pin(make(&fixture.stores, 1));
+    assert!(abandoned.as_mut().now_or_never().is_none(), "one look queues the step and does not finish it");
+    drop(abandoned);
+    make(&fixture.stores, 2).await.unwrap();
+
+    assert!(has(&fixture.stores, 1).await);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_what_can_be_repeated() {
+    let (config, _place) = sqlite_place();
+    let stores = open(&StorageConfig { write_queue: 2, ..config }).await.unwrap();
+
+    let answers = join_all((1..=50).map(|n| make(&stores, n))).await;
+
+    let mut refused = 0;
+    for (n, answer) in (1..).zip(answers) {
+        let made = answer.is_ok();
+        if let Err(error) = answer {
+            assert!(matches!(&error, WorldError::Storage(error) if error.is_transient()), "{error:?}");
+            refused += 1;
+            make(&stores, n).await.unwrap();
+        }
+        assert!(has(&stores, n).await, "{n} was {}", if made { "acknowledged" } else { "repeated" });
+    }
+    assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn closing_waits_for_what_is_queued_and_leaves_one_file() {
+    let (config, _place) = sqlite_place();
+    let stores = open(&config).await.unwrap();
+
+    let makers = join_all((1..=20).map(|n| make(&stores, n)));
+    let (made, ()) = tokio::join!(makers, stores.health.close());
+
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    let path = config.url.trim_start_matches("sqlite://");
+    let folder = std::path::Path::new(path).parent().unwrap();
+    let files: Vec<_> = folder.read_dir().unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["weltenwind.db"]);
+    let late = make(&stores, 21).await.unwrap_err();
+    assert!(matches!(&late, WorldError::Storage(error) if error.is_transient()), "{late:?}");
+    let again = open(&config).await.unwrap();
+    for n in 1..=20 {
+        assert!(has(&again, n).await);
+    }
+    assert!(!has(&again, 21).await);
+}
+
+#[tokio::test]
+async fn a_store_that_was_dropped_without_closing_is_whole() {
+    let (config, _place) = sqlite_place();
+    let stores = open(&config).await.unwrap();
+    make(&stores, 1).await.unwrap();
+
+    drop(stores);
+
+    let again = open(&config).await.unwrap();
+    assert!(has(&again, 1).await);
+    make(&again, 2).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_programs_write_to_one_file() {
+    let (config, _place) = sqlite_place();
+    let (server, console) = (open(&config).await.unwrap(), open(&config).await.unwrap());
+
+    let by_server = join_all((1..=30).map(|n| make(&server, n)));
+    let by_console = join_all((31..=60).map(|n| make(&console, n)));
+    let (by_server, by_console) = tokio::join!(by_server, by_console);
+
+    assert!(by_server.iter().chain(&by_console).all(Result::is_ok));
+    for n in 1..=60 {
+        assert!(has(&server, n).await && has(&console, n).await);
+    }
+    let taken = server.worlds.create(&step(), &NewWorld { id: WorldId::new(Uuid::from_u128(99)), ..world(31) }).await;
+    assert!(matches!(taken, Err(WorldError::SlugTaken(_))), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_stays_locked_can_be_read_and_written_later() {
+    let (config, _place) = sqlite_place();
+    let stores = open(&StorageConfig { busy_timeout_ms: 50, ..config.clone() }).await.unwrap();
+    make(&stores, 1).await.unwrap();
+    let mut other = SqliteConnection::connect(&config.url).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+
+    let refusal = make(&stores, 2).await.unwrap_err();
+    assert!(matches!(&refusal, WorldError::Storage(error) if error.is_transient()), "{refusal:?}");
+    assert!(has(&stores, 1).await);
+
+    other.execute("ROLLBACK").await.unwrap();
+    make(&stores, 2).await.unwrap();
+}

@@ -1,0 +1,79 @@
+//! How a socket ends, and what a client is told of it.
+
+use std::time::Duration;
+
+use tokio_tungstenite::tungstenite::{Error as WsError, error::ProtocolError};
+use weltenwind_core::wire::{ServerRecord, close};
+
+use super::Connection;
+use crate::{host::Host, records, wire::Socket};
+
+/// How a socket ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The server closes it, with a close code and its reason.
+    Bye(u16, &'static str),
+    /// The client closed it.
+    Left,
+    /// The connection broke.
+    Lost,
+}
+
+/// How long a client has to take its leave.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+impl End {
+    pub(super) const SESSION_ENDED: Self = Self::Bye(close::SESSION_ENDED, "the session has ended");
+
+    /// What becomes of a socket whose frames cannot be read.
+    pub(super) const fn of(error: &WsError) -> Self {
+        match error {
+            WsError::Capacity(_) => Self::Bye(close::PROTOCOL_VIOLATION, "a frame is too large"),
+            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Lost,
+            WsError::Protocol(_) | WsError::Utf8(_) | WsError::AttackAttempt => {
+                Self::Bye(close::PROTOCOL_VIOLATION, "a frame breaks RFC 6455")
+            }
+            _ => Self::Lost,
+        }
+    }
+
+    /// Names the end in metrics and in the log.
+    pub(super) fn label(self) -> String {
+        match self {
+            Self::Bye(code, _) => code.to_string(),
+            Self::Left => "client".to_owned(),
+            Self::Lost => "lost".to_owned(),
+        }
+    }
+}
+
+impl<S: Socket> Connection<S> {
+    /// Says goodbye where there is somebody to hear it.
+    pub(super) async fn finish(self, end: End) {
+        let Self { host, wire, mut outbox, rooms, request, check, .. } = self;
+        // From here on nothing happens on this socket but its end.
+        drop((rooms, request, check));
+        match end {
+            End::Bye(code, reason) => {
+                outbox.push(records::write(&bye(&host, code, reason)));
+                wire.close(outbox, code, reason, CLOSE_GRACE).await;
+            }
+            End::Left => wire.answer_close(CLOSE_GRACE).await,
+            End::Lost => {}
+        }
+    }
+}
+
+/// Makes a client's last record. Whoever may come back does so at random within a span, so that all do not at once.
+fn bye(host: &Host, code: u16, reason: &str) -> ServerRecord {
+    let window = host.reconnect_window.get().copied().unwrap_or_default();
+    let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+    let (retry_min_ms, retry_max_ms) = match code {
+        close::DRAIN => (250, window.max(1000)),
+        close::OVERLOADED => (5000, 30_000),
+        close::EXPIRED => (0, 1000),
+        ..4100 => (500, 5000),
+        _ => (0, 0),
+    };
+    ServerRecord::Bye { code, reason: reason.to_owned(), retry_min_ms, retry_max_ms, resume: code < 4200 }
+}

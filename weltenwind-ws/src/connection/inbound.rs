@@ -1,0 +1,219 @@
+//! From frames to records, from records to requests, from answers to records.
+
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use weltenwind_core::{
+    CorrelationId, Room,
+    chat::Draft,
+    wire::{ClientRecord, ServerRecord, close},
+};
+
+use super::{Connection, End};
+use crate::{
+    records::{self, Failure, Refusal},
+    requests::{Answer, Checked},
+    timing::Expiry,
+    wire::Socket,
+};
+
+/// Records that wait for their turn; with so many, nothing more is read.
+const MAX_WAITING: usize = 32;
+/// Looks at a session that may fail in a row because the store is away.
+const MAX_UNDECIDED: u32 = 3;
+
+/// A frame whose records are taken one by one.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    text: Utf8Bytes,
+    at: usize,
+}
+
+impl Incoming {
+    /// Returns the next line that is not blank.
+    fn next_line(&mut self) -> Option<&str> {
+        while self.at < self.text.len() {
+            let start = self.at;
+            let length = self.text[start..].find('\n').unwrap_or(self.text.len() - start);
+            self.at += length + 1;
+            if !self.text[start..start + length].trim().is_empty() {
+                return Some(self.text[start..start + length].trim());
+            }
+        }
+        None
+    }
+}
+
+impl<S: Socket> Connection<S> {
+    pub(super) fn is_reading(&self) -> bool {
+        self.incoming.is_none() && self.waiting.len() < MAX_WAITING && !self.draining
+    }
+
+    /// Returns whether everything that was read is answered.
+    pub(super) fn owes_nothing(&self) -> bool {
+        self.incoming.is_none() && self.waiting.is_empty() && self.request.is_none()
+    }
+
+    pub(super) fn take_message(&mut self, message: Message) {
+        self.heartbeat.heard(Instant::now());
+        match message {
+            Message::Text(text) if text.trim().is_empty() => self.strike(None, "the frame is empty"),
+            Message::Text(text) => self.incoming = Some(Incoming { text, at: 0 }),
+            Message::Binary(_) => self.strike(None, "frames are text"),
+            Message::Close(_) => self.end(End::Left),
+            // Tungstenite answers pings by itself.
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+
+    /// Reads the records of the frame at hand, as far as there is room for them.
+    pub(super) fn take_records(&mut self) {
+        while self.waiting.len() < MAX_WAITING
+            && self.end.is_none()
+            && let Some(incoming) = &mut self.incoming
+        {
+            let Some(line) = incoming.next_line() else {
+                self.incoming = None;
+                return;
+            };
+            let record = records::read(line);
+            self.host.metrics.records_in.inc();
+            match record {
+                Ok(ClientRecord::Pong) => {}
+                Ok(record) => {
+                    let request = self.next_request();
+                    self.waiting.push_back((request, record));
+                }
+                Err((id, detail)) => self.strike(id, &detail),
+            }
+        }
+    }
+
+    /// Answers what cannot be read; the last straw ends the socket.
+    fn strike(&mut self, id: Option<i64>, detail: &str) {
+        let request = self.next_request();
+        self.refuse(id, Refusal::Unreadable(detail.to_owned()), &request);
+        if self.strikes.strike(Instant::now()) {
+            self.end(End::Bye(close::PROTOCOL_VIOLATION, "too many records could not be read"));
+        }
+    }
+
+    fn refuse(&mut self, id: Option<i64>, refusal: Refusal, request: &CorrelationId) {
+        self.say(&Failure::from(refusal).record(id, request));
+    }
+
+    /// Begins what waits, one at a time, as long as there is room for the answers.
+    pub(super) fn begin_requests(&mut self) {
+        while self.request.is_none()
+            && self.outbox.has_room()
+            && let Some((request, record)) = self.waiting.pop_front()
+        {
+            self.begin(request, record);
+        }
+    }
+
+    fn begin(&mut self, request: CorrelationId, record: ClientRecord) {
+        match record {
+            ClientRecord::Join { id, room, since } => match self.check_join(room) {
+                Ok(()) => self.request = Some(Box::pin(self.asker(request).join(id, room, since))),
+                Err(refusal) => self.refuse(Some(id), refusal, &request),
+            },
+            ClientRecord::Leave { id, room } => {
+                if self.rooms.leave(room) {
+                    self.say(&ServerRecord::Left { id: Some(id), room, code: None });
+                } else {
+                    self.refuse(Some(id), Refusal::NotJoined, &request);
+                }
+            }
+            ClientRecord::Pub { id, room, client_id, body, reply_to } => match self.check_pub(room) {
+                Ok(channel) => {
+                    let draft = Draft { channel, body, client_id: Some(client_id), reply_to };
+                    self.request = Some(Box::pin(self.asker(request).post(id, draft)));
+                }
+                Err(refusal) => self.refuse(Some(id), refusal, &request),
+            },
+            ClientRecord::Refresh { id, token } => {
+                self.request = Some(Box::pin(self.asker(request).refresh(id, token)));
+            }
+            ClientRecord::Pong => {}
+        }
+    }
+
+    fn check_join(&self, room: Room) -> Result<(), Refusal> {
+        let own = Room::User(self.sign_in.account);
+        let joined = self.rooms.len() - usize::from(self.rooms.contains(own));
+        if self.rooms.contains(room) {
+            Err(Refusal::AlreadyJoined)
+        } else if joined >= self.host.config.max_rooms && room != own {
+            Err(Refusal::TooManyRooms(self.host.config.max_rooms))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_pub(&self, room: Room) -> Result<weltenwind_core::ChannelId, Refusal> {
+        match room {
+            _ if !self.rooms.contains(room) => Err(Refusal::NotJoined),
+            Room::Channel(channel) => Ok(channel),
+            _ => Err(Refusal::NotAChannel),
+        }
+    }
+
+    pub(super) fn take_answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Record(record) => self.say(&record),
+            Answer::Joined { id, room, cursor, recovered, feed } => {
+                self.host.metrics.joins.inc();
+                self.say(&ServerRecord::Joined { id, room, cursor, recovered });
+                if feed.is_none() {
+                    self.say(&ServerRecord::Live { room });
+                }
+                self.rooms.join(room, feed);
+            }
+            Answer::Refreshed { id, sign_in } => {
+                let now = Instant::now();
+                self.expiry = Expiry::new(sign_in.life, now);
+                self.sign_in = sign_in;
+                // The newer token may reach less far.
+                self.check_at = now;
+                self.say(&ServerRecord::Ok { id, message: None });
+            }
+            Answer::SessionEnded => self.end(End::SESSION_ENDED),
+        }
+    }
+
+    pub(super) fn take_check(&mut self, checked: Checked) {
+        match checked {
+            Checked::Holds { lost } => {
+                self.undecided = 0;
+                for (room, code) in lost {
+                    if self.rooms.leave(room) {
+                        self.say(&ServerRecord::Left { id: None, room, code: Some(code.to_string()) });
+                    }
+                }
+            }
+            Checked::SessionEnded => self.end(End::SESSION_ENDED),
+            Checked::Undecided => {
+                self.undecided += 1;
+                if self.undecided >= MAX_UNDECIDED {
+                    // Nobody is believed for ever.
+                    self.end(End::Bye(close::OVERLOADED, "the session cannot be confirmed"));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_taken_apart_line_by_line() {
+        let mut incoming = Incoming { text: Utf8Bytes::from_static("one\r\n\n  two \nß"), at: 0 };
+
+        assert_eq!(incoming.next_line(), Some("one"));
+        assert_eq!(incoming.next_line(), Some("two"));
+        assert_eq!(incoming.next_line(), Some("ß"));
+        assert_eq!(incoming.next_line(), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! What a connection does because time passes.
+
+use std::pin::Pin;
+
+use tokio::time::{Instant, Sleep};
+use weltenwind_core::wire::{ServerRecord, close};
+
+use super::{Connection, End};
+use crate::{
+    timing::{Age, Beat},
+    wire::Socket,
+};
+
+impl<S: Socket> Connection<S> {
+    /// Returns when [`Connection::pass_time`] has something to do.
+    pub(super) fn due(&self) -> Instant {
+        let check = self.check.is_none().then_some(self.check_at);
+        // While a frame is being written, that the client takes it is sign of life enough.
+        let write = self.wire.give_up_at().or_else(|| self.heartbeat.due());
+        [check, write].into_iter().flatten().fold(self.expiry.due(), Instant::min)
+    }
+
+    /// Sets the timer. One that rings too early costs less than one that is moved with every record.
+    pub(super) fn set(&self, mut timer: Pin<&mut Sleep>) {
+        let due = self.due();
+        if due < timer.deadline() || timer.is_elapsed() {
+            timer.as_mut().reset(due);
+        }
+    }
+
+    pub(super) fn pass_time(&mut self) {
+        let now = Instant::now();
+        if self.wire.give_up_at().is_some_and(|at| at <= now) {
+            return self.end(End::Bye(close::SLOW, "the client does not read"));
+        }
+        if !self.is_reading() {
+            // Nobody has listened, so the silence proves nothing.
+            self.heartbeat.heard(now);
+        } else if !self.wire.is_writing() {
+            match self.heartbeat.beat(now) {
+                Some(Beat::Ping) => self.say(&ServerRecord::Ping),
+                Some(Beat::Dead) => self.end(End::Bye(close::NO_PONG, "no sign of life")),
+                None => {}
+            }
+        }
+        match self.expiry.age(now) {
+            Some(Age::Refresh) => self.say(&ServerRecord::RefreshNeeded),
+            Some(Age::Over) => self.end(End::Bye(close::EXPIRED, "the access token has expired")),
+            None => {}
+        }
+        if self.check.is_none() && self.check_at <= now {
+            self.check_at = now + self.host.config.ping_every();
+            let request = self.next_request();
+            self.check = Some(Box::pin(self.asker(request).check(self.rooms.names())));
+        }
+    }
+}

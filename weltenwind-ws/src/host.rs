@@ -1,0 +1,69 @@
+//! What all sockets of one node share.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use weltenwind_core::{AllowedOrigins, Services};
+
+use crate::{config::RealtimeConfig, limits::Limits, metrics::Metrics};
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) services: Services,
+    pub(crate) origins: AllowedOrigins,
+    pub(crate) config: RealtimeConfig,
+    pub(crate) node: String,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when every socket shall say goodbye.
+    pub(crate) drain: CancellationToken,
+    /// Cancelled when sockets that are still open shall be cut.
+    pub(crate) cut: CancellationToken,
+    /// The time over which the clients of a drain come back.
+    pub(crate) reconnect_window: OnceLock<Duration>,
+}
+
+impl Host {
+    pub(crate) fn new(
+        services: Services,
+        origins: AllowedOrigins,
+        config: RealtimeConfig,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        let node = match config.node.as_str() {
+            "" => services.sources.ids.draw().as_simple().to_string(),
+            name => name.to_owned(),
+        };
+        let limits = Limits::new(config.max_connections, config.max_connections_per_address);
+        Arc::new(Self {
+            services,
+            origins,
+            config,
+            node,
+            metrics,
+            limits,
+            tasks: TaskTracker::new(),
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            reconnect_window: OnceLock::new(),
+        })
+    }
+
+    /// Asks every socket to close and waits for it; answers how many had to be cut.
+    pub(crate) async fn drain(&self) -> usize {
+        self.reconnect_window.get_or_init(|| self.config.reconnect_window(self.limits.open()));
+        self.drain.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(self.config.drain(), self.tasks.wait()).await.is_ok() {
+            return 0;
+        }
+        let left = self.tasks.len();
+        self.cut.cancel();
+        self.tasks.wait().await;
+        left
+    }
+}

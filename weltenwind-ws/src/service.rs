@@ -1,0 +1,142 @@
+//! The host as a tower service.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use prometheus::Registry;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::protocol::{Role, WebSocketConfig},
+};
+use weltenwind_core::{AllowedOrigins, Classify as _, CorrelationId, Services};
+
+use crate::{
+    config::RealtimeConfig,
+    connection::{self, Visitor},
+    handshake::{self, Passed},
+    host::Host,
+    metrics::Metrics,
+};
+
+/// The sockets of one node: a tower service that answers a WebSocket handshake at any path it is mounted on.
+///
+/// Clones share everything. An outer layer may put a [`CorrelationId`] and a
+/// [`ClientAddress`](weltenwind_core::ClientAddress) into the request's extensions; without the first a name is drawn,
+/// without the second only the total number of sockets is limited. The HTTP server must support upgrades, and sockets run
+/// on the tokio runtime that the service is called on.
+///
+/// ```
+/// use weltenwind_core::{AllowedOrigins, Services};
+/// use weltenwind_ws::{Realtime, RealtimeConfig};
+///
+/// fn routes(services: Services) -> Result<axum::Router, prometheus::Error> {
+///     let origins = AllowedOrigins::of_public_url("https://wind.example");
+///     let realtime = Realtime::new(services, origins, RealtimeConfig::default(), prometheus::default_registry())?;
+///     Ok(axum::Router::new().route_service("/realtime/v1", realtime))
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Realtime {
+    host: Arc<Host>,
+}
+
+impl Realtime {
+    /// Makes a host for the pages of `origins` and registers its metrics.
+    ///
+    /// # Errors
+    ///
+    /// If `registry` has metrics of these names already: one host, one registry.
+    pub fn new(
+        services: Services,
+        origins: AllowedOrigins,
+        config: RealtimeConfig,
+        registry: &Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let metrics = Metrics::register(registry)?;
+        Ok(Self { host: Host::new(services, origins, config, metrics) })
+    }
+
+    /// Sends every client away and waits until they are gone, at most [`RealtimeConfig::drain_seconds`]; then cuts those
+    /// that are left and answers how many they were.
+    ///
+    /// Records that were read before are answered. Each client gets `bye` with code 4000 and a span of time at random
+    /// within which it comes back, so that the next node is not overrun. New handshakes are refused from now on.
+    pub async fn drain(&self) -> usize {
+        self.host.drain().await
+    }
+
+    /// Returns how many sockets are open.
+    pub fn connections(&self) -> usize {
+        self.host.limits.open()
+    }
+}
+
+impl<B> tower::Service<Request<B>> for Realtime {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // A handshake has no body.
+        let (mut head, _) = request.into_parts();
+        let host = Arc::clone(&self.host);
+        Box::pin(async move {
+            let correlation_id = head.extensions.get().cloned();
+            let correlation_id = correlation_id.unwrap_or_else(|| CorrelationId::draw(&*host.services.sources.ids));
+            match handshake::negotiate(&host, &mut head, &correlation_id).await {
+                Ok(Passed { sign_in, permit, upgrade, response }) => {
+                    let visitor = Visitor { sign_in, correlation_id, permit };
+                    host.tasks.spawn(open(Arc::clone(&host), upgrade, visitor));
+                    Ok(response)
+                }
+                Err(refusal) => {
+                    host.metrics.refused.with_label_values(&[refusal.code().as_str()]).inc();
+                    Ok(refusal.response(&correlation_id))
+                }
+            }
+        })
+    }
+}
+
+/// Within this time the answer to the handshake is written, or the client has left.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Tungstenite's own 128 KiB would be most of what an idle socket costs.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
+async fn open(host: Arc<Host>, upgrade: OnUpgrade, visitor: Visitor) {
+    let upgraded = match tokio::time::timeout(UPGRADE_TIMEOUT, upgrade).await {
+        Ok(Ok(upgraded)) => TokioIo::new(upgraded),
+        Ok(Err(error)) => {
+            tracing::debug!(correlation_id = %visitor.correlation_id, %error, "a client left during the handshake");
+            return;
+        }
+        Err(_) => return,
+    };
+    let RealtimeConfig { frame_bytes, send_buffer_bytes, .. } = host.config;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(2 * send_buffer_bytes.max(MIN_WRITE_BUFFER_BYTES))
+        .max_message_size(Some(frame_bytes))
+        .max_frame_size(Some(frame_bytes));
+    let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
+    let cut = host.cut.clone();
+    cut.run_until_cancelled(connection::serve(host, socket, visitor)).await;
+}
+
+/// Room for the longest record, whatever is configured.
+const MIN_WRITE_BUFFER_BYTES: usize = 64 * 1024;

@@ -1,0 +1,187 @@
+//! What happens to a socket because time passes.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// Asks a silent client for a sign of life. Whatever comes in is one.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    every: Duration,
+    grace: Duration,
+    heard: Instant,
+    ping: Ping,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Ping {
+    NotNeeded,
+    Queued,
+    Written(Instant),
+}
+
+/// What a silence asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// A sign of life must be asked for.
+    Ping,
+    /// None came.
+    Dead,
+}
+
+impl Heartbeat {
+    pub(crate) const fn new(every: Duration, grace: Duration, now: Instant) -> Self {
+        Self { every, grace, heard: now, ping: Ping::NotNeeded }
+    }
+
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.ping = Ping::NotNeeded;
+    }
+
+    /// Notes that everything queued was written: the grace begins when the client can have the ping.
+    pub(crate) fn written(&mut self, now: Instant) {
+        if matches!(self.ping, Ping::Queued) {
+            self.ping = Ping::Written(now);
+        }
+    }
+
+    /// Returns when the next beat is due; none while a ping waits to be written, since then the write's own time counts.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        match self.ping {
+            Ping::NotNeeded => Some(self.heard + self.every),
+            Ping::Queued => None,
+            Ping::Written(at) => Some(at + self.grace),
+        }
+    }
+
+    pub(crate) fn beat(&mut self, now: Instant) -> Option<Beat> {
+        if self.due().is_none_or(|due| now < due) {
+            return None;
+        }
+        if matches!(self.ping, Ping::Written(_)) {
+            return Some(Beat::Dead);
+        }
+        self.ping = Ping::Queued;
+        Some(Beat::Ping)
+    }
+}
+
+/// How long an access token still carries a socket.
+#[derive(Debug)]
+pub(crate) struct Expiry {
+    ask_at: Instant,
+    end_at: Instant,
+    asked: bool,
+}
+
+/// What a token's age asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// A newer token is needed soon.
+    Refresh,
+    /// The token has expired, and nothing came.
+    Over,
+}
+
+/// A client whose timers are throttled still gets its token refreshed.
+const EXPIRY_GRACE: Duration = Duration::from_secs(25);
+
+impl Expiry {
+    /// A token that lives for `life` from `now` on. It is asked for a successor at 80 % of that.
+    pub(crate) fn new(life: Duration, now: Instant) -> Self {
+        Self { ask_at: now + life * 4 / 5, end_at: now + life + EXPIRY_GRACE, asked: false }
+    }
+
+    pub(crate) const fn due(&self) -> Instant {
+        if self.asked { self.end_at } else { self.ask_at }
+    }
+
+    pub(crate) fn age(&mut self, now: Instant) -> Option<Age> {
+        if now < self.due() {
+            return None;
+        }
+        if self.asked {
+            return Some(Age::Over);
+        }
+        self.asked = true;
+        Some(Age::Refresh)
+    }
+}
+
+/// Counts records that cannot be read.
+#[derive(Debug, Default)]
+pub(crate) struct Strikes {
+    recent: VecDeque<Instant>,
+}
+
+/// So many within [`STRIKE_WINDOW`] are no accident.
+const STRIKES: usize = 20;
+const STRIKE_WINDOW: Duration = Duration::from_secs(60);
+
+impl Strikes {
+    /// Counts one and returns whether it is one too many.
+    pub(crate) fn strike(&mut self, now: Instant) -> bool {
+        while self.recent.front().is_some_and(|at| now.duration_since(*at) >= STRIKE_WINDOW) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+        self.recent.len() >= STRIKES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_asked_and_then_given_up() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(25 * SECOND, 10 * SECOND, start);
+
+        assert_eq!(heartbeat.beat(start + 24 * SECOND), None);
+        assert_eq!(heartbeat.beat(start + 25 * SECOND), Some(Beat::Ping));
+        assert_eq!(heartbeat.beat(start + 80 * SECOND), None, "the ping was not written yet");
+        heartbeat.written(start + 80 * SECOND);
+        assert_eq!(heartbeat.beat(start + 89 * SECOND), None);
+        assert_eq!(heartbeat.beat(start + 90 * SECOND), Some(Beat::Dead));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_sign_of_life_counts() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(25 * SECOND, 10 * SECOND, start);
+        assert_eq!(heartbeat.beat(start + 25 * SECOND), Some(Beat::Ping));
+        heartbeat.written(start + 25 * SECOND);
+
+        heartbeat.heard(start + 34 * SECOND);
+
+        assert_eq!(heartbeat.beat(start + 36 * SECOND), None);
+        assert_eq!(heartbeat.due(), Some(start + 59 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_asked_for_once_and_missed_after_a_grace() {
+        let start = Instant::now();
+        let mut expiry = Expiry::new(300 * SECOND, start);
+
+        assert_eq!(expiry.age(start + 239 * SECOND), None);
+        assert_eq!(expiry.age(start + 240 * SECOND), Some(Age::Refresh));
+        assert_eq!(expiry.age(start + 324 * SECOND), None);
+        assert_eq!(expiry.age(start + 325 * SECOND), Some(Age::Over));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn twenty_strikes_in_a_minute_are_too_many_and_spread_over_longer_they_are_not() {
+        let start = Instant::now();
+        let mut fast = Strikes::default();
+        let mut slow = Strikes::default();
+
+        let fast: Vec<bool> = (0..20).map(|n| fast.strike(start + SECOND * n)).collect();
+
+        assert_eq!(fast.iter().position(|over| *over), Some(19));
+        assert!((0..100).all(|n| !slow.strike(start + SECOND * 4 * n)));
+    }
+}

@@ -1,0 +1,258 @@
+//! What was missed, then what happens: without a gap or a repeat in between.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Client, Node, room};
+use weltenwind_core::{
+    AccountId, Actor, ChannelId, IdGenerator as _, Limit, MessageId, SystemIds,
+    accounts::DisplayName,
+    chat::{
+        Author, Body, Change, ChatStore as _, Draft, MessageQuery, NewMessage, Position, RemovalMode, RoomPosition,
+    },
+};
+use weltenwind_ws::RealtimeConfig;
+
+/// Writes messages straight into the store, where nobody announces them.
+async fn fill(node: &Node, channel: ChannelId, count: usize) {
+    let author = Author { id: AccountId::new(SystemIds.draw()), display_name: DisplayName::new("Old").unwrap() };
+    let batch: Vec<NewMessage> = (0..count)
+        .map(|n| NewMessage {
+            id: MessageId::new(SystemIds.draw()),
+            channel,
+            author: author.clone(),
+            body: Body::new(&format!("old {n}")).unwrap(),
+            client_id: None,
+            reply_to: None,
+            sent_at: node.town.services.sources.clock.now(),
+        })
+        .collect();
+    for batch in batch.chunks(256) {
+        node.town.chat.append(batch).await.unwrap();
+    }
+}
+
+async fn position(node: &Node, channel: ChannelId) -> RoomPosition {
+    let query = MessageQuery { channel, position: Position::Newest, limit: Limit::default() };
+    node.town.services.chat.history(&Actor::operator(), &query).await.unwrap().position
+}
+
+/// Reads `count` messages and asserts that they are exactly those behind `after`.
+async fn expect_seqs(client: &mut Client, after: i64, count: i64) {
+    for seq in after + 1..=after + count {
+        let msg = client.skip_to("msg").await;
+        assert_eq!(msg["seq"], seq, "neither lost nor doubled");
+    }
+}
+
+#[tokio::test]
+async fn a_join_without_a_cursor_replays_nothing() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    fill(&node, lobby, 3).await;
+    let mut mira = node.connect(&node.guest("Mira").await).await;
+
+    let joined = mira.join(lobby, None).await;
+
+    assert_eq!(joined["recovered"], false, "who names no position has nothing to recover");
+    assert_eq!(mira.expect("live").await, json!({ "t": "live", "room": room(lobby) }));
+}
+
+#[tokio::test]
+async fn a_cursor_replays_what_was_missed_and_then_what_happens() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let mut mira = node.member("Mira", lobby).await;
+    mira.post(1, lobby, "before").await;
+    let cursor = mira.skip_to("msg").await["cursor"].as_str().unwrap().to_owned();
+    mira.send(json!({ "t": "leave", "id": 2, "room": room(lobby) })).await;
+    mira.skip_to("left").await;
+    fill(&node, lobby, 500).await;
+
+    let joined = mira.join(lobby, Some(&cursor)).await;
+    assert_eq!((&joined["recovered"], joined["cursor"].as_str()), (&json!(true), Some(cursor.as_str())));
+    expect_seqs(&mut mira, 1, 500).await;
+    mira.expect("live").await;
+    mira.post(3, lobby, "after").await;
+
+    assert_eq!(mira.skip_to("msg").await["seq"], 502);
+    assert_eq!(node.metric("weltenwind_ws_replayed_total"), 500.0);
+}
+
+#[tokio::test]
+async fn the_cursor_of_the_history_serves_a_join() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    fill(&node, lobby, 2).await;
+    let cursor = node.town.services.cursors.seal_room(lobby, position(&node, lobby).await);
+    fill(&node, lobby, 1).await;
+    let mut mira = node.connect(&node.guest("Mira").await).await;
+
+    mira.join(lobby, Some(&cursor)).await;
+
+    assert_eq!(mira.expect("msg").await["seq"], 3);
+    mira.expect("live").await;
+}
+
+#[tokio::test]
+async fn a_replay_shows_each_message_once_and_in_its_newest_state() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let (chat, author) = (&node.town.services.chat, Actor::player("Lu"));
+    let seen = chat.post(&author, Draft::new(lobby, "seen")).await.unwrap().message;
+    let cursor = node.town.services.cursors.seal_room(lobby, position(&node, lobby).await);
+    let missed = chat.post(&author, Draft::new(lobby, "mised")).await.unwrap().message;
+    chat.edit(&author, missed.id, "missed").await.unwrap();
+    chat.remove(&author, seen.id, RemovalMode::Mask, None).await.unwrap();
+    let mut mira = node.connect(&node.guest("Mira").await).await;
+
+    mira.join(lobby, Some(&cursor)).await;
+
+    assert_eq!(mira.expect("msg").await["message"]["body"], "missed");
+    let removed = mira.expect("update").await;
+    assert_eq!((&removed["message"]["seq"], &removed["message"]["body"]), (&json!(1), &Value::Null));
+    mira.expect("live").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_at_any_position_lose_and_double_nothing_while_others_post() {
+    const POSTS: i64 = 2000;
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let epoch = position(&node, lobby).await.epoch;
+    let chat = node.town.services.chat.clone();
+    let posting = tokio::spawn(async move {
+        let author = Actor::player("Lu");
+        for n in 0..POSTS {
+            chat.post(&author, Draft::new(lobby, format!("{n}"))).await.unwrap();
+        }
+    });
+
+    let mut listening = Vec::new();
+    let mut seed = 7_i64;
+    for n in 0..40 {
+        let mut client = node.connect(&node.guest(&format!("Reader {n}")).await).await;
+        let head = position(&node, lobby).await.change.get();
+        seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+        let from = seed % (head + 1);
+        let since = node.town.services.cursors.seal_room(lobby, RoomPosition { epoch, change: Change::new(from) });
+        client.join(lobby, Some(&since)).await;
+        listening.push(tokio::spawn(async move {
+            let mut lives = 0;
+            let mut next = from + 1;
+            while next <= POSTS || lives == 0 {
+                let record = client.next().await.expect("the socket stays");
+                match record["t"].as_str().unwrap() {
+                    "msg" => {
+                        assert_eq!(record["seq"], next, "neither lost nor doubled");
+                        next += 1;
+                    }
+                    "live" => lives += 1,
+                    other => panic!("{other}"),
+                }
+            }
+            assert_eq!(lives, 1);
+        }));
+    }
+
+    posting.await.unwrap();
+    for listener in listening {
+        listener.await.unwrap();
+    }
+    assert_eq!(node.metric("weltenwind_ws_gaps_total"), 0.0);
+}
+
+#[tokio::test]
+async fn a_position_too_far_back_is_a_gap_before_any_message() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let start = position(&node, lobby).await;
+    fill(&node, lobby, 10_001).await;
+    let cursors = &node.town.services.cursors;
+    let head = cursors.seal_room(lobby, position(&node, lobby).await);
+    let mut mira = node.connect(&node.guest("Mira").await).await;
+
+    let joined = mira.join(lobby, Some(&cursors.seal_room(lobby, start))).await;
+
+    assert_eq!((&joined["recovered"], joined["cursor"].as_str()), (&json!(false), Some(head.as_str())));
+    let gap = mira.expect("gap").await;
+    assert_eq!(gap, json!({ "t": "gap", "room": room(lobby), "cause": "window", "cursor": head }));
+    mira.expect("live").await;
+    assert_eq!(node.metric("weltenwind_ws_gaps_total"), 1.0);
+}
+
+#[tokio::test]
+async fn the_whole_window_is_replayed_in_bounded_frames() {
+    let node = Node::start().await;
+    let (lobby, other) = (node.channel("lobby").await, node.channel("other").await);
+    let start = node.town.services.cursors.seal_room(lobby, position(&node, lobby).await);
+    fill(&node, lobby, 10_000).await;
+    let mut mira = node.member("Mira", other).await;
+
+    let joined = mira.join(lobby, Some(&start)).await;
+    assert_eq!(joined["recovered"], true);
+    node.town.services.chat.post(&Actor::player("Lu"), Draft::new(other, "live")).await.unwrap();
+
+    let (mut replayed, mut live_after) = (0, None);
+    while replayed < 10_000 {
+        let msg = mira.expect("msg").await;
+        if msg["room"] == room(lobby) {
+            replayed += 1;
+            assert_eq!(msg["seq"], replayed);
+        } else {
+            live_after = Some(replayed);
+        }
+    }
+    mira.expect("live").await;
+    let live_after = live_after.expect("the other room was heard meanwhile");
+    assert!(live_after < 9_000, "a replay does not hold up live rooms: {live_after}");
+    assert!(mira.largest_frame <= 64 * 1024, "{}", mira.largest_frame);
+}
+
+#[tokio::test]
+async fn a_position_of_another_life_or_of_the_future_is_a_gap() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    fill(&node, lobby, 5).await;
+    let head = position(&node, lobby).await;
+    let foreign = RoomPosition { epoch: head.epoch.wrapping_add(1), ..head };
+    let future = RoomPosition { change: Change::new(6), ..head };
+
+    for since in [foreign, future] {
+        let mut mira = node.connect(&node.guest("Mira").await).await;
+        let joined = mira.join(lobby, Some(&node.town.services.cursors.seal_room(lobby, since))).await;
+        assert_eq!(joined["recovered"], false);
+        assert_eq!(mira.expect("gap").await["cause"], "epoch");
+        mira.expect("live").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_bus_lost_is_read_from_the_store() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let mut mira = node.member("Mira", lobby).await;
+
+    // Nobody announces these.
+    fill(&node, lobby, 3).await;
+
+    expect_seqs(&mut mira, 0, 3).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_fell_behind_is_served_from_the_store() {
+    let config = RealtimeConfig { send_buffer_bytes: 4 * 1024, ..RealtimeConfig::default() };
+    let node = Node::with(config).await;
+    let lobby = node.channel("lobby").await;
+    // The pipe takes a few records, and the bus keeps 256 events: most of it is missed while nobody reads.
+    let mut mira = node.connect_over(node.pipe(None, 4 * 1024), &node.guest("Mira").await).await;
+    mira.join(lobby, None).await;
+    mira.expect("live").await;
+    for n in 0..1000 {
+        node.town.services.chat.post(&Actor::player("Lu"), Draft::new(lobby, format!("{n}"))).await.unwrap();
+    }
+
+    expect_seqs(&mut mira, 0, 1000).await;
+
+    assert_eq!(node.metric("weltenwind_ws_gaps_total"), 0.0);
+}

@@ -1,0 +1,241 @@
+//! A node in memory and clients that speak to it: a real handshake over hyper, on a pipe instead of a network.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+pub(crate) mod stores;
+
+use std::{collections::VecDeque, net::IpAddr};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use prometheus::Registry;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message, client::IntoClientRequest as _},
+};
+use tower::Service as _;
+use weltenwind_core::{
+    Actor, AllowedOrigins, ChannelId, ClientAddress, CorrelationId, Scope,
+    accounts::{DeviceDraft, DisplayName, SessionGrant},
+    chat::ChannelDraft,
+};
+use weltenwind_ws::{Realtime, RealtimeConfig};
+
+use self::stores::Town;
+
+pub(crate) const ORIGIN: &str = "https://wind.test";
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) town: Town,
+    pub(crate) realtime: Realtime,
+    pub(crate) registry: Registry,
+}
+
+impl Node {
+    pub(crate) async fn start() -> Self {
+        Self::with(RealtimeConfig::default()).await
+    }
+
+    pub(crate) async fn with(config: RealtimeConfig) -> Self {
+        let (town, registry) = (Town::found().await, Registry::new());
+        let config = RealtimeConfig { node: "node-1".to_owned(), ..config };
+        let realtime = Realtime::new(town.services.clone(), AllowedOrigins::new([ORIGIN]), config, &registry).unwrap();
+        Self { town, realtime, registry }
+    }
+
+    /// Signs a guest in.
+    pub(crate) async fn guest(&self, name: &str) -> SessionGrant {
+        let actor = Actor::anonymous(CorrelationId::accept("sign-in-1").unwrap());
+        let name = DisplayName::new(name).unwrap();
+        self.town.services.accounts.open_guest(&actor, Some(name), DeviceDraft::default()).await.unwrap()
+    }
+
+    /// Answers the signed-in account as an actor.
+    pub(crate) async fn actor(&self, grant: &SessionGrant) -> Actor {
+        let request = CorrelationId::accept("a-request").unwrap();
+        self.town.services.accounts.authenticate(grant.access_token.expose(), request).await.unwrap()
+    }
+
+    /// Opens a channel for everybody.
+    pub(crate) async fn channel(&self, slug: &str) -> ChannelId {
+        let draft = ChannelDraft::new(Scope::Global, slug, slug);
+        self.town.services.chat.open_channel(&Actor::operator(), draft).await.unwrap().id
+    }
+
+    /// Opens a connection on which nothing was said yet.
+    pub(crate) fn pipe(&self, address: Option<IpAddr>, bytes: usize) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(bytes);
+        let realtime = self.realtime.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(CorrelationId::accept("handshake-1").unwrap());
+            if let Some(address) = address {
+                request.extensions_mut().insert(ClientAddress(address));
+            }
+            realtime.clone().call(request)
+        });
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service);
+        tokio::spawn(connection.with_upgrades());
+        client
+    }
+
+    /// Sends a handshake and answers the head and body of the response.
+    pub(crate) async fn handshake(&self, request: &str) -> (String, Value) {
+        self.handshake_from(None, request).await
+    }
+
+    pub(crate) async fn handshake_from(&self, address: Option<IpAddr>, request: &str) -> (String, Value) {
+        let mut pipe = self.pipe(address, 64 * 1024);
+        pipe.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.windows(4).any(|window| window == b"\r\n\r\n") || answer.ends_with(b"\r\n\r\n") {
+            let mut part = [0; 4096];
+            let length = pipe.read(&mut part).await.unwrap();
+            answer.extend_from_slice(&part[..length]);
+            if length == 0 || answer.starts_with(b"HTTP/1.1 101") {
+                break;
+            }
+        }
+        // Behind a head that switches protocols the first frame may have come along.
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), serde_json::from_str(body).unwrap_or_default())
+    }
+
+    /// Opens a socket with a bearer token and reads its `welcome`.
+    pub(crate) async fn connect(&self, grant: &SessionGrant) -> Client {
+        self.connect_over(self.pipe(None, 256 * 1024), grant).await
+    }
+
+    pub(crate) async fn connect_over(&self, pipe: DuplexStream, grant: &SessionGrant) -> Client {
+        let mut request = "ws://wind.test/realtime/v1".into_client_request().unwrap();
+        let bearer = format!("Bearer {}", grant.access_token.expose());
+        request.headers_mut().insert("authorization", bearer.parse().unwrap());
+        request.headers_mut().insert("sec-websocket-protocol", "weltenwind.v1".parse().unwrap());
+        let (socket, response) = client_async(request, pipe).await.unwrap();
+        assert_eq!(response.headers()["sec-websocket-protocol"], "weltenwind.v1");
+        let mut client = Client { socket, records: VecDeque::new(), frames: 0, largest_frame: 0 };
+        client.expect("welcome").await;
+        client
+    }
+
+    /// Opens a socket and joins a channel without replay.
+    pub(crate) async fn member(&self, name: &str, channel: ChannelId) -> Client {
+        let mut client = self.connect(&self.guest(name).await).await;
+        client.join(channel, None).await;
+        client.expect("live").await;
+        client
+    }
+
+    /// Reads a metric, summed over its labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        family.map_or(0.0, |family| {
+            let value = |metric: &prometheus::proto::Metric| {
+                let histogram = metric.get_histogram().get_sample_count() as f64;
+                metric.get_counter().get_value() + metric.get_gauge().get_value() + histogram
+            };
+            family.get_metric().iter().map(value).sum()
+        })
+    }
+}
+
+/// One client.
+pub(crate) struct Client {
+    pub(crate) socket: WebSocketStream<DuplexStream>,
+    records: VecDeque<Value>,
+    pub(crate) frames: usize,
+    pub(crate) largest_frame: usize,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, record: Value) {
+        self.send_text(&record.to_string()).await;
+    }
+
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Reads the next record; none once the socket is closed.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(record) = self.records.pop_front() {
+                return Some(record);
+            }
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    self.frames += 1;
+                    self.largest_frame = self.largest_frame.max(text.len());
+                    self.records.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Reads the next record, which must be of this type.
+    pub(crate) async fn expect(&mut self, t: &str) -> Value {
+        let record = self.next().await.expect("a record before the end");
+        assert_eq!(record["t"], t, "{record}");
+        record
+    }
+
+    /// Reads records until one of this type.
+    pub(crate) async fn skip_to(&mut self, t: &str) -> Value {
+        loop {
+            let record = self.next().await.expect("a record before the end");
+            if record["t"] == t {
+                return record;
+            }
+        }
+    }
+
+    /// Reads the answer to a request that is refused.
+    pub(crate) async fn expect_err(&mut self, code: &str) -> Value {
+        let record = self.expect("err").await;
+        assert_eq!(record["code"], code, "{record}");
+        record
+    }
+
+    /// Reads `bye`, which must be next, and the close frame behind it.
+    pub(crate) async fn expect_bye(&mut self, code: u16) -> Value {
+        let bye = self.expect("bye").await;
+        assert_eq!(bye["code"], code, "{bye}");
+        self.expect_close(code).await;
+        bye
+    }
+
+    pub(crate) async fn expect_close(&mut self, code: u16) {
+        match self.socket.next().await {
+            Some(Ok(Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), code),
+            other => panic!("a close frame is expected, not {other:?}"),
+        }
+        assert!(self.next().await.is_none(), "nothing comes behind a close frame");
+    }
+
+    /// Joins a channel and answers `joined`.
+    pub(crate) async fn join(&mut self, channel: ChannelId, since: Option<&str>) -> Value {
+        let mut join = json!({ "t": "join", "id": 1, "room": room(channel) });
+        if let Some(since) = since {
+            join["since"] = since.into();
+        }
+        self.send(join).await;
+        self.expect("joined").await
+    }
+
+    /// Posts a message without waiting for the answer.
+    pub(crate) async fn post(&mut self, id: i64, channel: ChannelId, body: &str) {
+        let client_id = format!("post-{id}");
+        self.send(json!({ "t": "pub", "id": id, "room": room(channel), "clientId": client_id, "body": body })).await;
+    }
+}
+
+pub(crate) fn room(channel: ChannelId) -> String {
+    format!("channel:{channel}")
+}
