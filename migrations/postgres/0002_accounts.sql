@@ -6,6 +6,7 @@ CREATE TABLE accounts (
     kind TEXT NOT NULL CHECK (kind IN ('guest', 'registered')),
     username TEXT,
     display_name TEXT NOT NULL,
+    email TEXT,
     revision BIGINT NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
     CONSTRAINT accounts_username UNIQUE (username)

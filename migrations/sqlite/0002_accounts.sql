@@ -6,6 +6,7 @@ CREATE TABLE accounts (
     kind TEXT NOT NULL CHECK (kind IN ('guest', 'registered')),
     username TEXT,
     display_name TEXT NOT NULL,
+    email TEXT,
     revision INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     CONSTRAINT accounts_username UNIQUE (username)

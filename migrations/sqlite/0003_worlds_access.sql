@@ -15,7 +15,6 @@ CREATE TABLE worlds (
     updated_at INTEGER NOT NULL,
     archived_at INTEGER
 ) STRICT;
-CREATE INDEX worlds_listed ON worlds (id) WHERE visibility = 'public' AND archived_at IS NULL;
 
 -- Every slug ever, the present ones included: the key is what makes a slug one world's alone.
 CREATE TABLE world_slug_history (

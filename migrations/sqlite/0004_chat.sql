@@ -49,10 +49,10 @@ CREATE TABLE chat_messages (
     PRIMARY KEY (channel_id, seq),
     CONSTRAINT chat_messages_id UNIQUE (id),
     CONSTRAINT chat_messages_change UNIQUE (channel_id, change),
-    CONSTRAINT chat_messages_client_id UNIQUE (channel_id, author_id, client_id),
     CHECK ((removed_at IS NULL) = (removal_mode IS NULL)),
     CHECK ((removed_at IS NULL) = (removal_reason IS NULL))
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX chat_messages_client_id ON chat_messages (channel_id, author_id, client_id);
 
 CREATE TABLE chat_read_marks (
     account_id BLOB NOT NULL CHECK (length(account_id) = 16),

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, world::WorldCommand};
+use crate::commands::{
+    admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand, user::UserCommand, world::WorldCommand,
+};
 
 /// Gives game worlds a community: world pages, chat and more, from one binary.
 ///
@@ -60,6 +62,12 @@ pub(crate) enum Command {
     /// Make admins.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// List accounts.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Give, take and list roles.
+    #[command(subcommand)]
+    Grant(GrantCommand),
     /// Make and list worlds.
     #[command(subcommand)]
     World(WorldCommand),

@@ -1,5 +1,7 @@
 //! What happens goes to stderr: lines for people, or JSON for collectors.
 
+use std::io::IsTerminal as _;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -32,7 +34,10 @@ impl Default for LogConfig {
 pub(crate) fn start(config: &LogConfig) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.filter)
         .map_err(|error| Failure::usage(format!("log.filter cannot be read: {error}")))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match config.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod failure;
 mod logging;
+mod metrics;
 mod output;
 mod serve;
 mod store;

@@ -1,6 +1,6 @@
 //! `weltenwind serve`: one process with everything in it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use weltenwind_ws::Realtime;
 use crate::{
     config::Config,
     failure::{Exit, Failure},
-    logging, output, store, welcome,
+    logging, metrics, output, store, welcome,
 };
 
 /// How often messages that are older than their channels keep them are deleted.
@@ -28,12 +28,14 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     };
     let address = local(&http)?;
     let public_url = config.public_url_at(&address.to_string());
-    let services = store::services(&config, &public_url).await?;
+    let services = store::node(&config, &public_url).await?;
     if !no_welcome {
         welcome::furnish(&services).await?;
     }
 
     let registry = prometheus::Registry::new();
+    metrics::register_bus(Arc::clone(&services.bus), &registry)
+        .map_err(|error| Failure::failed(format!("cannot register metrics: {error}")))?;
     let origins = origins(&config, &public_url);
     let realtime = Realtime::new(services.clone(), origins, config.realtime.clone(), &registry)
         .map_err(|error| Failure::failed(format!("cannot register metrics: {error}")))?;
@@ -56,6 +58,9 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     }
     announce(&format!("Weltenwind    {public_url}"))?;
     announce(&format!("Store         {}", weltenwind_storage::redact(&config.storage.url)))?;
+    if config.redis.is_set() {
+        announce(&format!("Bus           {}", weltenwind_storage::redact(&config.redis.url)))?;
+    }
     announce("First admin   weltenwind admin bootstrap")?;
     let retention = tokio::spawn(keep_retention(services.clone()));
     let serving = {

@@ -49,6 +49,46 @@ async fn on_postgres_a_bootstrap_link_makes_an_owner_once() {
     a_bootstrap_link_makes_an_owner_once(Store::postgres().await).await;
 }
 
+#[tokio::test]
+async fn roles_are_given_listed_and_taken() {
+    let store = Store::sqlite();
+    let server = store.serve(&[]);
+    let mira = json!({ "username": "mira", "password": "correct horse battery" });
+    let (status, session) = server.post("/api/v1/auth/register", None, &mira).await;
+    assert_eq!(status, 201, "{session}");
+    let bearer = session["accessToken"].as_str();
+    assert_eq!(server.post("/api/v1/worlds", bearer, &json!({ "name": "Mistral" })).await.0, 403);
+
+    let grant = json_of(&store, &["grant", "add", "mira", "admin", "--reason", "she asked", "--json"]);
+    assert_eq!(server.post("/api/v1/worlds", bearer, &json!({ "name": "Mistral" })).await.0, 201, "a new role works at once");
+    assert_eq!(json_of(&store, &["grant", "list", "--user", "mira", "--scope", "global", "--json"]), json!([grant]));
+
+    let id = grant["id"].as_str().expect("an id");
+    assert_eq!(store.run(&["grant", "remove", id]).status.code(), Some(2), "it asks back");
+    stdout(&store, &["grant", "remove", id, "--dry-run"]);
+    stdout(&store, &["grant", "remove", id, "--yes"]);
+    assert_eq!(store.run(&["grant", "remove", id, "--yes"]).status.code(), Some(3), "it is gone");
+    assert_eq!(server.post("/api/v1/worlds", bearer, &json!({ "name": "Tramontana" })).await.0, 403);
+    assert_eq!(store.run(&["grant", "add", "nobody", "admin"]).status.code(), Some(3));
+    assert_eq!(store.run(&["grant", "add", "mira", "world_admin"]).status.code(), Some(2), "a role of another scope");
+}
+
+#[tokio::test]
+async fn accounts_are_listed() {
+    let store = Store::sqlite();
+    let server = store.serve(&[]);
+    server.guest("Gast").await;
+    let mira = json!({ "username": "mira", "password": "correct horse battery", "displayName": "Mira" });
+    assert_eq!(server.post("/api/v1/auth/register", None, &mira).await.0, 201);
+
+    let users = json_of(&store, &["user", "list", "--json"]);
+    let found = json_of(&store, &["user", "list", "--search", "MIR", "--json"]);
+
+    assert_eq!(users.as_array().map(Vec::len), Some(2));
+    assert_eq!(found, json!([users[1]]));
+    assert_eq!(found[0]["displayName"], "Mira");
+}
+
 #[test]
 fn worlds_are_made_and_listed() {
     let store = Store::sqlite();

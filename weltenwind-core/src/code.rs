@@ -57,6 +57,8 @@ catalogue! {
 
     /// Nobody is signed in.
     Unauthenticated = "unauthenticated", Unauthenticated, "Sign-in is required";
+    /// A username or password that is wrong.
+    InvalidCredentials = "invalid-credentials", Unauthenticated, "The username or the password is wrong";
     /// An access token that does not hold.
     TokenInvalid = "token-invalid", Unauthenticated, "The access token does not hold";
     /// An access token whose time is over.

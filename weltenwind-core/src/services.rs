@@ -5,7 +5,7 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    access::{AccessControlService, GrantStore, RoleAccess},
+    access::{AccessControlService, GrantStore, Grants, Places, RoleAccess},
     accounts::{AccountError, AccountStore, Accounts, AccountsConfig, KeyStore, SessionStore},
     bus::{Bus, LocalBus},
     chat::{AppendConfig, Chat, ChatStore},
@@ -38,7 +38,8 @@ impl Default for Sources {
 /// Tells whether a store can be used.
 #[async_trait]
 pub trait StoreHealth: Debug + Send + Sync + 'static {
-    /// Reads something small, and checks that the schema is the one this program expects.
+    /// Reads something small, and checks that the schema is at least as new as this program expects: while nodes are
+    /// replaced one by one, it may be newer.
     async fn check(&self) -> Result<(), StorageError>;
 
     /// Finishes what is under way and closes the store's connections.
@@ -82,6 +83,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// Rights.
     pub access: Arc<dyn AccessControlService>,
+    /// Roles, given and taken.
+    pub grants: Grants,
     /// Worlds and members.
     pub worlds: Worlds,
     /// Channels and messages.
@@ -118,6 +121,9 @@ impl Services {
             sources.clone(),
             config.players_may_create_worlds,
         );
+        let places: Arc<dyn Places> = Arc::new(worlds.clone());
+        let grants =
+            Grants::new(Arc::clone(&stores.grants), Arc::clone(&places), Arc::clone(&access), sources.clone());
         let accounts = Accounts::start(
             Arc::clone(&stores.accounts),
             Arc::clone(&stores.sessions),
@@ -127,12 +133,12 @@ impl Services {
         )
         .await?;
         let chat = Chat::builder(Arc::clone(&stores.chat))
-            .places(Arc::new(worlds.clone()))
+            .places(places)
             .access(Arc::clone(&access))
             .bus(Arc::clone(&bus))
             .append(config.append)
             .sources(sources.clone())
             .build();
-        Ok(Self { cursors: accounts.cursor_sealer(), accounts, access, worlds, chat, sources, health: stores.health, bus })
+        Ok(Self { cursors: accounts.cursor_sealer(), accounts, access, grants, worlds, chat, sources, health: stores.health, bus })
     }
 }

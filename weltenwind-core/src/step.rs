@@ -108,6 +108,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Names the thing that was made or changed.
+    #[expect(clippy::needless_pass_by_value, reason = "ids are small, and a reference at every call says nothing")]
     pub fn of(target: impl ToString) -> Self {
         Self { target: target.to_string() }
     }

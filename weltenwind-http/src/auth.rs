@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use weltenwind_core::{
     Invalid, Secret,
-    accounts::{AccountError, DeviceDraft, DisplayName, Password, SessionGrant, Username},
+    accounts::{AccountError, DeviceDraft, DisplayName, Email, Password, RegistrationDraft, SessionGrant, Username},
     wire::TicketBody,
 };
 
@@ -37,12 +37,58 @@ struct Device {
 pub(crate) async fn guest(visit: Visit, body: Body) -> Answer {
     let OpenGuest { display_name, device } = visit.cx.json(body).await?;
     let display_name = display_name.as_deref().map(DisplayName::new).transpose()?;
-    let device = match device {
-        Some(Device { name, fingerprint }) => DeviceDraft::new(name.as_deref(), fingerprint.as_deref())?,
-        None => DeviceDraft::default(),
-    };
+    let device = Device::draft(device)?;
     let grant = visit.cx.services.accounts.open_guest(visit.cx.actor(), display_name, device).await?;
     Ok(made(&visit, grant))
+}
+
+impl Device {
+    fn draft(device: Option<Self>) -> Result<DeviceDraft, Invalid> {
+        match device {
+            Some(Self { name, fingerprint }) => DeviceDraft::new(name.as_deref(), fingerprint.as_deref()),
+            None => Ok(DeviceDraft::default()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Register {
+    username: String,
+    password: String,
+    display_name: Option<String>,
+    email: Option<String>,
+    device: Option<Device>,
+}
+
+/// `POST /api/v1/auth/register`: makes a registered account.
+pub(crate) async fn register(visit: Visit, body: Body) -> Answer {
+    let Register { username, password, display_name, email, device } = visit.cx.json(body).await?;
+    let draft = RegistrationDraft {
+        username: Username::new(&username)?,
+        password: Password::new(&password)?,
+        display_name: display_name.as_deref().map(DisplayName::new).transpose()?,
+        email: email.as_deref().map(Email::new).transpose()?,
+        device: Device::draft(device)?,
+    };
+    let grant = visit.cx.services.accounts.register(visit.cx.actor(), draft).await?;
+    Ok(made(&visit, grant))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    username: String,
+    password: String,
+    device: Option<Device>,
+}
+
+/// `POST /api/v1/auth/login`: signs in with username and password.
+pub(crate) async fn login(visit: Visit, body: Body) -> Answer {
+    let Login { username, password, device } = visit.cx.json(body).await?;
+    let device = Device::draft(device)?;
+    let grant = visit.cx.services.accounts.sign_in(visit.cx.actor(), &username, &password, device).await?;
+    Ok(cookies::answered(visit.session(grant), None))
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! ETags and what is asked with them (RFC 9110, 8.8.3 and 13.1).
 
-use http::{HeaderMap, HeaderValue, header};
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header, response::Parts};
 use sha2::{Digest as _, Sha256};
 use weltenwind_core::{Code, Revision};
 
@@ -36,6 +37,14 @@ pub(crate) fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
         .iter()
         .flat_map(|list| tags(list.as_bytes()))
         .any(|known| known == b"*" || opaque(known) == tag)
+}
+
+/// Answers that the caller has the body already; the length is that of the body which is left out (RFC 9110, 8.6).
+pub(crate) fn not_modified(mut parts: Parts, length: usize) -> Response {
+    parts.status = StatusCode::NOT_MODIFIED;
+    parts.headers.remove(header::CONTENT_TYPE);
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    Response::from_parts(parts, Body::empty())
 }
 
 /// Returns the state that the caller wants to change.

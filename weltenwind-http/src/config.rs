@@ -33,9 +33,11 @@ pub struct HttpConfig {
     /// Origins whose pages may sign in with cookies and open sockets; empty means that of `public_url` and, if that is the
     /// machine itself, its other names.
     pub allowed_origins: Vec<String>,
-    /// How long a request may take from its head to its answer, in seconds; then it is answered 503 `timed-out`.
+    /// How long a request may take from its head to its answer, in seconds, at least 1; then it is answered 503
+    /// `timed-out`.
     pub request_timeout_seconds: u64,
-    /// How long the head of a request may take, in seconds, and how long an idle connection is kept; then it is closed.
+    /// How long the head of a request may take, in seconds, at least 1, and how long an idle connection is kept; then it
+    /// is closed.
     pub header_timeout_seconds: u64,
     /// How long running requests may take once the server stops, in seconds.
     pub drain_seconds: u64,
@@ -76,12 +78,20 @@ impl HttpConfig {
         self.public_url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
     }
 
-    pub(crate) const fn request_timeout(&self) -> Duration {
-        Duration::from_secs(self.request_timeout_seconds)
+    /// Returns whether the installation is for browsers on this machine alone.
+    pub(crate) fn is_local(&self) -> bool {
+        let host = self.public_url.split_once("://").map_or("", |(_, rest)| rest);
+        ["127.0.0.1", "localhost", "[::1]"]
+            .iter()
+            .any(|own| host.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])))
     }
 
-    pub(crate) const fn header_timeout(&self) -> Duration {
-        Duration::from_secs(self.header_timeout_seconds)
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_seconds.max(1))
+    }
+
+    pub(crate) fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_seconds.max(1))
     }
 
     pub(crate) const fn drain(&self) -> Duration {
@@ -92,6 +102,14 @@ impl HttpConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_of_this_machine_is_recognised() {
+        let is_local = |url: &str| HttpConfig { public_url: url.to_owned(), ..HttpConfig::default() }.is_local();
+
+        assert!(is_local("http://127.0.0.1:8080") && is_local("http://localhost") && is_local("http://[::1]/"));
+        assert!(!is_local("http://localhost.example") && !is_local("http://wind.example") && !is_local(""));
+    }
 
     #[test]
     fn absent_keys_are_defaults_and_unknown_ones_are_refused() {

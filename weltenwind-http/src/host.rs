@@ -18,7 +18,7 @@ use crate::{
     auth, channels,
     config::HttpConfig,
     context::App,
-    layers::{self, Edge},
+    layers::{self, Edge, Log},
     messages, pages, users, worlds,
 };
 
@@ -45,7 +45,7 @@ use crate::{
 ///
 /// ```no_run
 /// # fn community() -> axum::Router { axum::Router::new() }
-/// let game = axum::Router::new()
+/// let game: axum::Router = axum::Router::new()
 ///     .route("/score", axum::routing::get(|| async { "42" }))
 ///     .fallback_service(community());
 /// ```
@@ -65,7 +65,13 @@ impl HttpHost {
     pub fn new(services: Services, config: HttpConfig, registry: &Registry) -> Self {
         let ids = Arc::clone(&services.sources.ids);
         let app = App { services: Arc::new(services), origins: config.origins(), is_secure: config.is_secure() };
-        let edge = Edge::new(ids, config, registry);
+        if !app.is_secure && !config.is_local() {
+            tracing::warn!(
+                public_url = config.public_url,
+                "browsers come without TLS: whoever listens in gets their cookies"
+            );
+        }
+        let edge = Edge::new(ids, config, registry, Log::EveryRequest);
         let router = api().layer(middleware::from_fn(layers::api)).merge(pages::routes()).with_state(Arc::new(app));
         Self { router, edge }
     }
@@ -100,6 +106,8 @@ impl HttpHost {
 fn api() -> Router<Arc<App>> {
     let router = Router::new()
         .route("/api/v1/auth/guest", post(auth::guest))
+        .route("/api/v1/auth/register", post(auth::register))
+        .route("/api/v1/auth/login", post(auth::login))
         .route("/api/v1/auth/bootstrap", post(auth::bootstrap))
         .route("/api/v1/auth/refresh", post(auth::refresh))
         .route("/api/v1/auth/logout", post(auth::logout))

@@ -295,6 +295,7 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(clippy::option_option, reason = "absent and null are two wishes")]
     struct Wish {
         name: String,
         device: Option<Device>,

@@ -34,3 +34,8 @@ pub use self::{
     operations::{Readiness, operations},
     serve::serve,
 };
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

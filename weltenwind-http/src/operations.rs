@@ -22,7 +22,7 @@ use weltenwind_core::{Code, FieldError, Services, chain};
 use crate::{
     answer::{self, Answer, With as _},
     config::HttpConfig,
-    layers::{self, Edge},
+    layers::{self, Edge, Log},
     problem::Refusal,
 };
 
@@ -67,7 +67,8 @@ struct Operations {
 /// the store answers within two seconds, and the process is not about to stop. `/metrics` is Prometheus' text format.
 pub fn operations(services: Services, registry: Registry, readiness: Readiness) -> Router {
     // Counted apart, so that a balancer's questions do not pass for players'.
-    let edge = Edge::new(Arc::clone(&services.sources.ids), HttpConfig::default(), &Registry::new());
+    let ids = Arc::clone(&services.sources.ids);
+    let edge = Edge::new(ids, HttpConfig::default(), &Registry::new(), Log::Failures);
     let router = Router::new()
         .route("/livez", get(live))
         .route("/readyz", get(ready))

@@ -115,15 +115,15 @@ fn file(name: &str, asked: &HeaderMap) -> Option<Response> {
     let EmbeddedFile { data, metadata } = Files::get(name)?;
     let tag = format!("\"{}\"", conditional::hex(&metadata.sha256_hash()[..16]));
     let tag = HeaderValue::from_str(&tag).expect("digits are visible");
-    let known = conditional::is_known(asked, &tag);
-    let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { Response::new(Body::from(data)) };
-    if !known {
-        response = response.with(header::CONTENT_TYPE, HeaderValue::from_static(media_type(name)));
-    }
+    let (known, length) = (conditional::is_known(asked, &tag), data.len());
+    let mut response = Response::new(Body::from(data))
+        .with(header::CONTENT_TYPE, HeaderValue::from_static(media_type(name)))
+        .with(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
+        .with(header::ETAG, tag);
     if name == SHELL {
         response = response.with(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
     }
-    Some(response.with(header::ETAG, tag).with(header::CACHE_CONTROL, HeaderValue::from_static("no-cache")))
+    Some(if known { conditional::not_modified(response.into_parts().0, length) } else { response })
 }
 
 fn media_type(name: &str) -> &'static str {

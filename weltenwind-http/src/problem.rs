@@ -67,9 +67,9 @@ impl Problem {
             Class::Unavailable => tracing::warn!(error = chain(error), code = %error.code(), "a request failed"),
             _ => tracing::debug!(error = chain(error), code = %error.code(), "a request was refused"),
         }
-        let body = ProblemBody::of(error, request);
         let (mut parts, _) = response.into_parts();
-        parts.status = StatusCode::from_u16(body.status).expect("the catalogue holds valid statuses");
+        // A mounted service may know statuses that no code of the catalogue has.
+        let body = ProblemBody { status: parts.status.as_u16(), ..ProblemBody::of(error, request) };
         parts.headers.remove(header::CONTENT_LENGTH);
         parts.headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -100,7 +100,8 @@ async fn a_problem_names_the_member_and_the_rule() {
 async fn a_bootstrap_token_makes_one_owner() {
     let server = Server::start().await;
     let token = server.services.accounts.issue_bootstrap(&Actor::operator()).await.unwrap().token;
-    let body = |username: &str, password: &str| json!({ "token": token.expose(), "username": username, "password": password });
+    let body =
+        |username: &str, password: &str| json!({ "token": token.expose(), "username": username, "password": password });
 
     let weak = server.post("auth/bootstrap").json(body("mira", "password123")).await;
     let first = server.post("auth/bootstrap").json(body("mira", "correct horse battery")).await;
@@ -128,14 +129,20 @@ async fn a_bootstrap_token_that_is_old_or_invented_is_refused() {
 
 /// A token of this installation's keys that says something else.
 async fn forged(server: &Server, issuer: &str, session: Option<SessionId>) -> String {
-    let unused = SigningKey { id: "unused".to_owned(), pkcs8: Secret::new(Vec::new()), created_at: Timestamp::UNIX_EPOCH };
+    let unused =
+        SigningKey { id: "unused".to_owned(), pkcs8: Secret::new(Vec::new()), created_at: Timestamp::UNIX_EPOCH };
     let fresh = ServerKeys { signing: vec![unused], root: Secret::new([0; 32]) };
-    let keys = server.stores.keys.adopt(&fresh).await.unwrap();
+    let keys = server.stores.keys.adopt(&fresh).await.expect("keys");
     let mira = server.guest("Mira").await;
-    let known = server.services.accounts.verify(&mira.token).unwrap();
+    let known = server.services.accounts.verify(&mira.token).expect("a token");
     let token = AccessToken { session: session.unwrap_or(known.session), scope: Scope::Global, ..known };
     let now = server.clock.now();
-    TokenIssuer::new(issuer, &keys).unwrap().issue(&token, server.services.sources.ids.draw(), now).unwrap().expose().clone()
+    TokenIssuer::new(issuer, &keys)
+        .expect("an issuer")
+        .issue(&token, server.services.sources.ids.draw(), now)
+        .expect("a token")
+        .expose()
+        .clone()
 }
 
 #[tokio::test]
@@ -152,7 +159,11 @@ async fn only_a_token_of_this_installation_holds() {
         ("noise", "abc".to_owned(), "token-invalid"),
         ("no signature", format!("{none}.{payload}."), "token-invalid"),
         ("another algorithm", format!("{symmetric}.{payload}.{signature}"), "token-invalid"),
-        ("another signature", format!("{header}.{payload}.{}", signature.chars().rev().collect::<String>()), "token-invalid"),
+        (
+            "another signature",
+            format!("{header}.{payload}.{}", signature.chars().rev().collect::<String>()),
+            "token-invalid",
+        ),
         ("another key", stranger.token.clone(), "token-invalid"),
         ("another audience", forged(&server, "https://elsewhere.example", None).await, "token-invalid"),
         ("an unknown session", forged(&server, "http://127.0.0.1:8080", Some(unknown_session)).await, "session-ended"),
@@ -222,8 +233,8 @@ async fn signing_out_ends_the_session() {
 
 /// Signs a guest in as a page does, and answers the cookie's pair.
 async fn page_guest(server: &Server) -> (Reply, String) {
-    let reply = server.post("auth/guest").from_page().json(json!({})).await.expect(201);
-    let cookie = reply.header("set-cookie").split(';').next().unwrap().to_owned();
+    let reply = server.post("auth/guest").by_page().json(json!({})).await.expect(201);
+    let cookie = reply.header("set-cookie").split(';').next().expect("a pair").to_owned();
     (reply, cookie)
 }
 
@@ -237,7 +248,7 @@ async fn a_page_gets_its_refresh_token_where_no_script_reads_it() {
     let (pair, attributes) = reply.header("set-cookie").split_once("; ").unwrap();
     assert!(pair.starts_with("ww_refresh=wwr_"), "{pair}");
     assert_eq!(attributes, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict");
-    let refreshed = server.post("auth/refresh").from_page().with("cookie", &cookie).json(json!({})).await.expect(200);
+    let refreshed = server.post("auth/refresh").by_page().with("cookie", &cookie).json(json!({})).await.expect(200);
     assert_eq!(refreshed.json()["refreshToken"], json!(null));
     assert!(refreshed.header("set-cookie").starts_with("ww_refresh=wwr_"));
     assert_ne!(refreshed.header("set-cookie").split(';').next().unwrap(), cookie);
@@ -247,7 +258,8 @@ async fn a_page_gets_its_refresh_token_where_no_script_reads_it() {
 async fn over_tls_the_cookie_is_bound_to_the_host() {
     let public_url = "https://wind.example".to_owned();
     let server = Server::with(HttpConfig { public_url, ..HttpConfig::default() }).await;
-    let guest = |origin| server.post("auth/guest").with("x-weltenwind-csrf", "1").with("origin", origin).json(json!({}));
+    let guest =
+        |origin| server.post("auth/guest").with("x-weltenwind-csrf", "1").with("origin", origin).json(json!({}));
 
     let reply = guest("https://wind.example").await.expect(201);
 
@@ -291,8 +303,8 @@ async fn a_cookie_that_does_not_hold_is_taken_back() {
     let server = Server::start().await;
     let cleared = "ww_refresh=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict";
 
-    let absent = server.post("auth/refresh").from_page().json(json!({})).await.expect(401);
-    let invented = server.post("auth/refresh").from_page().with("cookie", "a=b; ww_refresh=wwr_x").json(json!({})).await;
+    let absent = server.post("auth/refresh").by_page().json(json!({})).await.expect(401);
+    let invented = server.post("auth/refresh").by_page().with("cookie", "a=b; ww_refresh=wwr_x").json(json!({})).await;
 
     assert_eq!(absent.code(), "refresh-token-invalid");
     assert_eq!(absent.header("set-cookie"), cleared);
@@ -304,9 +316,9 @@ async fn a_page_signs_out_by_its_token_or_its_cookie() {
     let server = Server::start().await;
     let ((by_token, _), (by_cookie, cookie)) = (page_guest(&server).await, page_guest(&server).await);
 
-    let first = server.post("auth/logout").from_page().by(&Person::of(&by_token)).await.expect(204);
+    let first = server.post("auth/logout").by_page().by(&Person::of(&by_token)).await.expect(204);
     let without_header = server.post("auth/logout").with("cookie", &cookie).await;
-    let second = server.post("auth/logout").from_page().with("cookie", &cookie).await.expect(204);
+    let second = server.post("auth/logout").by_page().with("cookie", &cookie).await.expect(204);
 
     assert_eq!(without_header.expect(403).code(), "csrf-header-required");
     for (reply, session) in [(first, by_token), (second, by_cookie)] {

@@ -63,8 +63,15 @@ impl StorageConfig {
 
 impl fmt::Debug for StorageConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, migrate_on_start, max_connections, acquire_timeout_seconds, readers, write_queue, busy_timeout_ms } =
-            self;
+        let Self {
+            url: _,
+            migrate_on_start,
+            max_connections,
+            acquire_timeout_seconds,
+            readers,
+            write_queue,
+            busy_timeout_ms,
+        } = self;
         f.debug_struct("StorageConfig")
             .field("url", &self.redacted_url())
             .field("migrate_on_start", migrate_on_start)
@@ -86,7 +93,8 @@ const REDACTED: &str = "[redacted]";
 /// ```
 pub fn redact(url: &str) -> String {
     let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
-    let mut redacted = match address.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+    let mut redacted = match address.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)))
+    {
         Some((scheme, (user, host))) => match user.split_once(':') {
             Some((name, _)) => format!("{scheme}://{name}:{REDACTED}@{host}"),
             None => address.to_owned(),
@@ -95,7 +103,7 @@ pub fn redact(url: &str) -> String {
     };
     if let Some(query) = query {
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((name, _)) if name.contains("password") => format!("{name}={REDACTED}"),
+            Some((name, _)) if name.contains("pass") => format!("{name}={REDACTED}"),
             _ => pair.to_owned(),
         });
         redacted.push('?');
@@ -115,6 +123,8 @@ mod tests {
             ("postgres://mira:s:e/c@ret@db:5432/ww", "postgres://mira:[redacted]@db:5432/ww"),
             ("postgres://db/ww?user=mira&password=secret", "postgres://db/ww?user=mira&password=[redacted]"),
             ("postgres://mira@db/ww?sslmode=require", "postgres://mira@db/ww?sslmode=require"),
+            ("rediss://:secret@cache:6379/0", "rediss://:[redacted]@cache:6379/0"),
+            ("unix:///run/redis.sock?pass=secret&user=ww", "unix:///run/redis.sock?pass=[redacted]&user=ww"),
             ("sqlite:///srv/ww@home:1.db", "sqlite:///srv/ww@home:1.db"),
             ("sqlite://weltenwind.db", "sqlite://weltenwind.db"),
         ] {

@@ -38,7 +38,7 @@ impl<E: From<StorageError>> Abort<E> {
 
 /// Says what was being attempted when the database failed, and whether a repeat may cure it.
 ///
-/// ```ignore
+/// ```text
 /// .await.map_err(failed("append chat messages"))?
 /// ```
 pub(crate) fn failed(attempted: &'static str) -> impl Fn(sqlx::Error) -> StorageError {
@@ -50,7 +50,7 @@ pub(crate) fn failed(attempted: &'static str) -> impl Fn(sqlx::Error) -> Storage
 }
 
 /// Unwraps what sqlx would print twice: in its own words and as their source.
-fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
+pub(crate) fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
     match error {
         sqlx::Error::Database(error) => error.into(),
         sqlx::Error::Io(error) => error.into(),
@@ -84,7 +84,6 @@ fn is_transient_code(error: &dyn DatabaseError) -> bool {
 ///
 /// SQLite tells the kind alone: there, a statement that could violate two such constraints names the one it means in
 /// `ON CONFLICT`.
-#[allow(dead_code, reason = "which domains need it depends on the backends that are built")]
 pub(crate) fn violates_unique(error: &sqlx::Error, name: &str) -> bool {
     violates(error, &ErrorKind::UniqueViolation, name)
 }
@@ -96,9 +95,9 @@ pub(crate) fn violates_foreign_key(error: &sqlx::Error, name: &str) -> bool {
 }
 
 fn violates(error: &sqlx::Error, kind: &ErrorKind, name: &str) -> bool {
-    error.as_database_error().is_some_and(|error| {
-        error.kind() == *kind && error.constraint().is_none_or(|constraint| constraint == name)
-    })
+    error
+        .as_database_error()
+        .is_some_and(|error| error.kind() == *kind && error.constraint().is_none_or(|constraint| constraint == name))
 }
 
 /// A stored row breaks an invariant: it was not written by this program, or by a newer one.

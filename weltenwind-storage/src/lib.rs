@@ -1,10 +1,12 @@
-//! The stores of Weltenwind: SQLite in one file, or Postgres for any number of nodes.
+//! The stores of Weltenwind: SQLite in one file, or Postgres for any number of nodes, with Redis between them.
 //!
 //! [`open`] picks the backend by the URL's scheme, brings the schema up to date and answers every port of
 //! `weltenwind-core`. A program that needs a single port opens a `SqliteDatabase` or `PgDatabase` and puts the one adapter
 //! on it.
 //!
-//! The features `sqlite` and `postgres` choose what is built; neither is on by default.
+//! With the feature `redis`, a `RedisBus` carries what happens between nodes that share a Postgres.
+//!
+//! The features `sqlite`, `postgres` and `redis` choose what is built; none is on by default.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -38,6 +40,8 @@ mod chat;
 mod error;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod rows;
 #[cfg(feature = "sqlite")]
@@ -47,11 +51,8 @@ mod step;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod worlds;
 
-pub use self::{
-    config::{StorageConfig, redact},
-    migrate::Migrated,
-    open::{OpenError, migrate, open},
-};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisBus, RedisConfig, RedisConfigError};
 #[cfg(feature = "postgres")]
 pub use self::{
     access::PgGrantStore,
@@ -67,4 +68,9 @@ pub use self::{
     chat::SqliteChatStore,
     sqlite::SqliteDatabase,
     worlds::SqliteWorldStore,
+};
+pub use self::{
+    config::{StorageConfig, redact},
+    migrate::Migrated,
+    open::{OpenError, migrate, open},
 };

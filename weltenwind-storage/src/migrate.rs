@@ -12,13 +12,15 @@ pub(crate) use self::schema::*;
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod schema {
+    use std::error::Error;
+
     use sqlx::{
         SqlSafeStr as _,
         migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType},
     };
 
     use super::Migrated;
-    use crate::open::OpenError;
+    use crate::{error::cause, open::OpenError};
 
     /// Where sqlx keeps what was applied.
     const TABLE: &str = "_sqlx_migrations";
@@ -63,16 +65,17 @@ mod schema {
         ///
         /// The backend's lock is held meanwhile, so of two programs that start at once one migrates and the other waits.
         pub(crate) async fn apply(self, connection: &mut impl Migrate) -> Result<Migrated, OpenError> {
-            connection.lock().await.map_err(failed("the lock"))?;
-            connection.ensure_migrations_table(TABLE).await.map_err(failed("the table of migrations"))?;
+            connection.lock().await.map_err(failed)?;
+            connection.ensure_migrations_table(TABLE).await.map_err(failed)?;
             let missing = self.missing(connection).await?;
             let mut applied = Vec::new();
             for (name, migration) in missing {
-                connection.apply(TABLE, &migration).await.map_err(failed(name))?;
+                let result = connection.apply(TABLE, &migration).await;
+                result.map_err(|error| OpenError::MigrationFailed { name, source: source(error) })?;
                 tracing::info!(migration = name, "applied a migration");
                 applied.push(name.to_owned());
             }
-            connection.unlock().await.map_err(failed("the lock"))?;
+            connection.unlock().await.map_err(failed)?;
             Ok(Migrated { applied })
         }
 
@@ -98,8 +101,7 @@ mod schema {
         }
 
         async fn missing(self, connection: &mut impl Migrate) -> Result<Vec<(&'static str, Migration)>, OpenError> {
-            let applied =
-                connection.list_applied_migrations(TABLE).await.map_err(failed("the table of migrations"))?;
+            let applied = connection.list_applied_migrations(TABLE).await.map_err(failed)?;
             if let Some(AppliedMigration { version, .. }) = applied.iter().find(|m| m.version > self.version()) {
                 return Err(OpenError::SchemaNewer { found: *version, known: self.version() });
             }
@@ -119,13 +121,14 @@ mod schema {
         OpenError::SchemaOutdated { missing: missing.map(str::to_owned).collect() }
     }
 
-    fn failed(name: &'static str) -> impl Fn(MigrateError) -> OpenError {
-        move |error| {
-            let source = match error {
-                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-                other => other.into(),
-            };
-            OpenError::MigrationFailed { name, source }
+    fn failed(error: MigrateError) -> OpenError {
+        OpenError::Failed { source: source(error) }
+    }
+
+    fn source(error: MigrateError) -> Box<dyn Error + Send + Sync> {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => cause(error),
+            other => other.into(),
         }
     }
 }

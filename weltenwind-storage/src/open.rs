@@ -118,8 +118,12 @@ impl OpenError {
                 "write sqlite://path/to/weltenwind.db or postgres://user:password@host:5432/database; \
                  special characters are percent-encoded"
             }
-            Self::ServerUnreachable { .. } => "check that the server runs, and the host, port and TLS mode in the storage URL",
-            Self::SignInRefused { .. } => "check the user and the password in the storage URL, and the server's pg_hba.conf",
+            Self::ServerUnreachable { .. } => {
+                "check that the server runs, and the host, port and TLS mode in the storage URL"
+            }
+            Self::SignInRefused { .. } => {
+                "check the user and the password in the storage URL, and the server's pg_hba.conf"
+            }
             Self::DatabaseMissing { .. } => "create the database with createdb, or name another one in the storage URL",
             Self::FileUnusable { .. } => {
                 "check that the folder exists and that file and folder are writable by the user who runs this program"
@@ -129,7 +133,9 @@ impl OpenError {
             }
             Self::SchemaNewer { .. } => "run the newest version that has used this store; a schema is never taken back",
             Self::SchemaOutdated { .. } => "run `weltenwind migrate` first, or let the start do it",
-            Self::MigrationChanged { .. } => "the store was made by another build of the program; run that one, or an official release",
+            Self::MigrationChanged { .. } => {
+                "the store was made by another build of the program; run that one, or an official release"
+            }
             Self::MigrationFailed { .. } => {
                 "the store is as it was before; check the user's privileges and the free space, and try again"
             }

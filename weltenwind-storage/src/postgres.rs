@@ -14,7 +14,7 @@ use crate::{
     accounts::{PgAccountStore, PgKeyStore, PgSessionStore},
     chat::PgChatStore,
     config::StorageConfig,
-    error::{Abort, failed},
+    error::{Abort, cause, failed},
     migrate::{self, Migrated},
     open::OpenError,
     worlds::PgWorldStore,
@@ -106,7 +106,7 @@ async fn expect_current(connection: &mut PgConnection) -> Result<(), OpenError> 
     let has_schema: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| OpenError::Failed { source: error.into() })?;
+        .map_err(|error| OpenError::Failed { source: cause(error) })?;
     if has_schema { migrate::POSTGRES.expect_current(connection).await } else { Err(migrate::POSTGRES.expect_some()) }
 }
 
@@ -132,7 +132,7 @@ async fn connect(config: &StorageConfig, options: &PgConnectOptions) -> Result<P
                 _ => OpenError::Failed { source },
             })
         }
-        Ok(Err(error)) => Err(OpenError::ServerUnreachable { url, source: error.into() }),
+        Ok(Err(error)) => Err(OpenError::ServerUnreachable { url, source: cause(error) }),
         Err(elapsed) => Err(OpenError::ServerUnreachable { url, source: elapsed.into() }),
     }
 }

@@ -9,6 +9,13 @@ use weltenwind_core::{GroupId, Scope, WorldId};
 
 use crate::error::BrokenRow;
 
+/// Before every identifier: where a list begins. Unlike an absent position it lets both databases begin to read in the
+/// index where the page does.
+pub(crate) const FIRST: Uuid = Uuid::nil();
+
+/// Behind every identifier.
+pub(crate) const LAST: Uuid = Uuid::max();
+
 /// An instant: `TIMESTAMPTZ` in Postgres, INTEGER microseconds in SQLite. What is finer than a microsecond is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Instant(pub(crate) Timestamp);
@@ -111,7 +118,7 @@ impl From<Scope> for ScopeColumns {
 
 /// Names a row, so that a value which breaks an invariant can be found.
 ///
-/// ```ignore
+/// ```text
 /// let row = RowName::new("worlds", self.id);
 /// let visibility = row.parse("visibility", &self.visibility)?;
 /// ```
@@ -164,4 +171,17 @@ pub(crate) fn one<T: TryFrom<R, Error = BrokenRow>, R>(row: Option<R>) -> sqlx::
 /// Makes the domain's values of rows.
 pub(crate) fn all<T: TryFrom<R, Error = BrokenRow>, R>(rows: Vec<R>) -> sqlx::Result<Vec<T>> {
     Ok(rows.into_iter().map(T::try_from).collect::<Result<_, _>>()?)
+}
+
+/// The LIKE pattern, under the escape `\`, of what contains `text`.
+pub(crate) fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
 }

@@ -96,7 +96,8 @@ macro_rules! ledger {
     ($connection:ty) => {
         impl Ledger for $connection {
             async fn take_key(&mut self, key: &EffectKey, at: Timestamp) -> sqlx::Result<bool> {
-                let taken = sqlx::query(TAKE_KEY).bind(key.as_bytes().as_slice()).bind(Instant(at)).execute(self).await?;
+                let taken =
+                    sqlx::query(TAKE_KEY).bind(key.as_bytes().as_slice()).bind(Instant(at)).execute(self).await?;
                 Ok(taken.rows_affected() == 1)
             }
 

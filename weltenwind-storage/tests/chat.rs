@@ -1,4 +1,5 @@
-//! Channels and messages: the suite of the port, and random histories held against the store in memory.
+//! The suite of channels and messages, and random histories held against the store in memory, on both databases.
+#![cfg(all(feature = "sqlite", feature = "postgres"))]
 
 mod fixture;
 
@@ -18,32 +19,33 @@ use proptest::{
 };
 use uuid::Uuid;
 use weltenwind_core::{
-    AccountId, ChannelId, Limit, MessageId, Step, Timestamp,
+    AccountId, ChannelId, Limit, MessageId, Step, Stores, Timestamp,
     chat::{
         Author, Body, Change, ChangeQuery, ChannelAmendment, ChannelChange, ChatStore, ClientId, Edit, MemoryChatStore,
         MessageQuery, NewChannel, NewMessage, Position, Removal, RemovalMode, RoomPosition, Seq,
     },
 };
 
-mod sqlite {
-    use std::sync::Arc;
+fn port(stores: &Stores) -> Arc<dyn ChatStore> {
+    Arc::clone(&stores.chat)
+}
 
-    weltenwind_core::chat_store_conformance!(crate::fixture::sqlite_with(|stores| Arc::clone(&stores.chat)));
+mod sqlite {
+    use super::{fixture, port};
+
+    weltenwind_core::chat_store_conformance!(fixture::sqlite_with(port));
 }
 
 mod postgres {
-    use std::sync::Arc;
+    use super::{fixture, port};
 
-    weltenwind_core::chat_store_conformance!(
-        crate::fixture::postgres_with(|stores| Arc::clone(&stores.chat)),
-        ignore = "needs WW_TEST_POSTGRES_URL"
-    );
+    weltenwind_core::chat_store_conformance!(fixture::postgres_with(port), ignore = "needs WW_TEST_POSTGRES_URL");
 }
 
 #[test]
 fn sqlite_answers_every_history_as_memory_does() {
     runtime().block_on(async {
-        let (_guard, store) = fixture::sqlite_with(|stores| Arc::clone(&stores.chat)).await;
+        let (_guard, store) = fixture::sqlite_with(port).await;
         holds_to_the_model(store, 96).await;
     });
 }
@@ -52,13 +54,13 @@ fn sqlite_answers_every_history_as_memory_does() {
 #[ignore = "needs WW_TEST_POSTGRES_URL"]
 fn postgres_answers_every_history_as_memory_does() {
     runtime().block_on(async {
-        let (_guard, store) = fixture::postgres_with(|stores| Arc::clone(&stores.chat)).await;
+        let (_guard, store) = fixture::postgres_with(port).await;
         holds_to_the_model(store, 48).await;
     });
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 /// Open channels of a case; one more is never made.
@@ -81,13 +83,21 @@ struct Post {
     author: u128,
     client_id: Option<u8>,
     text: u8,
-    /// A message by the number it was sent as, if it was sent by then: perhaps refused, or elsewhere, or in the same batch.
+    /// A message by the number it was sent as, if it was sent by then: perhaps refused, or elsewhere, or in the same
+    /// batch.
     reply_to: Option<u32>,
     second: i64,
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let post = (0..=CHANNELS, 0..AUTHORS, option::weighted(0.7, 0..4_u8), 0..3_u8, option::weighted(0.2, 0..30_u32), 0..60_i64)
+    let post = (
+        0..=CHANNELS,
+        0..AUTHORS,
+        option::weighted(0.7, 0..4_u8),
+        0..3_u8,
+        option::weighted(0.2, 0..30_u32),
+        0..60_i64,
+    )
         .prop_map(|(channel, author, client_id, text, reply_to, second)| Post {
             channel,
             author,
@@ -101,8 +111,10 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         8 => vec(post, 0..12).prop_map(Act::Append),
         3 => (0..30_u32, 3..6_u8).prop_map(|(message, text)| Act::Edit { message, text }),
         3 => (0..30_u32, mode).prop_map(|(message, mode)| Act::Remove { message, mode }),
-        1 => (0..AUTHORS, 0..=CHANNELS, -1..20_i64).prop_map(|(account, channel, seq)| Act::Mark { account, channel, seq }),
-        1 => (0..=CHANNELS, 0..60_i64, 0..5_u32).prop_map(|(channel, before, limit)| Act::Purge { channel, before, limit }),
+        1 => (0..AUTHORS, 0..=CHANNELS, -1..20_i64)
+            .prop_map(|(account, channel, seq)| Act::Mark { account, channel, seq }),
+        1 => (0..=CHANNELS, 0..60_i64, 0..5_u32)
+            .prop_map(|(channel, before, limit)| Act::Purge { channel, before, limit }),
         1 => (0..CHANNELS).prop_map(|channel| Act::Close { channel }),
     ];
     vec(act, 1..14)
@@ -127,7 +139,7 @@ async fn holds_to_the_model(store: Arc<dyn ChatStore>, cases: u32) {
             })
         })
     });
-    runs.await.unwrap().unwrap_or_else(|failure| panic!("{failure}"));
+    runs.await.expect("the runner does not panic").unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 struct Case(u32);
@@ -156,7 +168,7 @@ impl Case {
             channel: self.channel_id(post.channel),
             author: Author { id: self.account(post.author), ..sample.author },
             body: text(post.text),
-            client_id: post.client_id.map(|id| ClientId::new(&format!("c{id}")).unwrap()),
+            client_id: post.client_id.map(|id| ClientId::new(&format!("c{id}")).expect("a client id")),
             reply_to: post.reply_to.map(|n| self.message_id(n)),
             sent_at: at(post.second),
         }
@@ -174,14 +186,15 @@ impl Case {
             said.push(match act {
                 Act::Append(posts) => {
                     let batch: Vec<NewMessage> = (sent..).zip(posts).map(|(n, post)| self.message(n, post)).collect();
-                    sent += u32::try_from(batch.len()).unwrap();
+                    sent += u32::try_from(batch.len()).expect("a few");
                     words(store.append(&batch).await)
                 }
                 Act::Edit { message, text: new } => {
                     words(store.edit(&step, &Edit { message: self.message_id(*message), body: text(*new) }).await)
                 }
                 Act::Remove { message, mode } => {
-                    let removal = Removal { message: self.message_id(*message), reason: "spam".to_owned(), mode: *mode };
+                    let removal =
+                        Removal { message: self.message_id(*message), reason: "spam".to_owned(), mode: *mode };
                     words(store.remove(&step, &removal).await)
                 }
                 Act::Mark { account, channel, seq } => {
@@ -192,7 +205,8 @@ impl Case {
                 }
                 Act::Close { channel } => {
                     let amendment = ChannelAmendment::default();
-                    let change = ChannelChange { id: self.channel_id(*channel), expected: None, amendment, archive: true };
+                    let change =
+                        ChannelChange { id: self.channel_id(*channel), expected: None, amendment, archive: true };
                     words(store.amend_channel(&step, &change).await)
                 }
             });
@@ -210,7 +224,7 @@ impl Case {
     }
 
     async fn read(&self, store: &dyn ChatStore, channel: ChannelId, said: &mut Vec<String>) {
-        let limit = Limit::new(3).unwrap();
+        let limit = Limit::new(3).expect("1 to 200");
         said.push(words(store.find_channel(channel).await));
         for author in 0..AUTHORS {
             said.push(words(store.last_sent(channel, self.account(author)).await));
@@ -228,11 +242,11 @@ impl Case {
 }
 
 fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_767_225_600 + second).unwrap()
+    Timestamp::from_second(1_767_225_600 + second).expect("the year 2026 is in range")
 }
 
 fn text(n: u8) -> Body {
-    Body::new(&"text ".repeat(usize::from(n) + 1)).unwrap()
+    Body::new(&"text ".repeat(usize::from(n) + 1)).expect("a text")
 }
 
 /// What a body says is hidden from `Debug`, but for its length; texts differ in that.

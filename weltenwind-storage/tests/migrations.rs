@@ -193,8 +193,10 @@ async fn a_failed_migration_of_sqlite_is_named_and_changes_nothing() {
     let error = open(&config).await.unwrap_err();
 
     assert!(matches!(error, OpenError::MigrationFailed { name: "0003_worlds_access", .. }), "{error:?}");
-    let tables: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'").fetch_all(&mut connection).await.unwrap();
+    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(tables, ["grants"]);
 }
 
@@ -224,10 +226,16 @@ async fn both_databases_end_in_the_same_tables_and_columns() {
 
     assert!(sqlite.contains_key(&("worlds".to_owned(), "slug".to_owned())), "the comparison sees the tables");
     let apart = |one: &Columns, other: &Columns| {
-        one.iter().filter(|(name, column)| other.get(name) != Some(column)).map(|c| format!("{c:?}")).collect::<Vec<_>>()
+        one.iter()
+            .filter(|(name, column)| other.get(name) != Some(column))
+            .map(|c| format!("{c:?}"))
+            .collect::<Vec<_>>()
     };
     let (only_sqlite, only_postgres) = (apart(&sqlite, &postgres), apart(&postgres, &sqlite));
-    assert!(only_sqlite.is_empty() && only_postgres.is_empty(), "sqlite: {only_sqlite:#?}\npostgres: {only_postgres:#?}");
+    assert!(
+        only_sqlite.is_empty() && only_postgres.is_empty(),
+        "sqlite: {only_sqlite:#?}\npostgres: {only_postgres:#?}"
+    );
 }
 
 async fn columns_of_sqlite(fixture: &Fixture) -> Columns {

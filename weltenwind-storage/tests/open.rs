@@ -30,7 +30,12 @@ async fn an_unknown_scheme_is_told() {
 
 #[tokio::test]
 async fn a_url_that_cannot_be_read_is_told_without_its_password() {
-    let urls = ["postgres://mira:secret@db:port/weltenwind", "sqlite://weltenwind.db?mode=odd", "sqlite::memory:", "sqlite://"];
+    let urls = [
+        "postgres://mira:secret@db:port/weltenwind",
+        "sqlite://weltenwind.db?mode=odd",
+        "sqlite::memory:",
+        "sqlite://",
+    ];
     for url in urls {
         let error = refusal(url).await;
         assert!(matches!(error, OpenError::UrlInvalid { .. }), "{url}: {error:?}");
@@ -163,7 +168,11 @@ async fn an_older_schema_of_postgres_is_not_healthy_and_a_newer_one_is() {
 }
 
 async fn an_older_schema_is_not_healthy(fixture: &fixture::Fixture) {
-    fixture.execute("UPDATE _sqlx_migrations SET version = 999 WHERE version = (SELECT max(version) FROM _sqlx_migrations)").await;
+    fixture
+        .execute(
+            "UPDATE _sqlx_migrations SET version = 999 WHERE version = (SELECT max(version) FROM _sqlx_migrations)",
+        )
+        .await;
     fixture.stores.health.check().await.expect("nodes of the release before serve on while the store is migrated");
 
     fixture.execute("DELETE FROM _sqlx_migrations WHERE version > 2").await;

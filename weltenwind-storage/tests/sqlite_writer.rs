@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use uuid::Uuid;
 use weltenwind_core::{
     Step, Stores, Timestamp, WorldId,
-    worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldError, WorldName},
+    worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldAmendment, WorldChange, WorldError, WorldName},
 };
 use weltenwind_storage::{StorageConfig, open};
 
@@ -121,6 +121,29 @@ async fn two_programs_write_to_one_file() {
     }
     let taken = server.worlds.create(&step(), &NewWorld { id: WorldId::new(Uuid::from_u128(99)), ..world(31) }).await;
     assert!(matches!(taken, Err(WorldError::SlugTaken(_))), "{taken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_program_reads_before_it_writes_another_does_not_change_meanwhile() {
+    let (config, _place) = sqlite_place();
+    let (server, console) = (open(&config).await.unwrap(), open(&config).await.unwrap());
+    make(&server, 1).await.unwrap();
+    let change = WorldChange {
+        id: WorldId::new(Uuid::from_u128(1)),
+        expected: None,
+        amendment: WorldAmendment::default(),
+        archive: false,
+    };
+    let step = step();
+
+    let by_server = join_all((0..50).map(|_| server.worlds.amend(&step, &change)));
+    let by_console = join_all((0..50).map(|_| console.worlds.amend(&step, &change)));
+    let (by_server, by_console) = tokio::join!(by_server, by_console);
+
+    let mut revisions: Vec<i64> =
+        by_server.into_iter().chain(by_console).map(|answer| answer.unwrap().revision.get()).collect();
+    revisions.sort_unstable();
+    assert_eq!(revisions, (2..=101).collect::<Vec<_>>());
 }
 
 #[tokio::test]

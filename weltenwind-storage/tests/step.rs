@@ -10,8 +10,8 @@ use weltenwind_core::{
     AccountId, AuditDraft, CorrelationId, DeviceId, EffectKey, GrantId, Scope, SessionId, Step, Timestamp, WorldId,
     access::{NewGrant, Role},
     accounts::{
-        Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord, Rotation, TokenHash,
-        Username,
+        Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord, Rotation,
+        TokenHash, Username,
     },
     worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldAmendment, WorldChange, WorldName},
 };
@@ -130,7 +130,11 @@ async fn every_mutating_call_writes_one_row(fixture: &Fixture) {
     stores.accounts.rename(&step("account.rename"), AccountId::new(id(1)), &name).await.unwrap();
     assert!(stores.sessions.rotate(&step("session.rotate"), &rotation(1, 0)).await.unwrap());
     stores.sessions.end(&step("session.end"), SessionId::new(id(1))).await.unwrap();
-    stores.worlds.create(&step("world.create"), &NewWorld { owner: Some((owner, GrantId::new(id(4)))), ..world(3) }).await.unwrap();
+    stores
+        .worlds
+        .create(&step("world.create"), &NewWorld { owner: Some((owner, GrantId::new(id(4)))), ..world(3) })
+        .await
+        .unwrap();
     stores.worlds.amend(&step("world.change"), &renaming(3)).await.unwrap();
     stores.grants.grant(&step("grant.give"), &grant(5, 1, 3)).await.unwrap();
     stores.grants.revoke(&step("grant.take"), GrantId::new(id(5))).await.unwrap();
@@ -189,7 +193,8 @@ async fn a_row_that_breaks_an_invariant_is_named(fixture: &Fixture) {
     let error = stores.grants.of(AccountId::new(id(1)), at(0)).await.unwrap_err();
 
     assert!(!error.is_transient());
-    let told = format!("cannot read an account's grants: column role of row {} in table grants holds no valid value", id(5));
+    let told =
+        format!("cannot read an account's grants: column role of row {} in table grants holds no valid value", id(5));
     assert_eq!(weltenwind_core::chain(&error), told);
 }
 

@@ -30,7 +30,8 @@ pub struct RealtimeConfig {
     pub max_rooms: usize,
     /// Bytes that a frame from a client may have.
     pub frame_bytes: usize,
-    /// Bytes that may wait for a slow reader before nothing more is fetched for it; also the largest frame to a client.
+    /// Bytes that may wait for a slow reader before nothing more is fetched for it; also the largest frame to a client. A
+    /// socket keeps a buffer as large as the largest frame it ever wrote.
     pub send_buffer_bytes: usize,
     /// Seconds that a client has to take a frame.
     pub write_timeout_seconds: u64,
@@ -52,7 +53,7 @@ impl Default for RealtimeConfig {
             max_connections_per_address: 200,
             max_rooms: 128,
             frame_bytes: 64 * 1024,
-            send_buffer_bytes: 64 * 1024,
+            send_buffer_bytes: 16 * 1024,
             write_timeout_seconds: 30,
             ticket_life_seconds: 300,
             drain_seconds: 10,
@@ -82,6 +83,10 @@ impl RealtimeConfig {
         at_least_a_second(self.drain_seconds)
     }
 
+    pub(crate) fn send_buffer(&self) -> usize {
+        self.send_buffer_bytes.max(SMALLEST_BUFFER)
+    }
+
     /// Returns the time over which `clients` should come back.
     pub(crate) fn reconnect_window(&self, clients: usize) -> Duration {
         let clients = u64::try_from(clients).unwrap_or(u64::MAX);
@@ -90,8 +95,10 @@ impl RealtimeConfig {
     }
 }
 
+/// With less, nothing would ever fit.
+const SMALLEST_BUFFER: usize = 1024;
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
-const LONGEST_WINDOW: Duration = Duration::from_secs(120);
+const LONGEST_WINDOW: Duration = Duration::from_mins(2);
 
 /// A pause of nothing would be a busy loop.
 fn at_least_a_second(seconds: u64) -> Duration {

@@ -30,7 +30,7 @@ pub(crate) struct Asker {
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The answer is a record and nothing else.
-    Record(ServerRecord),
+    Record(Box<ServerRecord>),
     /// A room may be joined.
     Joined { id: i64, room: Room, cursor: Option<String>, recovered: bool, feed: Option<RoomFeed> },
     /// A newer token carries the socket.
@@ -48,7 +48,7 @@ impl Asker {
         match result {
             Ok(answer) => answer,
             Err(failure) if failure.code() == Code::SessionEnded => Answer::SessionEnded,
-            Err(failure) => Answer::Record(failure.record(id, &self.request)),
+            Err(failure) => Answer::Record(Box::new(failure.record(id, &self.request))),
         }
     }
 
@@ -100,7 +100,7 @@ impl Asker {
         let actor = self.sign_in.actor(&services.accounts, self.request.clone()).await?;
         let posted = services.chat.post(&actor, draft).await?;
         let message = Some(MessageBody::from(&posted.message));
-        Ok(Answer::Record(ServerRecord::Ok { id: Some(id), message }))
+        Ok(Answer::Record(Box::new(ServerRecord::Ok { id: Some(id), message })))
     }
 
     pub(crate) async fn refresh(self, id: Option<i64>, token: String) -> Answer {

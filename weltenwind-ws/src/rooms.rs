@@ -262,3 +262,73 @@ impl Future for Turn {
         Poll::Ready((told, self.feed.take().expect("the feed was just polled")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weltenwind_core::{
+        Actor, Scope,
+        chat::{ChannelDraft, Chat, Draft},
+    };
+
+    use super::*;
+
+    async fn follow(chat: &Chat, channel: ChannelId) -> RoomFeed {
+        let live = chat.listen(&Actor::player("Mira"), channel, None).await.unwrap();
+        RoomFeed::of_channel(channel, live, CursorSealer::new([7; 32]))
+    }
+
+    async fn channel(chat: &Chat, slug: &str) -> ChannelId {
+        chat.open_channel(&Actor::operator(), ChannelDraft::new(Scope::Global, slug, slug)).await.unwrap().id
+    }
+
+    #[tokio::test]
+    async fn an_event_is_encoded_once_for_all_who_hear_it() {
+        let chat = Chat::in_memory();
+        let lobby = channel(&chat, "lobby").await;
+        let (mut one, mut other) = (follow(&chat, lobby).await, follow(&chat, lobby).await);
+        for feed in [&mut one, &mut other] {
+            assert_eq!(feed.next().await.unwrap().unwrap().what, What::Live);
+        }
+
+        chat.post(&Actor::player("Lu"), Draft::new(lobby, "well met")).await.unwrap();
+
+        let (one, other) = (one.next().await.unwrap().unwrap(), other.next().await.unwrap().unwrap());
+        assert!(matches!(one.what, What::News(_)));
+        assert_eq!(one.record.as_ptr(), other.record.as_ptr(), "the bytes are the same, not equal");
+    }
+
+    #[tokio::test]
+    async fn a_room_with_much_to_tell_does_not_keep_others_from_being_heard() {
+        let chat = Chat::in_memory();
+        let (loud, quiet) = (channel(&chat, "loud").await, channel(&chat, "quiet").await);
+        let mut rooms = Rooms::default();
+        for id in [loud, quiet] {
+            rooms.join(Room::Channel(id), Some(follow(&chat, id).await));
+        }
+        while rooms.next_ready().is_some() {}
+
+        let post = async |id, body: String| chat.post(&Actor::player("Lu"), Draft::new(id, body)).await.unwrap();
+        for n in 0..200 {
+            post(loud, format!("{n}")).await;
+        }
+        post(quiet, "a word".to_owned()).await;
+
+        let (first, second) = (rooms.next().await, rooms.next().await);
+        assert!(first.heard.len() <= TURN_EVENTS);
+        assert_eq!((first.room, second.room), (Room::Channel(loud), Room::Channel(quiet)));
+    }
+
+    #[tokio::test]
+    async fn a_room_that_was_left_holds_nothing_and_tells_nothing() {
+        let chat = Chat::in_memory();
+        let lobby = channel(&chat, "lobby").await;
+        let mut rooms = Rooms::default();
+        rooms.join(Room::Channel(lobby), Some(follow(&chat, lobby).await));
+        while rooms.next_ready().is_some() {}
+
+        chat.post(&Actor::player("Lu"), Draft::new(lobby, "unheard")).await.unwrap();
+        assert!(rooms.leave(Room::Channel(lobby)) && !rooms.leave(Room::Channel(lobby)));
+
+        assert!(rooms.next_ready().is_none() && rooms.turns.is_empty());
+    }
+}

@@ -116,6 +116,8 @@ impl<B> tower::Service<Request<B>> for Realtime {
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Tungstenite's own 128 KiB would be most of what an idle socket costs.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// No record comes near this; it is written as a frame of its own if frames are configured to be shorter.
+const LONGEST_RECORD_BYTES: usize = 64 * 1024;
 
 async fn open(host: Arc<Host>, upgrade: OnUpgrade, visitor: Visitor) {
     let upgraded = match tokio::time::timeout(UPGRADE_TIMEOUT, upgrade).await {
@@ -126,17 +128,14 @@ async fn open(host: Arc<Host>, upgrade: OnUpgrade, visitor: Visitor) {
         }
         Err(_) => return,
     };
-    let RealtimeConfig { frame_bytes, send_buffer_bytes, .. } = host.config;
+    let frame_bytes = host.config.frame_bytes;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
-        .max_write_buffer_size(2 * send_buffer_bytes.max(MIN_WRITE_BUFFER_BYTES))
+        .max_write_buffer_size(2 * host.config.send_buffer().max(LONGEST_RECORD_BYTES))
         .max_message_size(Some(frame_bytes))
         .max_frame_size(Some(frame_bytes));
-    let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
-    let cut = host.cut.clone();
-    cut.run_until_cancelled(connection::serve(host, socket, visitor)).await;
+    // In a box, because a future keeps a place for it wherever it is handed on.
+    let socket = Box::new(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await);
+    connection::serve(host, socket, visitor).await;
 }
-
-/// Room for the longest record, whatever is configured.
-const MIN_WRITE_BUFFER_BYTES: usize = 64 * 1024;

@@ -117,7 +117,7 @@ pub(crate) struct Strikes {
 
 /// So many within [`STRIKE_WINDOW`] are no accident.
 const STRIKES: usize = 20;
-const STRIKE_WINDOW: Duration = Duration::from_secs(60);
+const STRIKE_WINDOW: Duration = Duration::from_mins(1);
 
 impl Strikes {
     /// Counts one and returns whether it is one too many.

@@ -37,6 +37,9 @@ impl<S> fmt::Debug for Wire<S> {
     }
 }
 
+/// Long enough to read two frames, short enough for who has left already.
+const LINGER: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Writing {
     /// Taken by the socket once it is ready.
@@ -107,11 +110,12 @@ impl<S: Socket> Wire<S> {
     /// Writes what waits, then the close frame, and waits for the client's own; all within `grace`.
     ///
     /// Whoever closes a TCP stream with unread bytes in it resets it, and what was written last may never be read: so what
-    /// still comes in is read and dropped.
-    pub(crate) async fn close(mut self, mut outbox: Outbox, code: u16, reason: &'static str, grace: Duration) {
+    /// still comes in is read and dropped. Behind a frame that breaks the protocol nothing can be read; then the client gets
+    /// a moment.
+    pub(crate) async fn close(&mut self, outbox: &mut Outbox, code: u16, reason: &'static str, grace: Duration) {
         let farewell = async {
             loop {
-                self.offer(&mut outbox);
+                self.offer(outbox);
                 if !self.is_writing() {
                     break;
                 }
@@ -121,7 +125,13 @@ impl<S: Socket> Wire<S> {
             }
             let frame = CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::from_static(reason) };
             self.socket.send(Message::Close(Some(frame))).await?;
-            while let Some(Ok(_)) = self.socket.next().await {}
+            let mut answered = false;
+            while let Some(Ok(message)) = self.socket.next().await {
+                answered |= message.is_close();
+            }
+            if !answered {
+                tokio::time::sleep(LINGER).await;
+            }
             Ok(())
         };
         match tokio::time::timeout(grace, farewell).await {
@@ -132,7 +142,7 @@ impl<S: Socket> Wire<S> {
     }
 
     /// Answers the client's close frame.
-    pub(crate) async fn answer_close(mut self, grace: Duration) {
+    pub(crate) async fn answer_close(&mut self, grace: Duration) {
         let answered = async { while let Some(Ok(_)) = self.socket.next().await {} };
         // Who has left does not need the answer.
         let _ = tokio::time::timeout(grace, answered).await;

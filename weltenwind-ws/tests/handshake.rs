@@ -1,5 +1,7 @@
 //! Who gets a socket and who does not.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, and not the functions that they share")]
+
 mod support;
 
 use axum::body::Body;
@@ -28,7 +30,7 @@ fn request(token: Option<&str>, replace: &[(&str, &str)]) -> String {
     let mut text =
         format!("{} {} {}\r\n", of(":method", "GET"), of(":path", "/realtime/v1"), of(":version", "HTTP/1.1"));
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        text.extend([name, ": ", value, "\r\n"]);
     }
     text + "\r\n"
 }
@@ -51,13 +53,16 @@ async fn a_handshake_is_answered_with_the_proof_and_the_one_subprotocol() {
     assert!(has_header(&head, "sec-websocket-protocol: weltenwind.v1"), "{head}");
 }
 
+/// Headers of a handshake, and the status and code that they are refused with.
+type Case<'c> = (&'c [(&'c str, &'c str)], u16, &'c str);
+
 #[tokio::test]
 async fn what_is_no_handshake_is_refused_with_a_problem() {
     let node = Node::start().await;
     let mira = node.guest("Mira").await;
     let token = mira.access_token.expose().as_str();
     let other_session = format!("Bearer {token}x");
-    let cases: &[(&[(&str, &str)], u16, &str)] = &[
+    let cases: &[Case<'_>] = &[
         (&[(":method", "POST")], 405, "method-not-allowed"),
         (&[("Upgrade", "")], 426, "upgrade-required"),
         (&[("Upgrade", "h2c")], 426, "upgrade-required"),
@@ -87,7 +92,7 @@ async fn what_is_no_handshake_is_refused_with_a_problem() {
         assert_eq!(problem["correlationId"], "handshake-1");
     }
 
-    assert_eq!(node.metric("weltenwind_ws_refused_total"), cases.len() as f64);
+    assert_eq!(node.metric("weltenwind_ws_refused_total"), cases.len() as u64);
     assert_eq!(node.realtime.connections(), 0);
 }
 
@@ -193,9 +198,7 @@ async fn too_many_sockets_of_one_network_are_refused_until_one_closes() {
     let (head, problem) = node.handshake_from(neighbour, &request(Some(token), &[])).await;
     let (elsewhere, _) = node.handshake_from(Some("192.0.2.1".parse().unwrap()), &request(Some(token), &[])).await;
     drop(first);
-    while node.realtime.connections() > 0 {
-        tokio::task::yield_now().await;
-    }
+    node.all_gone().await;
     let (again, _) = node.handshake_from(neighbour, &request(Some(token), &[])).await;
 
     assert!(head.starts_with("HTTP/1.1 429 ") && has_header(&head, "retry-after: 10"), "{head}");
@@ -212,9 +215,7 @@ async fn too_many_sockets_in_all_are_refused_and_spend_no_ticket() {
 
     let (_, refused) = with_ticket(&node, &ticket, Some(ORIGIN)).await;
     drop(first);
-    while node.realtime.connections() > 0 {
-        tokio::task::yield_now().await;
-    }
+    node.all_gone().await;
     let (head, _) = with_ticket(&node, &ticket, Some(ORIGIN)).await;
 
     assert_eq!(refused["code"], "too-many-connections");

@@ -3,7 +3,9 @@
 pub(crate) mod admin;
 pub(crate) mod bench;
 pub(crate) mod config;
+pub(crate) mod grant;
 mod migrate;
+pub(crate) mod user;
 pub(crate) mod world;
 
 use crate::{
@@ -21,6 +23,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(layers.with_serve_args(&args).load()?, args.no_welcome).await,
         Command::Migrate => migrate::run(&layers.load()?, output).await,
         Command::Admin(command) => admin::run(command, &layers.load()?, output).await,
+        Command::User(command) => user::run(command, &layers.load()?, output).await,
+        Command::Grant(command) => grant::run(command, &layers.load()?, output).await,
         Command::World(command) => world::run(command, &layers.load()?, output).await,
         Command::Bench(command) => bench::run(command, &layers.load()?, output).await,
         Command::Config(command) => config::run(command, &layers, output),

@@ -150,6 +150,11 @@ fn check(config: &Config) -> Result<(), Failure> {
     if !(1..=64).contains(&config.chat.lanes) {
         return refuse("chat.lanes", "must be 1 to 64");
     }
+    if config.redis.is_set() && config.storage.url.starts_with("sqlite:") {
+        return Err(Failure::usage("redis.url is for several nodes, and storage.url is a SQLite file, which has one").hint(
+            "several nodes share a Postgres: set storage.url to postgres://user:password@host/database, or leave redis.url empty",
+        ));
+    }
     Ok(())
 }
 
@@ -290,6 +295,17 @@ mod tests {
             for pair in ["auth.access_token_seconds=1", "chat.lanes=0", "public_url=wind.example"] {
                 assert!(layers(&[pair]).load().is_err(), "{pair}");
             }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn redis_goes_with_postgres_alone() {
+        Jail::expect_with(|_| {
+            let failure = layers(&["redis.url=redis://cache"]).load().unwrap_err();
+            assert!(failure.parts().1.contains("storage.url is a SQLite file"), "{:?}", failure.parts());
+
+            assert!(layers(&["redis.url=redis://cache", "storage.url=postgres://db/ww"]).load().is_ok());
             Ok(())
         });
     }

@@ -6,7 +6,7 @@ mod secrets;
 use serde::{Deserialize, Serialize};
 use weltenwind_core::accounts::{AccountsConfig, HashingConfig};
 use weltenwind_http::HttpConfig;
-use weltenwind_storage::StorageConfig;
+use weltenwind_storage::{RedisConfig, StorageConfig};
 use weltenwind_ws::RealtimeConfig;
 
 use crate::logging::LogConfig;
@@ -23,6 +23,7 @@ pub(crate) struct Config {
     /// Networks whose X-Forwarded-For and X-Request-Id are believed: 10.0.0.0/8, ::1/128.
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) storage: StorageConfig,
+    pub(crate) redis: RedisConfig,
     pub(crate) http: HttpConfig,
     pub(crate) ops: OpsConfig,
     pub(crate) realtime: RealtimeConfig,

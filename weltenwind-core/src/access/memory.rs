@@ -76,6 +76,10 @@ impl GrantStore for MemoryGrantStore {
         Ok(state.grants.values().filter(|grant| grant.account == account && grant.holds_at(at)).cloned().collect())
     }
 
+    async fn find(&self, id: GrantId) -> Result<Option<Grant>, StorageError> {
+        Ok(self.lock().grants.get(&id).cloned())
+    }
+
     async fn page(&self, query: &GrantQuery) -> Result<Page<Grant>, StorageError> {
         let state = self.lock();
         let wanted = state.grants.values().filter(|grant| {

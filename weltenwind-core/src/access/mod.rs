@@ -19,6 +19,7 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
+mod grants;
 mod memory;
 mod model;
 mod permission;
@@ -29,6 +30,7 @@ mod store;
 
 pub use self::{
     error::{AccessError, Denied},
+    grants::{GrantDraft, Grants},
     memory::MemoryGrantStore,
     model::{Because, Decision, Grant, GrantQuery, Member, MemberPosition, MemberQuery, NewGrant},
     permission::{Permission, PermissionSet},

@@ -26,6 +26,9 @@ pub trait GrantStore: Debug + Send + Sync + 'static {
     /// Reads every grant of `account` that holds at `at`, in no particular order.
     async fn of(&self, account: AccountId, at: Timestamp) -> Result<Vec<Grant>, StorageError>;
 
+    /// Reads a grant, expired or not; one that was taken is gone.
+    async fn find(&self, id: GrantId) -> Result<Option<Grant>, StorageError>;
+
     /// Reads grants in order of their ids, expired ones included.
     async fn page(&self, query: &GrantQuery) -> Result<Page<Grant>, StorageError>;
 
@@ -41,8 +44,9 @@ pub trait GrantStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`AccessError::GrantNotFound`]; [`AccessError::LastOwner`] if no other `owner` (or `world_owner`, `group_owner`)
-    /// whose grant does not expire would be left in the scope. Two owners who leave at once must not both succeed.
+    /// [`AccessError::GrantNotFound`]; [`AccessError::LastOwner`] if the grant is of an `owner` (or `world_owner`,
+    /// `group_owner`) and does not expire, and no other such grant would be left in the scope. Two owners who leave at once
+    /// must not both succeed.
     async fn revoke(&self, step: &Step, grant: GrantId) -> Result<Grant, AccessError>;
 
     /// Takes every grant away that `account` holds in exactly `scope`.

@@ -25,6 +25,9 @@ pub enum AccountError {
     /// Another account has this username.
     #[error("the username {0} is taken")]
     UsernameTaken(Username),
+    /// The username or the password is wrong; which of them is not told.
+    #[error("the username or the password is wrong")]
+    InvalidCredentials,
     /// The access token does not hold: its form, signature, issuer or audience is wrong.
     #[error("the access token does not hold")]
     TokenInvalid,
@@ -64,6 +67,7 @@ impl Classify for AccountError {
             Self::Invalid(_) => Code::ValidationFailed,
             Self::NotFound => Code::AccountNotFound,
             Self::UsernameTaken(_) => Code::UsernameTaken,
+            Self::InvalidCredentials => Code::InvalidCredentials,
             Self::TokenInvalid => Code::TokenInvalid,
             Self::TokenExpired => Code::TokenExpired,
             Self::SessionEnded => Code::SessionEnded,

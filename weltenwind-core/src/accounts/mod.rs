@@ -17,11 +17,12 @@ pub use self::{
     error::AccountError,
     keys::{KeyStore, ServerKeys, SigningKey},
     model::{
-        Account, AccountKind, Bootstrap, Device, DeviceDraft, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession,
-        NewTicket, RefreshToken, Rotation, Session, SignedIn, Ticket, TokenHash, Username,
+        Account, AccountKind, AccountQuery, Bootstrap, Credentials, Device, DeviceDraft, DisplayName, Email,
+        NewBootstrapToken, NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Registration, Rotation, Session,
+        SignedIn, Ticket, TokenHash, Username,
     },
     password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
-    service::{Accounts, AccountsConfig, BootstrapTicket, SessionGrant},
+    service::{Accounts, AccountsConfig, BootstrapTicket, RegistrationDraft, SessionGrant},
     store::{AccountStore, SessionStore},
     token::{AccessToken, TokenIssuer},
 };

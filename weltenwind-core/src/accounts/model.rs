@@ -10,7 +10,7 @@ use super::password::PasswordRecord;
 use crate::{
     clock::Timestamp,
     ids::{AccountId, DeviceId, GrantId, SessionId},
-    page::Revision,
+    page::{Limit, Revision},
     secret::Secret,
     validation::{Invalid, one_line, text},
 };
@@ -27,6 +27,20 @@ text! {
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-'))
             && text.as_bytes()[0].is_ascii_alphanumeric();
         if fits { Ok(()) } else { Err("username must be 3 to 32 of a-z, 0-9, _, . and -, beginning with a letter or digit".to_owned()) }
+    }
+}
+
+text! {
+    /// An address for mail: up to 254 characters with one `@` between two parts. Whether it is anybody's is known once a mail
+    /// to it was answered.
+    Email, "/email", |text| {
+        let parts = text.split_once('@').filter(|(local, domain)| {
+            !local.is_empty() && domain.contains('.') && !domain.contains('@') && !domain.starts_with('.') && !domain.ends_with('.')
+        });
+        if parts.is_none() || text.chars().any(char::is_whitespace) {
+            return Err("email must be an address like name@example.org".to_owned());
+        }
+        one_line("email", text, 3, 254)
     }
 }
 
@@ -71,6 +85,8 @@ pub struct Account {
     pub kind: AccountKind,
     /// The name to sign in with; guests have none.
     pub username: Option<Username>,
+    /// Where mail reaches its owner.
+    pub email: Option<Email>,
     /// The name that others see.
     pub display_name: DisplayName,
     /// Its state's number.
@@ -182,6 +198,43 @@ pub struct NewGuest {
     pub display_name: DisplayName,
     /// The first session.
     pub session: NewSession,
+}
+
+/// A registered account to be written, signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The account.
+    pub id: AccountId,
+    /// The name to sign in with.
+    pub username: Username,
+    /// The name that others see.
+    pub display_name: DisplayName,
+    /// Where mail reaches its owner.
+    pub email: Option<Email>,
+    /// The hashed password.
+    pub password: PasswordRecord,
+    /// The first session.
+    pub session: NewSession,
+}
+
+/// What a password is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The account.
+    pub account: AccountId,
+    /// The hashed password.
+    pub password: PasswordRecord,
+}
+
+/// Which accounts to read, in order of their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountQuery {
+    /// Only accounts whose username contains this, whatever its case.
+    pub text: Option<String>,
+    /// Only accounts behind this one.
+    pub after: Option<AccountId>,
+    /// How many.
+    pub limit: Limit,
 }
 
 /// A one-time token to be written that makes its bearer a global owner.

@@ -6,24 +6,26 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use moka::sync::Cache;
 use serde_json::json;
 use sha2::Sha256;
+use tokio::sync::OnceCell;
 
 use super::{
     error::AccountError,
     keys::{KeyStore, ServerKeys},
     model::{
-        Account, AccountKind, Bootstrap, DeviceDraft, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, NewTicket,
-        Rotation, SignedIn, TokenHash, Username, token_text,
+        Account, AccountKind, AccountQuery, Bootstrap, DeviceDraft, DisplayName, Email, NewBootstrapToken, NewDevice,
+        NewGuest, NewSession, NewTicket, Registration, Rotation, SignedIn, TokenHash, Username, token_text,
     },
-    password::{HashingConfig, Password, PasswordHasher},
+    password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
     store::{AccountStore, SessionStore},
     token::{AccessToken, TokenIssuer},
 };
 use crate::{
-    actor::{Actor, CorrelationId, Principal},
+    actor::{Actor, CorrelationId, Identity, Principal},
     clock::Timestamp,
     cursor::CursorSealer,
     error::StorageError,
     ids::{AccountId, DeviceId, GrantId, SessionId},
+    page::Page,
     scope::Scope,
     secret::Secret,
     services::Sources,
@@ -70,6 +72,21 @@ const BELIEVED: Duration = Duration::from_secs(1);
 /// Sessions that are remembered; some 300 bytes each.
 const REMEMBERED_SESSIONS: u64 = 100_000;
 
+/// What a caller says of an account to be registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationDraft {
+    /// The name to sign in with.
+    pub username: Username,
+    /// The password.
+    pub password: Password,
+    /// The name that others see; the username if absent.
+    pub display_name: Option<DisplayName>,
+    /// Where mail reaches its owner.
+    pub email: Option<Email>,
+    /// Where it is registered.
+    pub device: DeviceDraft,
+}
+
 /// What a sign-in answers.
 #[derive(Debug, Clone)]
 pub struct SessionGrant {
@@ -114,6 +131,8 @@ struct Inner {
     tokens: TokenIssuer,
     root: Secret<[u8; 32]>,
     known: Cache<SessionId, Known>,
+    /// What the password of an unknown username is checked against.
+    decoy: OnceCell<PasswordRecord>,
 }
 
 #[derive(Debug, Clone)]
@@ -140,6 +159,7 @@ impl Accounts {
             tokens: TokenIssuer::new(&config.issuer, &keys)?,
             root: keys.root,
             known: Cache::new(REMEMBERED_SESSIONS),
+            decoy: OnceCell::new(),
             accounts,
             sessions,
             config,
@@ -171,9 +191,72 @@ impl Accounts {
         inner.grant(signed_in, refresh, now)
     }
 
+    /// Makes a registered account.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::UsernameTaken`].
+    pub async fn register(&self, actor: &Actor, draft: RegistrationDraft) -> Result<SessionGrant, AccountError> {
+        let inner = &self.inner;
+        let RegistrationDraft { username, password, display_name, email, device } = draft;
+        let password = inner.hasher.hash(password).await?;
+        let now = inner.sources.clock.now();
+        let id = AccountId::new(inner.sources.ids.draw());
+        let display_name = match display_name {
+            Some(name) => name,
+            None => DisplayName::new(username.as_str())?,
+        };
+        let (session, refresh) = inner.new_session(device, now);
+        let audit = AuditDraft::new("account.register", Scope::Global).with(json!({ "account": id }));
+        let registration = Registration { id, username, display_name, email, password, session };
+        let signed_in = inner.accounts.register(&actor.step(now, audit), &registration).await?;
+        inner.grant(signed_in, refresh, now)
+    }
+
+    /// Signs in with username and password. An unknown username costs the same work as a wrong password.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::InvalidCredentials`], whichever of the two is wrong.
+    pub async fn sign_in(
+        &self,
+        actor: &Actor,
+        username: &str,
+        password: &str,
+        device: DeviceDraft,
+    ) -> Result<SessionGrant, AccountError> {
+        let inner = &self.inner;
+        let credentials = match Username::new(username) {
+            Ok(username) => inner.accounts.credentials(&username).await?,
+            Err(_) => None,
+        };
+        let record = match &credentials {
+            Some(credentials) => credentials.password.clone(),
+            None => inner.decoy.get_or_try_init(|| inner.hasher.hash(Password::presented(""))).await?.clone(),
+        };
+        let matches = inner.hasher.verify(Password::presented(password), record).await?;
+        let Some(account) = credentials.filter(|_| matches).map(|credentials| credentials.account) else {
+            tracing::warn!(target: "weltenwind::security", event = "auth_login_failed", request = %actor.correlation_id);
+            return Err(AccountError::InvalidCredentials);
+        };
+        let now = inner.sources.clock.now();
+        let (session, refresh) = inner.new_session(device, now);
+        let audit = AuditDraft::new("session.open", Scope::Global).with(json!({ "account": account }));
+        let signed_in = inner.sessions.open(&actor.step(now, audit), account, &session).await?;
+        inner.grant(signed_in, refresh, now)
+    }
+
+    /// Lists accounts. For the operator alone.
+    pub async fn list(&self, actor: &Actor, query: &AccountQuery) -> Result<Page<Account>, AccountError> {
+        if actor.identity != Identity::Operator {
+            return Err(AccountError::SignInRequired);
+        }
+        Ok(self.inner.accounts.page(query).await?)
+    }
+
     /// Makes a one-time token for a global owner. For the operator alone: whoever holds the store holds the installation.
     pub async fn issue_bootstrap(&self, actor: &Actor) -> Result<BootstrapTicket, AccountError> {
-        if actor.identity != crate::actor::Identity::Operator {
+        if actor.identity != Identity::Operator {
             return Err(AccountError::SignInRequired);
         }
         let inner = &self.inner;
@@ -357,6 +440,12 @@ impl Accounts {
     /// Reads any account's public profile.
     pub async fn find(&self, id: AccountId) -> Result<Account, AccountError> {
         self.inner.accounts.find(id).await?.ok_or(AccountError::NotFound)
+    }
+
+    /// Reads the registered account of a username.
+    pub async fn find_by_username(&self, username: &Username) -> Result<Account, AccountError> {
+        let credentials = self.inner.accounts.credentials(username).await?.ok_or(AccountError::NotFound)?;
+        self.find(credentials.account).await
     }
 
     /// Gives the actor another display name; messages keep the name they were written under.

@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use super::{
     error::AccountError,
     model::{
-        Account, Bootstrap, DisplayName, NewBootstrapToken, NewGuest, NewTicket, RefreshToken, Rotation, SignedIn, Ticket, TokenHash,
+        Account, AccountQuery, Bootstrap, Credentials, DisplayName, NewBootstrapToken, NewGuest, NewSession, NewTicket,
+        RefreshToken, Registration, Rotation, SignedIn, Ticket, TokenHash, Username,
     },
 };
 use crate::{
     clock::Timestamp,
     error::StorageError,
     ids::{AccountId, SessionId},
+    page::Page,
     step::Step,
 };
 
@@ -25,6 +27,19 @@ use crate::{
 pub trait AccountStore: Debug + Send + Sync + 'static {
     /// Makes a guest with its first device and session.
     async fn open_guest(&self, step: &Step, guest: &NewGuest) -> Result<SignedIn, AccountError>;
+
+    /// Makes a registered account with its first device and session.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::UsernameTaken`]. Of two registrations under one username at once, one passes.
+    async fn register(&self, step: &Step, registration: &Registration) -> Result<SignedIn, AccountError>;
+
+    /// Reads what the password of `username` is checked against.
+    async fn credentials(&self, username: &Username) -> Result<Option<Credentials>, StorageError>;
+
+    /// Reads the accounts that `query` asks for.
+    async fn page(&self, query: &AccountQuery) -> Result<Page<Account>, StorageError>;
 
     /// Keeps a one-time token.
     async fn issue_bootstrap(&self, step: &Step, token: &NewBootstrapToken) -> Result<(), AccountError>;
@@ -54,6 +69,13 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
 /// Each method is one atomic step, as in [`AccountStore`].
 #[async_trait]
 pub trait SessionStore: Debug + Send + Sync + 'static {
+    /// Opens a session of an account, on its device with the same fingerprint if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::NotFound`] if the account does not exist.
+    async fn open(&self, step: &Step, account: AccountId, session: &NewSession) -> Result<SignedIn, AccountError>;
+
     /// Reads a session with its account, ended or not.
     async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError>;
 
@@ -63,7 +85,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Replaces the session's present refresh token by its successor and answers whether it did.
     ///
     /// It does not if `rotation.from` is not the present generation (somebody else was faster) or the session has
-    /// ended. Of two rotations of one generation at once, one passes.
+    /// ended or expired at `step.at`. Of two rotations of one generation at once, one passes.
     async fn rotate(&self, step: &Step, rotation: &Rotation) -> Result<bool, StorageError>;
 
     /// Ends a session, once: a session that has ended keeps its first end. An unknown one is no error.

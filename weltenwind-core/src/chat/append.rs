@@ -108,5 +108,8 @@ async fn run(store: Arc<dyn ChatStore>, bus: Arc<dyn Bus>, mut queue: mpsc::Rece
                 }
             }
         }
+        // Who was just answered and has more to say goes into the next batch: without this, posters fall into two halves
+        // that wait for each other's commits, and every commit carries half of what it could.
+        tokio::task::yield_now().await;
     }
 }

@@ -13,8 +13,8 @@ use super::{
     body::ClientId,
     error::{ChatError, Refusal},
     model::{
-        Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message, MessageQuery, NewChannel,
-        NewMessage, Position, Removal, RemovalMode, RoomPosition, Seq, Tombstone, Unread,
+        Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message, MessageQuery,
+        NewChannel, NewMessage, Position, Removal, RemovalMode, RoomPosition, Seq, Tombstone, Unread,
     },
     service::REPLAY_WINDOW,
     store::{Appended, ChatStore},
@@ -95,7 +95,10 @@ impl State {
 
     fn slug_is_free(&self, scope: Scope, slug: &Slug, except: Option<ChannelId>) -> bool {
         !self.rooms.values().any(|Room { channel, .. }| {
-            channel.archived_at.is_none() && channel.scope == scope && channel.slug == *slug && Some(channel.id) != except
+            channel.archived_at.is_none()
+                && channel.scope == scope
+                && channel.slug == *slug
+                && Some(channel.id) != except
         })
     }
 
@@ -117,8 +120,8 @@ impl State {
         message.clone()
     }
 
-    /// Judges the batch's message number `n`; `firsts` holds the fresh client ids before it. A reply is looked up in what
-    /// was stored before the batch: who replies has seen the message, so it was committed.
+    /// Judges the batch's message number `n`; `firsts` holds the fresh client ids before it. A reply is looked up in
+    /// what was stored before the batch: who replies has seen the message, so it was committed.
     fn judge<'a>(
         &self,
         batch: &'a [NewMessage],
@@ -438,7 +441,8 @@ mod tests {
         let mut posts = JoinSet::new();
         for n in 0..400 {
             let store = Arc::clone(&store);
-            let new = NewMessage { id: MessageId::new(Uuid::from_u128(n)), client_id: None, ..NewMessage::sample("hello") };
+            let new =
+                NewMessage { id: MessageId::new(Uuid::from_u128(n)), client_id: None, ..NewMessage::sample("hello") };
             posts.spawn(async move { store.append(&[new]).await.unwrap().remove(0).unwrap().seq.get() });
         }
         let mut numbers = posts.join_all().await;

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::time::WireTime;
 use crate::{
-    access::Member,
+    access::{Grant, Member, Role},
     accounts::{Account, AccountKind, SessionGrant},
     chat::{Channel, Message, Unread},
-    ids::{AccountId, ChannelId, MessageId, SessionId, WorldId},
+    ids::{AccountId, ChannelId, GrantId, MessageId, SessionId, WorldId},
     scope::Scope,
     worlds::{JoinPolicy, Visibility, World},
 };
@@ -82,6 +82,9 @@ pub struct UserBody {
     pub username: Option<String>,
     /// The name that others see.
     pub display_name: String,
+    /// Where mail reaches its owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
     /// When it was made.
     pub created_at: WireTime,
 }
@@ -93,6 +96,7 @@ impl From<&Account> for UserBody {
             kind: account.kind,
             username: account.username.as_ref().map(ToString::to_string),
             display_name: account.display_name.to_string(),
+            email: account.email.as_ref().map(ToString::to_string),
             created_at: account.created_at.into(),
         }
     }
@@ -183,7 +187,7 @@ pub struct MemberBody {
     /// The name that others see.
     pub display_name: String,
     /// The roles, highest rank first.
-    pub roles: Vec<crate::access::Role>,
+    pub roles: Vec<Role>,
     /// When the first of them was given.
     pub since: WireTime,
 }
@@ -195,6 +199,45 @@ impl From<&Member> for MemberBody {
             display_name: member.display_name.to_string(),
             roles: member.roles.clone(),
             since: member.since.into(),
+        }
+    }
+}
+
+/// A role bound to an account in a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantBody {
+    /// The grant.
+    pub id: GrantId,
+    /// Who holds the role.
+    pub user_id: AccountId,
+    /// The role.
+    pub role: Role,
+    /// Where it holds.
+    pub scope: Scope,
+    /// Who gave it; null for the operator.
+    pub granted_by: Option<AccountId>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<WireTime>,
+    /// When it was given.
+    pub created_at: WireTime,
+}
+
+impl From<&Grant> for GrantBody {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            id: grant.id,
+            user_id: grant.account,
+            role: grant.role,
+            scope: grant.scope,
+            granted_by: grant.granted_by,
+            reason: grant.reason.clone(),
+            expires_at: grant.expires_at.map(WireTime),
+            created_at: grant.created_at.into(),
         }
     }
 }

@@ -9,7 +9,7 @@ mod time;
 
 pub use self::{
     http::{
-        ChannelBody, HistoryBody, ListBody, MemberBody, MessageAuthor, MessageBody, ProfileBody, SessionBody,
+        ChannelBody, GrantBody, HistoryBody, ListBody, MemberBody, MessageAuthor, MessageBody, ProfileBody, SessionBody,
         TicketBody, TombstoneBody, UnreadBody, UserBody, WorldBody,
     },
     problem::{ProblemBody, ProblemError},

@@ -249,6 +249,8 @@ pub struct WorldQuery {
     pub limit: Limit,
     /// Whose private worlds are listed beside the public ones; unlisted worlds are listed for their members too.
     pub member: Option<AccountId>,
+    /// Expired grants do not count at this instant.
+    pub at: Timestamp,
     /// Whether every world is listed: staff's view.
     pub everything: bool,
 }

@@ -109,7 +109,8 @@ impl Worlds {
     /// Lists worlds: the public ones, and those the actor belongs to; all of them for staff.
     pub async fn list(&self, actor: &Actor, query: WorldQuery) -> Result<Page<World>, WorldError> {
         let everything = actor.identity == Identity::Operator;
-        Ok(self.worlds.page(&WorldQuery { member: actor.account_id(), everything, ..query }).await?)
+        let (member, at) = (actor.account_id(), self.sources.clock.now());
+        Ok(self.worlds.page(&WorldQuery { member, at, everything, ..query }).await?)
     }
 
     /// Changes a world that the caller has seen in state `expected`. Needs `world.manage`.

@@ -46,9 +46,7 @@ async fn conditional(asked: &HeaderMap, response: Response) -> Response {
     let bytes = to_bytes(body, usize::MAX).await.expect("a handler's answer is in memory");
     let tag = parts.headers.entry(header::ETAG).or_insert_with(|| conditional::weak_tag(&bytes)).clone();
     if conditional::is_known(asked, &tag) {
-        parts.status = StatusCode::NOT_MODIFIED;
-        parts.headers.remove(header::CONTENT_TYPE);
-        return Response::from_parts(parts, Body::empty());
+        return conditional::not_modified(parts, bytes.len());
     }
     Response::from_parts(parts, Body::from(bytes))
 }

@@ -20,17 +20,27 @@ use weltenwind_core::IdGenerator;
 pub(crate) use self::{api::api, headers::PAGE_POLICY};
 use crate::{config::HttpConfig, metrics::Metrics};
 
+/// Which requests the log names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// All of them.
+    EveryRequest,
+    /// Those that fail: the others come every few seconds from a program.
+    Failures,
+}
+
 /// What the layers need to know.
 #[derive(Debug)]
 pub(crate) struct Edge {
     ids: Arc<dyn IdGenerator>,
     config: HttpConfig,
     metrics: Arc<Metrics>,
+    log: Log,
 }
 
 impl Edge {
-    pub(crate) fn new(ids: Arc<dyn IdGenerator>, config: HttpConfig, registry: &Registry) -> Arc<Self> {
-        Arc::new(Self { ids, config, metrics: Arc::new(Metrics::new(registry)) })
+    pub(crate) fn new(ids: Arc<dyn IdGenerator>, config: HttpConfig, registry: &Registry, log: Log) -> Arc<Self> {
+        Arc::new(Self { ids, config, metrics: Arc::new(Metrics::new(registry)), log })
     }
 }
 

@@ -10,6 +10,8 @@ pub(super) use columns;
 /// A revoked one, too.
 pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
 
+pub(super) const FIND_HELD: &str = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1 AND revoked_at IS NULL");
+
 pub(super) const OF: &str = concat!(
     "SELECT ",
     columns!(),
@@ -24,15 +26,13 @@ pub(super) const PAGE: &str = concat!(
     WHERE revoked_at IS NULL
         AND ($1 IS NULL OR account_id = $1)
         AND ($2 IS NULL OR scope_kind = $2 AND scope_id IS NOT DISTINCT FROM $3)
-        AND ($4 IS NULL OR id > $4)
+        AND id > $4
     ORDER BY id
     LIMIT $5"
 );
 
-pub(super) const REVOKE: &str = concat!(
-    "UPDATE grants SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING ",
-    columns!()
-);
+pub(super) const REVOKE: &str =
+    concat!("UPDATE grants SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING ", columns!());
 
 pub(super) const REVOKE_ALL: &str = concat!(
     "UPDATE grants SET revoked_at = $4
@@ -59,7 +59,7 @@ pub(super) const MEMBERS: &str = "
             SELECT DISTINCT account_id FROM grants
             WHERE scope_kind = 'world' AND scope_id = $1 AND revoked_at IS NULL
                 AND (expires_at IS NULL OR expires_at > $2)
-                AND ($3 IS NULL OR account_id > $3)
+                AND account_id > $3
             ORDER BY account_id
             LIMIT $4
         )

@@ -18,8 +18,8 @@ use crate::{
         Abort::{self, Refused},
         failed, violates_foreign_key,
     },
+    rows::{FIRST, Instant, ScopeColumns, all, one},
     sqlite::{Class::Interactive, SqliteDatabase},
-    rows::{Instant, ScopeColumns, all, one},
     step::{self, Begun::Repeated},
 };
 
@@ -48,13 +48,22 @@ impl GrantStore for SqliteGrantStore {
         all(rows).map_err(failed("read an account's grants"))
     }
 
+    async fn find(&self, id: GrantId) -> Result<Option<Grant>, StorageError> {
+        let row: Option<GrantRow> = query_as(sql::FIND_HELD)
+            .bind(id.uuid())
+            .fetch_optional(self.db.readers())
+            .await
+            .map_err(failed("find a grant"))?;
+        one(row).map_err(failed("find a grant"))
+    }
+
     async fn page(&self, query: &GrantQuery) -> Result<Page<Grant>, StorageError> {
         let scope = query.scope.map(ScopeColumns::from);
         let rows: Vec<GrantRow> = query_as(sql::PAGE)
             .bind(query.account.map(AccountId::uuid))
             .bind(scope.as_ref().map(|scope| &scope.scope_kind))
             .bind(scope.as_ref().and_then(|scope| scope.scope_id))
-            .bind(query.after.map(GrantId::uuid))
+            .bind(query.after.map_or(FIRST, GrantId::uuid))
             .bind(query.limit.with_probe())
             .fetch_all(self.db.readers())
             .await
@@ -89,7 +98,7 @@ impl GrantStore for SqliteGrantStore {
         let rows = query_as(sql::MEMBERS)
             .bind(query.world.uuid())
             .bind(Instant(query.at))
-            .bind(query.after.map(AccountId::uuid))
+            .bind(query.after.map_or(FIRST, AccountId::uuid))
             .bind(query.limit.with_probe())
             .fetch_all(self.db.readers())
             .await

@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
 use uuid::Uuid;
 use weltenwind_core::{
-    AccountId, Outcome, Revision, SessionId, Step, StorageError, Timestamp,
+    AccountId, Outcome, Page, Revision, SessionId, Step, StorageError, Timestamp,
     accounts::{
-        Account, AccountError, AccountKind, AccountStore, Bootstrap, DisplayName, KeyStore, NewBootstrapToken, NewGuest,
-        NewSession, NewTicket, RefreshToken, Rotation, ServerKeys, SessionStore, SignedIn, Ticket, TokenHash, Username,
+        Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, Email,
+        KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, PasswordRecord, RefreshToken, Registration,
+        Rotation, ServerKeys, SessionStore, SignedIn, Ticket, TokenHash, Username,
     },
 };
 
 use super::{
-    rows::{AccountRow, ROOT, RefreshTokenRow, SignedInRow, TicketRow, owner_grant, server_keys},
+    rows::{AccountRow, CredentialsRow, ROOT, RefreshTokenRow, SignedInRow, TicketRow, owner_grant, server_keys},
     sql,
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
         failed,
     },
     postgres::PgDatabase,
-    rows::{Instant, one},
+    rows::{Instant, all, containing, one},
     step::{self, Begun::Repeated},
 };
 
@@ -43,6 +44,30 @@ impl PgAccountStore {
 impl AccountStore for PgAccountStore {
     async fn open_guest(&self, step: &Step, guest: &NewGuest) -> Result<SignedIn, AccountError> {
         self.db.write("open a guest account", async |tx| open_guest_in(tx, step, guest).await).await
+    }
+
+    async fn register(&self, step: &Step, registration: &Registration) -> Result<SignedIn, AccountError> {
+        self.db.write("register an account", async |tx| register_in(tx, step, registration).await).await
+    }
+
+    async fn credentials(&self, username: &Username) -> Result<Option<Credentials>, StorageError> {
+        let row: Option<CredentialsRow> = query_as(sql::CREDENTIALS)
+            .bind(username.as_str())
+            .fetch_optional(self.db.pool())
+            .await
+            .map_err(failed("read credentials"))?;
+        Ok(row.map(Credentials::from))
+    }
+
+    async fn page(&self, query: &AccountQuery) -> Result<Page<Account>, StorageError> {
+        let rows: Vec<AccountRow> = query_as(sql::PAGE)
+            .bind(query.text.as_deref().map(|text| containing(&text.to_lowercase())))
+            .bind(query.after.map(AccountId::uuid))
+            .bind(query.limit.with_probe())
+            .fetch_all(self.db.pool())
+            .await
+            .map_err(failed("list accounts"))?;
+        Ok(Page::from_probe(all(rows).map_err(failed("list accounts"))?, query.limit))
     }
 
     async fn issue_bootstrap(&self, step: &Step, token: &NewBootstrapToken) -> Result<(), AccountError> {
@@ -70,10 +95,59 @@ async fn open_guest_in(tx: &mut PgConnection, step: &Step, guest: &NewGuest) -> 
     if let Repeated(target) = step::begin(tx, step).await? {
         return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
     }
-    insert_in(tx, guest.id, AccountKind::Guest, None, &guest.display_name, step.at).await?;
+    insert_in(tx, guest.id, AccountKind::Guest, None, &guest.display_name, None, step.at).await?;
     let signed_in = open_session_in(tx, guest.id, &guest.session, step.at).await?;
     step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
     Ok(signed_in)
+}
+
+async fn register_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    registration: &Registration,
+) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    let Registration { id, username, display_name, email, password, session } = registration;
+    insert_registered_in(tx, *id, username, display_name, email.as_ref(), password, step.at).await?;
+    let signed_in = open_session_in(tx, *id, session, step.at).await?;
+    step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
+    Ok(signed_in)
+}
+
+async fn open_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    account: AccountId,
+    session: &NewSession,
+) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    if find_in(&mut *tx, account).await?.is_none() {
+        return Err(Refused(AccountError::NotFound));
+    }
+    let signed_in = open_session_in(tx, account, session, step.at).await?;
+    step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
+    Ok(signed_in)
+}
+
+/// Inserts a registered account with its password, or refuses a username that is taken.
+async fn insert_registered_in(
+    tx: &mut PgConnection,
+    id: AccountId,
+    username: &Username,
+    display_name: &DisplayName,
+    email: Option<&Email>,
+    password: &PasswordRecord,
+    at: Timestamp,
+) -> Result<(), Abort<AccountError>> {
+    if !insert_in(tx, id, AccountKind::Registered, Some(username), display_name, email, at).await? {
+        return Err(Refused(AccountError::UsernameTaken(username.clone())));
+    }
+    query(sql::INSERT_PASSWORD).bind(id.uuid()).bind(password.phc().expose()).bind(Instant(at)).execute(tx).await?;
+    Ok(())
 }
 
 async fn issue_bootstrap_in(
@@ -106,21 +180,11 @@ async fn bootstrap_in(
     let spent = query(sql::SPEND_BOOTSTRAP_TOKEN).bind(token).bind(Instant(step.at)).execute(&mut *tx).await?;
     if spent.rows_affected() == 0 {
         let issued: bool = query_scalar(sql::HAS_BOOTSTRAP_TOKEN).bind(token).fetch_one(&mut *tx).await?;
-        let refusal =
-            if issued { AccountError::BootstrapTokenSpent } else { AccountError::BootstrapTokenInvalid };
+        let refusal = if issued { AccountError::BootstrapTokenSpent } else { AccountError::BootstrapTokenInvalid };
         return Err(Refused(refusal));
     }
-    let username = &bootstrap.username;
-    let kind = AccountKind::Registered;
-    if !insert_in(tx, bootstrap.id, kind, Some(username), &bootstrap.display_name, step.at).await? {
-        return Err(Refused(AccountError::UsernameTaken(username.clone())));
-    }
-    query(sql::INSERT_PASSWORD)
-        .bind(bootstrap.id.uuid())
-        .bind(bootstrap.password.phc().expose())
-        .bind(Instant(step.at))
-        .execute(&mut *tx)
-        .await?;
+    let Bootstrap { id, username, display_name, password, .. } = bootstrap;
+    insert_registered_in(tx, *id, username, display_name, None, password, step.at).await?;
     access::postgres::insert_in(tx, step, &owner_grant(bootstrap)).await?;
     let signed_in = open_session_in(tx, bootstrap.id, &bootstrap.session, step.at).await?;
     step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
@@ -150,6 +214,7 @@ async fn insert_in(
     kind: AccountKind,
     username: Option<&Username>,
     display_name: &DisplayName,
+    email: Option<&Email>,
     at: Timestamp,
 ) -> sqlx::Result<bool> {
     let inserted = query(sql::INSERT)
@@ -157,6 +222,7 @@ async fn insert_in(
         .bind(kind.as_str())
         .bind(username.map(Username::as_str))
         .bind(display_name.as_str())
+        .bind(email.map(Email::as_str))
         .bind(Revision::FIRST.get())
         .bind(Instant(at))
         .execute(tx)
@@ -225,6 +291,10 @@ impl PgSessionStore {
 
 #[async_trait]
 impl SessionStore for PgSessionStore {
+    async fn open(&self, step: &Step, account: AccountId, session: &NewSession) -> Result<SignedIn, AccountError> {
+        self.db.write("open a session", async |tx| open_in(tx, step, account, session).await).await
+    }
+
     async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError> {
         find_session_in(self.db.pool(), id).await.map_err(failed("find a session"))
     }

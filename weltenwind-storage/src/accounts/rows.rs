@@ -5,7 +5,8 @@ use weltenwind_core::{
     AccountId, DeviceId, Revision, Scope, Secret, SessionId,
     access::{NewGrant, Role},
     accounts::{
-        Account, Bootstrap, DisplayName, RefreshToken, ServerKeys, Session, SignedIn, SigningKey, Ticket, Username,
+        Account, Bootstrap, Credentials, DisplayName, Email, PasswordRecord, RefreshToken, ServerKeys, Session,
+        SignedIn, SigningKey, Ticket, Username,
     },
 };
 
@@ -20,6 +21,7 @@ pub(super) struct AccountRow {
     kind: String,
     username: Option<String>,
     display_name: String,
+    email: Option<String>,
     revision: i64,
     created_at: Instant,
 }
@@ -34,9 +36,22 @@ impl TryFrom<AccountRow> for Account {
             kind: name.parse("kind", &row.kind)?,
             username: row.username.map(Username::from_stored),
             display_name: DisplayName::from_stored(row.display_name),
+            email: row.email.map(Email::from_stored),
             revision: Revision::new(row.revision),
             created_at: row.created_at.0,
         })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct CredentialsRow {
+    account_id: Uuid,
+    hash: String,
+}
+
+impl From<CredentialsRow> for Credentials {
+    fn from(row: CredentialsRow) -> Self {
+        Self { account: AccountId::new(row.account_id), password: PasswordRecord::from_stored(row.hash) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 macro_rules! columns {
     () => {
-        "id, kind, username, display_name, revision, created_at"
+        "id, kind, username, display_name, email, revision, created_at"
     };
 }
 
@@ -12,15 +12,23 @@ pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM accounts WHE
 pub(super) const INSERT: &str = concat!(
     "INSERT INTO accounts (",
     columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (username) DO NOTHING"
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (username) DO NOTHING"
 );
 
 pub(super) const INSERT_PASSWORD: &str = "INSERT INTO passwords (account_id, hash, set_at) VALUES ($1, $2, $3)";
 
-pub(super) const RENAME: &str = concat!(
-    "UPDATE accounts SET display_name = $2, revision = revision + 1 WHERE id = $1 RETURNING ",
-    columns!()
+pub(super) const CREDENTIALS: &str = "
+    SELECT p.account_id, p.hash FROM accounts a JOIN passwords p ON p.account_id = a.id WHERE a.username = $1";
+
+/// Usernames are lower case, so the pattern need be no more than that.
+pub(super) const PAGE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    r" FROM accounts WHERE ($1 IS NULL OR username LIKE $1 ESCAPE '\') AND ($2 IS NULL OR id > $2) ORDER BY id LIMIT $3"
 );
+
+pub(super) const RENAME: &str =
+    concat!("UPDATE accounts SET display_name = $2, revision = revision + 1 WHERE id = $1 RETURNING ", columns!());
 
 pub(super) const INSERT_BOOTSTRAP_TOKEN: &str = "
     INSERT INTO bootstrap_tokens (hash, created_at, expires_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING";
@@ -42,7 +50,7 @@ pub(super) const INSERT_SESSION: &str = "
     VALUES ($1, $2, $3, 0, $4, $5, $6)";
 
 pub(super) const FIND_SESSION: &str = "
-    SELECT a.id, a.kind, a.username, a.display_name, a.revision, a.created_at,
+    SELECT a.id, a.kind, a.username, a.display_name, a.email, a.revision, a.created_at,
         s.id AS session_id, s.device_id, s.generation, s.created_at AS opened_at, s.idle_expires_at, s.expires_at, s.ended_at
     FROM sessions s
     JOIN accounts a ON a.id = s.account_id
@@ -55,13 +63,11 @@ pub(super) const ROTATE: &str = "
 
 pub(super) const END_SESSION: &str = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
 
-pub(super) const INSERT_REFRESH: &str =
-    "INSERT INTO refresh_tokens (hash, session_id, generation) VALUES ($1, $2, $3)";
+pub(super) const INSERT_REFRESH: &str = "INSERT INTO refresh_tokens (hash, session_id, generation) VALUES ($1, $2, $3)";
 
 pub(super) const FIND_REFRESH: &str = "SELECT session_id, generation, used_at FROM refresh_tokens WHERE hash = $1";
 
-pub(super) const USE_REFRESH: &str =
-    "UPDATE refresh_tokens SET used_at = $3 WHERE session_id = $1 AND generation = $2";
+pub(super) const USE_REFRESH: &str = "UPDATE refresh_tokens SET used_at = $3 WHERE session_id = $1 AND generation = $2";
 
 pub(super) const INSERT_TICKET: &str =
     "INSERT INTO tickets (hash, session_id, origin, expires_at) VALUES ($1, $2, $3, $4)";

@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use sqlx::{SqliteConnection, SqliteExecutor, query, query_as, query_scalar};
 use uuid::Uuid;
 use weltenwind_core::{
-    AccountId, Outcome, Revision, SessionId, Step, StorageError, Timestamp,
+    AccountId, Outcome, Page, Revision, SessionId, Step, StorageError, Timestamp,
     accounts::{
-        Account, AccountError, AccountKind, AccountStore, Bootstrap, DisplayName, KeyStore, NewBootstrapToken, NewGuest,
-        NewSession, NewTicket, RefreshToken, Rotation, ServerKeys, SessionStore, SignedIn, Ticket, TokenHash, Username,
+        Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, Email,
+        KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, PasswordRecord, RefreshToken, Registration,
+        Rotation, ServerKeys, SessionStore, SignedIn, Ticket, TokenHash, Username,
     },
 };
 
 use super::{
-    rows::{AccountRow, ROOT, RefreshTokenRow, SignedInRow, TicketRow, owner_grant, server_keys},
+    rows::{AccountRow, CredentialsRow, ROOT, RefreshTokenRow, SignedInRow, TicketRow, owner_grant, server_keys},
     sql,
 };
 use crate::{
@@ -21,8 +22,8 @@ use crate::{
         Abort::{self, Refused},
         failed,
     },
+    rows::{Instant, all, containing, one},
     sqlite::{Class::Interactive, SqliteDatabase},
-    rows::{Instant, one},
     step::{self, Begun::Repeated},
 };
 
@@ -44,21 +45,56 @@ impl AccountStore for SqliteAccountStore {
     async fn open_guest(&self, step: &Step, guest: &NewGuest) -> Result<SignedIn, AccountError> {
         let (step, guest) = (step.clone(), guest.clone());
         self.db
-            .write(Interactive, "open a guest account", move |tx| Box::pin(async move { open_guest_in(tx, &step, &guest).await }))
+            .write(Interactive, "open a guest account", move |tx| {
+                Box::pin(async move { open_guest_in(tx, &step, &guest).await })
+            })
             .await
+    }
+
+    async fn register(&self, step: &Step, registration: &Registration) -> Result<SignedIn, AccountError> {
+        let (step, registration) = (step.clone(), registration.clone());
+        self.db
+            .write(Interactive, "register an account", move |tx| {
+                Box::pin(async move { register_in(tx, &step, &registration).await })
+            })
+            .await
+    }
+
+    async fn credentials(&self, username: &Username) -> Result<Option<Credentials>, StorageError> {
+        let row: Option<CredentialsRow> = query_as(sql::CREDENTIALS)
+            .bind(username.as_str())
+            .fetch_optional(self.db.readers())
+            .await
+            .map_err(failed("read credentials"))?;
+        Ok(row.map(Credentials::from))
+    }
+
+    async fn page(&self, query: &AccountQuery) -> Result<Page<Account>, StorageError> {
+        let rows: Vec<AccountRow> = query_as(sql::PAGE)
+            .bind(query.text.as_deref().map(|text| containing(&text.to_lowercase())))
+            .bind(query.after.map(AccountId::uuid))
+            .bind(query.limit.with_probe())
+            .fetch_all(self.db.readers())
+            .await
+            .map_err(failed("list accounts"))?;
+        Ok(Page::from_probe(all(rows).map_err(failed("list accounts"))?, query.limit))
     }
 
     async fn issue_bootstrap(&self, step: &Step, token: &NewBootstrapToken) -> Result<(), AccountError> {
         let (step, token) = (step.clone(), token.clone());
         self.db
-            .write(Interactive, "issue a bootstrap token", move |tx| Box::pin(async move { issue_bootstrap_in(tx, &step, &token).await }))
+            .write(Interactive, "issue a bootstrap token", move |tx| {
+                Box::pin(async move { issue_bootstrap_in(tx, &step, &token).await })
+            })
             .await
     }
 
     async fn bootstrap(&self, step: &Step, bootstrap: &Bootstrap) -> Result<SignedIn, AccountError> {
         let (step, bootstrap) = (step.clone(), bootstrap.clone());
         self.db
-            .write(Interactive, "make an owner", move |tx| Box::pin(async move { bootstrap_in(tx, &step, &bootstrap).await }))
+            .write(Interactive, "make an owner", move |tx| {
+                Box::pin(async move { bootstrap_in(tx, &step, &bootstrap).await })
+            })
             .await
     }
 
@@ -69,7 +105,9 @@ impl AccountStore for SqliteAccountStore {
     async fn rename(&self, step: &Step, id: AccountId, name: &DisplayName) -> Result<Account, AccountError> {
         let (step, name) = (step.clone(), name.clone());
         self.db
-            .write(Interactive, "rename an account", move |tx| Box::pin(async move { rename_in(tx, &step, id, &name).await }))
+            .write(Interactive, "rename an account", move |tx| {
+                Box::pin(async move { rename_in(tx, &step, id, &name).await })
+            })
             .await
     }
 }
@@ -78,14 +116,67 @@ async fn find_in(executor: impl SqliteExecutor<'_>, id: AccountId) -> sqlx::Resu
     one(query_as::<_, AccountRow>(sql::FIND).bind(id.uuid()).fetch_optional(executor).await?)
 }
 
-async fn open_guest_in(tx: &mut SqliteConnection, step: &Step, guest: &NewGuest) -> Result<SignedIn, Abort<AccountError>> {
+async fn open_guest_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    guest: &NewGuest,
+) -> Result<SignedIn, Abort<AccountError>> {
     if let Repeated(target) = step::begin(tx, step).await? {
         return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
     }
-    insert_in(tx, guest.id, AccountKind::Guest, None, &guest.display_name, step.at).await?;
+    insert_in(tx, guest.id, AccountKind::Guest, None, &guest.display_name, None, step.at).await?;
     let signed_in = open_session_in(tx, guest.id, &guest.session, step.at).await?;
     step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
     Ok(signed_in)
+}
+
+async fn register_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    registration: &Registration,
+) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    let Registration { id, username, display_name, email, password, session } = registration;
+    insert_registered_in(tx, *id, username, display_name, email.as_ref(), password, step.at).await?;
+    let signed_in = open_session_in(tx, *id, session, step.at).await?;
+    step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
+    Ok(signed_in)
+}
+
+async fn open_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    account: AccountId,
+    session: &NewSession,
+) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    if find_in(&mut *tx, account).await?.is_none() {
+        return Err(Refused(AccountError::NotFound));
+    }
+    let signed_in = open_session_in(tx, account, session, step.at).await?;
+    step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
+    Ok(signed_in)
+}
+
+/// Inserts a registered account with its password, or refuses a username that is taken.
+async fn insert_registered_in(
+    tx: &mut SqliteConnection,
+    id: AccountId,
+    username: &Username,
+    display_name: &DisplayName,
+    email: Option<&Email>,
+    password: &PasswordRecord,
+    at: Timestamp,
+) -> Result<(), Abort<AccountError>> {
+    if !insert_in(tx, id, AccountKind::Registered, Some(username), display_name, email, at).await? {
+        return Err(Refused(AccountError::UsernameTaken(username.clone())));
+    }
+    query(sql::INSERT_PASSWORD).bind(id.uuid()).bind(password.phc().expose()).bind(Instant(at)).execute(tx).await?;
+    Ok(())
 }
 
 async fn issue_bootstrap_in(
@@ -118,21 +209,11 @@ async fn bootstrap_in(
     let spent = query(sql::SPEND_BOOTSTRAP_TOKEN).bind(token).bind(Instant(step.at)).execute(&mut *tx).await?;
     if spent.rows_affected() == 0 {
         let issued: bool = query_scalar(sql::HAS_BOOTSTRAP_TOKEN).bind(token).fetch_one(&mut *tx).await?;
-        let refusal =
-            if issued { AccountError::BootstrapTokenSpent } else { AccountError::BootstrapTokenInvalid };
+        let refusal = if issued { AccountError::BootstrapTokenSpent } else { AccountError::BootstrapTokenInvalid };
         return Err(Refused(refusal));
     }
-    let username = &bootstrap.username;
-    let kind = AccountKind::Registered;
-    if !insert_in(tx, bootstrap.id, kind, Some(username), &bootstrap.display_name, step.at).await? {
-        return Err(Refused(AccountError::UsernameTaken(username.clone())));
-    }
-    query(sql::INSERT_PASSWORD)
-        .bind(bootstrap.id.uuid())
-        .bind(bootstrap.password.phc().expose())
-        .bind(Instant(step.at))
-        .execute(&mut *tx)
-        .await?;
+    let Bootstrap { id, username, display_name, password, .. } = bootstrap;
+    insert_registered_in(tx, *id, username, display_name, None, password, step.at).await?;
     access::sqlite::insert_in(tx, step, &owner_grant(bootstrap)).await?;
     let signed_in = open_session_in(tx, bootstrap.id, &bootstrap.session, step.at).await?;
     step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
@@ -162,6 +243,7 @@ async fn insert_in(
     kind: AccountKind,
     username: Option<&Username>,
     display_name: &DisplayName,
+    email: Option<&Email>,
     at: Timestamp,
 ) -> sqlx::Result<bool> {
     let inserted = query(sql::INSERT)
@@ -169,6 +251,7 @@ async fn insert_in(
         .bind(kind.as_str())
         .bind(username.map(Username::as_str))
         .bind(display_name.as_str())
+        .bind(email.map(Email::as_str))
         .bind(Revision::FIRST.get())
         .bind(Instant(at))
         .execute(tx)
@@ -237,6 +320,15 @@ impl SqliteSessionStore {
 
 #[async_trait]
 impl SessionStore for SqliteSessionStore {
+    async fn open(&self, step: &Step, account: AccountId, session: &NewSession) -> Result<SignedIn, AccountError> {
+        let (step, session) = (step.clone(), session.clone());
+        self.db
+            .write(Interactive, "open a session", move |tx| {
+                Box::pin(async move { open_in(tx, &step, account, &session).await })
+            })
+            .await
+    }
+
     async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError> {
         find_session_in(self.db.readers(), id).await.map_err(failed("find a session"))
     }
@@ -253,7 +345,9 @@ impl SessionStore for SqliteSessionStore {
     async fn rotate(&self, step: &Step, rotation: &Rotation) -> Result<bool, StorageError> {
         let (step, rotation) = (step.clone(), rotation.clone());
         self.db
-            .write(Interactive, "rotate a refresh token", move |tx| Box::pin(async move { rotate_in(tx, &step, &rotation).await }))
+            .write(Interactive, "rotate a refresh token", move |tx| {
+                Box::pin(async move { rotate_in(tx, &step, &rotation).await })
+            })
             .await
     }
 
@@ -267,7 +361,9 @@ impl SessionStore for SqliteSessionStore {
     async fn save_ticket(&self, ticket: &NewTicket, at: Timestamp) -> Result<(), StorageError> {
         let ticket = ticket.clone();
         self.db
-            .write(Interactive, "save a ticket", move |tx| Box::pin(async move { save_ticket_in(tx, &ticket, at).await }))
+            .write(Interactive, "save a ticket", move |tx| {
+                Box::pin(async move { save_ticket_in(tx, &ticket, at).await })
+            })
             .await
     }
 
@@ -320,7 +416,11 @@ async fn end_in(tx: &mut SqliteConnection, step: &Step, id: SessionId) -> Result
     Ok(())
 }
 
-async fn save_ticket_in(tx: &mut SqliteConnection, ticket: &NewTicket, at: Timestamp) -> Result<(), Abort<StorageError>> {
+async fn save_ticket_in(
+    tx: &mut SqliteConnection,
+    ticket: &NewTicket,
+    at: Timestamp,
+) -> Result<(), Abort<StorageError>> {
     query(FORGET_TICKETS).bind(Instant(at)).execute(&mut *tx).await?;
     query(sql::INSERT_TICKET)
         .bind(ticket.hash.as_bytes().as_slice())
@@ -356,7 +456,9 @@ impl KeyStore for SqliteKeyStore {
     async fn adopt(&self, fresh: &ServerKeys) -> Result<ServerKeys, StorageError> {
         let fresh = fresh.clone();
         self.db
-            .write(Interactive, "adopt the keys of the installation", move |tx| Box::pin(async move { adopt_in(tx, &fresh).await }))
+            .write(Interactive, "adopt the keys of the installation", move |tx| {
+                Box::pin(async move { adopt_in(tx, &fresh).await })
+            })
             .await
     }
 }

@@ -5,8 +5,8 @@ use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
 use weltenwind_core::{
     AccountId, ChannelId, MessageId, Outcome, Page, Step, StorageError, Timestamp,
     chat::{
-        Appended, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History, Message,
-        MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
+        Appended, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit,
+        History, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
     },
 };
 
@@ -105,7 +105,7 @@ impl ChatStore for PgChatStore {
     }
 
     async fn last_sent(&self, channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError> {
-        let last: Option<Instant> = query_scalar(sql::LAST_SENT)
+        let last: Option<Instant> = query_scalar(LAST_SENT)
             .bind(channel.uuid())
             .bind(author.uuid())
             .fetch_optional(self.db.pool())
@@ -159,15 +159,18 @@ const CREATE_CHANNEL: &str = sql::create_channel!("scope_kind, scope_id, slug");
 /// Without a scope's id the kind says it all; the planner drops the clause that does not apply.
 const CHANNELS: &str = sql::channels!("($2 IS NULL OR scope_id = $2)");
 
-const LOCK_CHANNEL: &str = concat!(
-    "SELECT ",
-    sql::channel_columns!(),
-    " FROM chat_channels WHERE id = $1 FOR NO KEY UPDATE"
-);
+const LOCK_CHANNEL: &str =
+    concat!("SELECT ", sql::channel_columns!(), " FROM chat_channels WHERE id = $1 FOR NO KEY UPDATE");
 
 const LOCK_CHANNEL_OF: &str = "
     SELECT c.id FROM chat_messages m JOIN chat_channels c ON c.id = m.channel_id
     WHERE m.id = $1 FOR NO KEY UPDATE OF c";
+
+/// The author's messages are found in an index of their own first: a plan that walks the history backwards instead
+/// reads all of it for who never wrote.
+const LAST_SENT: &str = "
+    WITH own AS MATERIALIZED (SELECT seq FROM chat_messages WHERE channel_id = $1 AND author_id = $2)
+    SELECT sent_at FROM chat_messages WHERE channel_id = $1 AND seq = (SELECT max(seq) FROM own)";
 
 const LOCK_MESSAGE: &str = concat!("SELECT ", sql::message_columns!(), " FROM chat_messages WHERE id = $1 FOR UPDATE");
 
@@ -204,7 +207,11 @@ async fn create_channel_in(tx: &mut PgConnection, step: &Step, new: &NewChannel)
     Ok(channel)
 }
 
-async fn amend_channel_in(tx: &mut PgConnection, step: &Step, change: &ChannelChange) -> Result<Channel, Abort<ChatError>> {
+async fn amend_channel_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    change: &ChannelChange,
+) -> Result<Channel, Abort<ChatError>> {
     if let Repeated(target) = step::begin(tx, step).await? {
         return Ok(target.found(find_channel_in(tx, target.id()?).await?)?);
     }

@@ -6,8 +6,8 @@ use weltenwind_core::{
     AccountId, ChannelId, Limit, MessageId, Page, Revision,
     accounts::DisplayName,
     chat::{
-        Author, Body, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelName, ChatError, ClientId, History, Message,
-        MessageQuery, Position, REPLAY_WINDOW, RemovalMode, RoomPosition, Seq, Tombstone, Unread,
+        Author, Body, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelName, ChatError, ClientId, History,
+        Message, MessageQuery, Position, REPLAY_WINDOW, RemovalMode, RoomPosition, Seq, Tombstone, Unread,
     },
     worlds::Slug,
 };
@@ -116,7 +116,10 @@ impl TryFrom<MessageRow> for Message {
             seq: Seq::new(row.seq),
             posted_change: Change::new(row.posted_change),
             change: Change::new(row.change),
-            author: Author { id: AccountId::new(row.author_id), display_name: DisplayName::from_stored(row.author_name) },
+            author: Author {
+                id: AccountId::new(row.author_id),
+                display_name: DisplayName::from_stored(row.author_name),
+            },
             body: row.body.map(Body::from_stored),
             client_id: row.client_id.map(ClientId::from_stored),
             reply_to: row.reply_to.map(MessageId::new),

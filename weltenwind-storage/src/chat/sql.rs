@@ -2,16 +2,16 @@
 
 macro_rules! channel_columns {
     () => {
-        "id, scope_kind, scope_id, slug, name, guests_may_post, slowmode_seconds, retention_days, revision, epoch, created_at, \
-         archived_at"
+        "id, scope_kind, scope_id, slug, name, guests_may_post, slowmode_seconds, retention_days, revision, epoch, \
+         created_at, archived_at"
     };
 }
 pub(super) use channel_columns;
 
 macro_rules! message_columns {
     () => {
-        "channel_id, seq, change, posted_change, id, author_id, author_name, body, client_id, reply_to, sent_at, edited_at, \
-         removed_by, removal_reason, removed_at, removal_mode"
+        "channel_id, seq, change, posted_change, id, author_id, author_name, body, client_id, reply_to, sent_at, \
+         edited_at, removed_by, removal_reason, removed_at, removal_mode"
     };
 }
 pub(super) use message_columns;
@@ -21,7 +21,8 @@ macro_rules! create_channel {
     ($slug:literal) => {
         concat!(
             "INSERT INTO chat_channels
-                 (id, scope_kind, scope_id, slug, name, guests_may_post, slowmode_seconds, retention_days, epoch, created_at, revision)
+                 (id, scope_kind, scope_id, slug, name, guests_may_post, slowmode_seconds, retention_days, epoch,
+                 created_at, revision)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)
              ON CONFLICT (",
             $slug,
@@ -32,7 +33,8 @@ macro_rules! create_channel {
 }
 pub(super) use create_channel;
 
-/// Reads the open channels of a scope; `$in_scope` compares `scope_id` with `$2` in the way that uses the database's index.
+/// Reads the open channels of a scope; `$in_scope` compares `scope_id` with `$2` in the way that uses the database's
+/// index.
 macro_rules! channels {
     ($in_scope:literal) => {
         concat!(
@@ -52,7 +54,8 @@ pub(super) const FIND_CHANNEL: &str = concat!("SELECT ", channel_columns!(), " F
 
 pub(super) const AMEND_CHANNEL: &str = concat!(
     "UPDATE chat_channels
-     SET slug = $2, name = $3, guests_may_post = $4, slowmode_seconds = $5, retention_days = $6, revision = $7, archived_at = $8
+     SET slug = $2, name = $3, guests_may_post = $4, slowmode_seconds = $5, retention_days = $6, revision = $7,
+         archived_at = $8
      WHERE id = $1 RETURNING ",
     channel_columns!(),
 );
@@ -65,8 +68,8 @@ pub(super) const CHANNELS_WITH_RETENTION: &str = concat!(
 
 pub(super) const FIND_MESSAGE: &str = concat!("SELECT ", message_columns!(), " FROM chat_messages WHERE id = $1");
 
-/// Reads one range of an index and the channel's counters in one statement, so both are of one instant. Without messages
-/// there is one row, without the channel none.
+/// Reads one range of an index and the channel's counters in one statement, so both are of one instant. Without
+/// messages there is one row, without the channel none.
 macro_rules! history {
     ($range:literal, $order:literal) => {
         concat!(
@@ -86,7 +89,8 @@ pub(super) const HISTORY_BEFORE: &str = history!("seq < $2", "seq DESC");
 pub(super) const HISTORY_AFTER: &str = history!("seq > $2", "seq");
 pub(super) const CHANGES: &str = history!("change > $2", "change");
 
-pub(super) const NEXT_CHANGE: &str = "UPDATE chat_channels SET last_change = last_change + 1 WHERE id = $1 RETURNING last_change";
+pub(super) const NEXT_CHANGE: &str =
+    "UPDATE chat_channels SET last_change = last_change + 1 WHERE id = $1 RETURNING last_change";
 
 pub(super) const EDIT: &str = concat!(
     "UPDATE chat_messages SET change = $2, body = $3, edited_at = $4 WHERE id = $1 RETURNING ",
@@ -101,12 +105,6 @@ pub(super) const REMOVE: &str = concat!(
     message_columns!(),
 );
 
-/// The author's messages are found in an index of their own first: a planner that walks the history backwards instead
-/// would read all of it for who never wrote.
-pub(super) const LAST_SENT: &str = "
-    WITH own AS MATERIALIZED (SELECT seq FROM chat_messages WHERE channel_id = $1 AND author_id = $2)
-    SELECT sent_at FROM chat_messages WHERE channel_id = $1 AND seq = (SELECT max(seq) FROM own)";
-
 pub(super) const MARK_READ: &str = "
     INSERT INTO chat_read_marks AS mark (account_id, channel_id, seq)
     SELECT $1, id, CASE WHEN last_seq < $3 THEN last_seq ELSE $3 END FROM chat_channels WHERE id = $2
@@ -120,8 +118,8 @@ pub(super) const UNREAD: &str = "
     WHERE mark.account_id = $1 AND mark.seq < c.last_seq AND c.archived_at IS NULL
     ORDER BY mark.channel_id";
 
-/// Deletes from the oldest message on and stops before the first that stays: messages are not sorted by the instant they
-/// were sent at, and only this reads no more rows than it deletes. `$lock` keeps two such jobs in one order.
+/// Deletes from the oldest message on and stops before the first that stays: messages are not sorted by the instant
+/// they were sent at, and only this reads no more rows than it deletes. `$lock` keeps two such jobs in one order.
 macro_rules! purge {
     ($lock:literal) => {
         concat!(
@@ -131,8 +129,10 @@ macro_rules! purge {
             ")
              DELETE FROM chat_messages
              WHERE channel_id = $1
-                 AND seq IN (SELECT seq FROM oldest)
-                 AND seq < COALESCE((SELECT min(seq) FROM oldest WHERE sent_at >= $2), 9223372036854775807)",
+                 AND seq < COALESCE(
+                     (SELECT min(seq) FROM oldest WHERE sent_at >= $2),
+                     (SELECT max(seq) + 1 FROM oldest)
+                 )",
         )
     };
 }

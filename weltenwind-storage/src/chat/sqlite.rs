@@ -5,8 +5,8 @@ use sqlx::{SqliteConnection, SqliteExecutor, query, query_as, query_scalar};
 use weltenwind_core::{
     AccountId, ChannelId, MessageId, Outcome, Page, Step, StorageError, Timestamp,
     chat::{
-        Appended, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History, Message,
-        MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
+        Appended, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit,
+        History, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
     },
 };
 
@@ -127,12 +127,14 @@ impl ChatStore for SqliteChatStore {
     async fn remove(&self, step: &Step, removal: &Removal) -> Result<Message, ChatError> {
         let (step, removal) = (step.clone(), removal.clone());
         self.db
-            .write(Interactive, "remove a message", move |tx| Box::pin(async move { remove_in(tx, &step, &removal).await }))
+            .write(Interactive, "remove a message", move |tx| {
+                Box::pin(async move { remove_in(tx, &step, &removal).await })
+            })
             .await
     }
 
     async fn last_sent(&self, channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError> {
-        let last: Option<Instant> = query_scalar(sql::LAST_SENT)
+        let last: Option<Instant> = query_scalar(LAST_SENT)
             .bind(channel.uuid())
             .bind(author.uuid())
             .fetch_optional(self.db.readers())
@@ -195,6 +197,13 @@ const CREATE_CHANNEL: &str = sql::create_channel!("scope_kind, COALESCE(scope_id
 
 const CHANNELS: &str = sql::channels!("COALESCE(scope_id, x'') = COALESCE($2, x'')");
 
+/// Without a hint SQLite walks the whole history: it knows nothing of how many authors there are.
+const LAST_SENT: &str = "
+    SELECT sent_at FROM chat_messages
+    WHERE channel_id = $1 AND seq = (
+        SELECT max(seq) FROM chat_messages INDEXED BY chat_messages_client_id WHERE channel_id = $1 AND author_id = $2
+    )";
+
 const PURGE: &str = sql::purge!("");
 
 async fn find_channel_in(executor: impl SqliteExecutor<'_>, id: ChannelId) -> sqlx::Result<Option<Channel>> {
@@ -205,7 +214,11 @@ async fn find_message_in(executor: impl SqliteExecutor<'_>, id: MessageId) -> sq
     one(query_as::<_, MessageRow>(sql::FIND_MESSAGE).bind(id.uuid()).fetch_optional(executor).await?)
 }
 
-async fn create_channel_in(tx: &mut SqliteConnection, step: &Step, new: &NewChannel) -> Result<Channel, Abort<ChatError>> {
+async fn create_channel_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    new: &NewChannel,
+) -> Result<Channel, Abort<ChatError>> {
     if let Repeated(target) = step::begin(tx, step).await? {
         return Ok(target.found(find_channel_in(tx, target.id()?).await?)?);
     }
@@ -228,7 +241,11 @@ async fn create_channel_in(tx: &mut SqliteConnection, step: &Step, new: &NewChan
     Ok(channel)
 }
 
-async fn amend_channel_in(tx: &mut SqliteConnection, step: &Step, change: &ChannelChange) -> Result<Channel, Abort<ChatError>> {
+async fn amend_channel_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    change: &ChannelChange,
+) -> Result<Channel, Abort<ChatError>> {
     if let Repeated(target) = step::begin(tx, step).await? {
         return Ok(target.found(find_channel_in(tx, target.id()?).await?)?);
     }

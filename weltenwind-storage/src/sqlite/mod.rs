@@ -2,12 +2,12 @@
 
 mod writer;
 
-use std::{path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
+use std::{error::Error as _, path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::{
-    Connection as _, SqliteConnection, SqlitePool, SqliteTransaction,
+    Connection as _, SqliteConnection, SqlitePool,
     error::DatabaseError,
     sqlite::{SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -20,7 +20,7 @@ use crate::{
     accounts::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore},
     chat::SqliteChatStore,
     config::StorageConfig,
-    error::{Abort, failed},
+    error::{Abort, cause, failed},
     migrate::{self, Migrated},
     open::OpenError,
     worlds::SqliteWorldStore,
@@ -74,12 +74,6 @@ impl SqliteDatabase {
         &self.readers
     }
 
-    /// Begins a transaction that reads several statements from one snapshot; dropping it ends it.
-    #[allow(dead_code, reason = "most reads are one statement")]
-    pub(crate) async fn snapshot(&self) -> sqlx::Result<SqliteTransaction<'static>> {
-        self.readers.begin().await
-    }
-
     /// Runs `work` in one transaction of the writing task; an [`Abort`] rolls it back.
     ///
     /// Once queued it runs to its end, even if the caller goes away. A full queue is a transient failure.
@@ -120,10 +114,9 @@ pub(crate) async fn migrate(config: &StorageConfig) -> Result<Migrated, OpenErro
 
 /// Migrates in one transaction: SQLite has no other lock that a second process would wait for.
 async fn apply(connection: &mut SqliteConnection) -> Result<Migrated, OpenError> {
-    let failed = |error: sqlx::Error| OpenError::Failed { source: error.into() };
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(interrupted)?;
     let migrated = migrate::SQLITE.apply(&mut *tx).await?;
-    tx.commit().await.map_err(failed)?;
+    tx.commit().await.map_err(interrupted)?;
     Ok(migrated)
 }
 
@@ -131,8 +124,12 @@ async fn expect_current(connection: &mut SqliteConnection) -> Result<(), OpenErr
     let has_schema: bool = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| OpenError::Failed { source: error.into() })?;
+        .map_err(interrupted)?;
     if has_schema { migrate::SQLITE.expect_current(connection).await } else { Err(migrate::SQLITE.expect_some()) }
+}
+
+fn interrupted(error: sqlx::Error) -> OpenError {
+    OpenError::Failed { source: cause(error) }
 }
 
 /// The file of a database and how it is opened.
@@ -160,25 +157,17 @@ impl File {
     }
 
     async fn connect(&self) -> Result<SqliteConnection, OpenError> {
-        SqliteConnection::connect_with(&self.options)
-            .await
-            .map_err(|error| self.blame(OpenError::Failed { source: error.into() }))
+        SqliteConnection::connect_with(&self.options).await.map_err(|error| self.blame(interrupted(error)))
     }
 
     /// Says so if a failure comes from the file itself.
     fn blame(&self, error: OpenError) -> OpenError {
-        let (OpenError::Failed { source } | OpenError::MigrationFailed { source, .. }) = &error else { return error };
-        let code = source.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error).and_then(result_code);
         let path = self.path.clone();
-        match (code, error) {
-            (Some(CORRUPT | NOTADB), OpenError::Failed { source } | OpenError::MigrationFailed { source, .. }) => {
-                OpenError::FileCorrupt { path, source }
-            }
-            (
-                Some(PERM | READONLY | CANTOPEN | BUSY),
-                OpenError::Failed { source } | OpenError::MigrationFailed { source, .. },
-            ) => OpenError::FileUnusable { path, source },
-            (_, error) => error,
+        let code = error.source().and_then(|source| result_code(&**source.downcast_ref::<Box<dyn DatabaseError>>()?));
+        match code {
+            Some(CORRUPT | NOTADB) => OpenError::FileCorrupt { path, source: error.into() },
+            Some(PERM | READONLY | CANTOPEN | BUSY) => OpenError::FileUnusable { path, source: error.into() },
+            _ => error,
         }
     }
 }

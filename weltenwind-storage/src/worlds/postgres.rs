@@ -9,7 +9,7 @@ use weltenwind_core::{
 };
 
 use super::{
-    rows::{WorldRow, changed, containing, folded, owner_grant},
+    rows::{WorldRow, changed, folded, owner_grant},
     sql,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         failed, violates_foreign_key,
     },
     postgres::PgDatabase,
-    rows::{Instant, all, one},
+    rows::{FIRST, Instant, LAST, all, containing, one},
     step::{self, Begun::Repeated},
 };
 
@@ -56,16 +56,17 @@ impl WorldStore for PgWorldStore {
     }
 
     async fn page(&self, query: &WorldQuery) -> Result<Page<World>, StorageError> {
-        let statement = match query.sort {
-            WorldSort::NewestFirst => sql::PAGE_NEWEST_FIRST,
-            WorldSort::OldestFirst => sql::PAGE_OLDEST_FIRST,
+        let (statement, start) = match query.sort {
+            WorldSort::NewestFirst => (sql::PAGE_NEWEST_FIRST, LAST),
+            WorldSort::OldestFirst => (sql::PAGE_OLDEST_FIRST, FIRST),
         };
         let rows: Vec<WorldRow> = query_as(statement)
             .bind(query.everything)
             .bind(query.member.map(AccountId::uuid))
-            .bind(query.text.as_deref().map(containing))
-            .bind(query.after.map(WorldId::uuid))
+            .bind(query.text.as_deref().map(|text| containing(&folded(text))))
+            .bind(query.after.map_or(start, WorldId::uuid))
             .bind(query.limit.with_probe())
+            .bind(Instant(query.at))
             .fetch_all(self.db.pool())
             .await
             .map_err(failed("list worlds"))?;

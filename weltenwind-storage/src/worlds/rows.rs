@@ -74,16 +74,3 @@ pub(super) fn changed(world: World, change: &WorldChange, at: Timestamp) -> Worl
 pub(super) fn folded(text: &str) -> String {
     text.to_lowercase()
 }
-
-/// The LIKE pattern, under the escape `\`, of what contains `text`.
-pub(super) fn containing(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in folded(text).chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}

@@ -11,11 +11,8 @@ pub(super) use columns;
 
 pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM worlds WHERE id = $1");
 
-pub(super) const FIND_BY_SLUG: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM worlds WHERE id = (SELECT world_id FROM world_slug_history WHERE slug = $1)"
-);
+pub(super) const FIND_BY_SLUG: &str =
+    concat!("SELECT ", columns!(), " FROM worlds WHERE id = (SELECT world_id FROM world_slug_history WHERE slug = $1)");
 
 pub(super) const INSERT: &str = concat!(
     "INSERT INTO worlds
@@ -51,11 +48,12 @@ macro_rules! page {
                 AND ($1 OR visibility = 'public' OR EXISTS (
                     SELECT 1 FROM grants
                     WHERE account_id = $2 AND scope_kind = 'world' AND scope_id = worlds.id AND revoked_at IS NULL
+                        AND (expires_at IS NULL OR expires_at > $6)
                 ))
                 AND ($3 IS NULL OR name_folded LIKE $3 ESCAPE '\\')
-                AND ($4 IS NULL OR id ",
+                AND id ",
             $behind,
-            " $4) ORDER BY id ",
+            " $4 ORDER BY id ",
             $order,
             " LIMIT $5"
         )

@@ -9,7 +9,7 @@ use weltenwind_core::{
 };
 
 use super::{
-    rows::{WorldRow, changed, containing, folded, owner_grant},
+    rows::{WorldRow, changed, folded, owner_grant},
     sql,
 };
 use crate::{
@@ -18,8 +18,8 @@ use crate::{
         Abort::{self, Refused},
         failed, violates_foreign_key,
     },
+    rows::{FIRST, Instant, LAST, all, containing, one},
     sqlite::{Class::Interactive, SqliteDatabase},
-    rows::{Instant, all, one},
     step::{self, Begun::Repeated},
 };
 
@@ -59,16 +59,17 @@ impl WorldStore for SqliteWorldStore {
     }
 
     async fn page(&self, query: &WorldQuery) -> Result<Page<World>, StorageError> {
-        let statement = match query.sort {
-            WorldSort::NewestFirst => sql::PAGE_NEWEST_FIRST,
-            WorldSort::OldestFirst => sql::PAGE_OLDEST_FIRST,
+        let (statement, start) = match query.sort {
+            WorldSort::NewestFirst => (sql::PAGE_NEWEST_FIRST, LAST),
+            WorldSort::OldestFirst => (sql::PAGE_OLDEST_FIRST, FIRST),
         };
         let rows: Vec<WorldRow> = query_as(statement)
             .bind(query.everything)
             .bind(query.member.map(AccountId::uuid))
-            .bind(query.text.as_deref().map(containing))
-            .bind(query.after.map(WorldId::uuid))
+            .bind(query.text.as_deref().map(|text| containing(&folded(text))))
+            .bind(query.after.map_or(start, WorldId::uuid))
             .bind(query.limit.with_probe())
+            .bind(Instant(query.at))
             .fetch_all(self.db.readers())
             .await
             .map_err(failed("list worlds"))?;

@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, error::ProtocolError};
 use weltenwind_core::wire::{ServerRecord, close};
 
 use super::Connection;
-use crate::{host::Host, records, wire::Socket};
+use crate::{host::Host, rooms::Rooms, wire::Socket};
 
 /// How a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(super) enum End {
     Left,
     /// The connection broke.
     Lost,
+    /// The server drains, and the socket did not close in time.
+    Cut,
 }
 
 /// How long a client has to take its leave.
@@ -43,23 +45,23 @@ impl End {
             Self::Bye(code, _) => code.to_string(),
             Self::Left => "client".to_owned(),
             Self::Lost => "lost".to_owned(),
+            Self::Cut => "cut".to_owned(),
         }
     }
 }
 
 impl<S: Socket> Connection<S> {
     /// Says goodbye where there is somebody to hear it.
-    pub(super) async fn finish(self, end: End) {
-        let Self { host, wire, mut outbox, rooms, request, check, .. } = self;
+    pub(super) async fn finish(&mut self, end: End) {
         // From here on nothing happens on this socket but its end.
-        drop((rooms, request, check));
+        (self.request, self.check, self.rooms) = (None, None, Rooms::default());
         match end {
             End::Bye(code, reason) => {
-                outbox.push(records::write(&bye(&host, code, reason)));
-                wire.close(outbox, code, reason, CLOSE_GRACE).await;
+                self.say(&bye(&self.host, code, reason));
+                self.wire.close(&mut self.outbox, code, reason, CLOSE_GRACE).await;
             }
-            End::Left => wire.answer_close(CLOSE_GRACE).await,
-            End::Lost => {}
+            End::Left => self.wire.answer_close(CLOSE_GRACE).await,
+            End::Lost | End::Cut => {}
         }
     }
 }

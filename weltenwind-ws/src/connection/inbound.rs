@@ -1,5 +1,7 @@
 //! From frames to records, from records to requests, from answers to records.
 
+use std::collections::VecDeque;
+
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use weltenwind_core::{
@@ -108,6 +110,10 @@ impl<S: Socket> Connection<S> {
             && let Some((request, record)) = self.waiting.pop_front()
         {
             self.begin(request, record);
+        }
+        if self.waiting.is_empty() {
+            // An idle socket keeps no queue.
+            self.waiting = VecDeque::new();
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod farewell;
 mod inbound;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
@@ -45,8 +47,16 @@ pub(crate) async fn serve<S: Socket>(host: Arc<Host>, socket: S, visitor: Visito
 
     let mut connection = Connection::new(Arc::clone(&host), socket, sign_in, conn.clone());
     connection.greet();
-    let end = connection.run().await;
-    connection.finish(end).await;
+    let life = async {
+        let end = connection.run().await;
+        connection.finish(end).await;
+        end
+    };
+    let end = tokio::select! {
+        biased;
+        () = host.cut.cancelled() => End::Cut,
+        end = life => end,
+    };
 
     let code = end.label();
     host.metrics.closed.with_label_values(&[&code]).inc();
@@ -88,7 +98,7 @@ impl<S: Socket> Connection<S> {
         rooms.join(Room::User(sign_in.account), None);
         Self {
             wire: Wire::new(socket, config.write_timeout()),
-            outbox: Outbox::new(config.send_buffer_bytes),
+            outbox: Outbox::new(config.send_buffer()),
             rooms,
             incoming: None,
             waiting: VecDeque::new(),

@@ -1,6 +1,7 @@
 //! A node in memory and clients that speak to it: a real handshake over hyper, on a pipe instead of a network.
 
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, and not the functions that they share")]
 
 pub(crate) mod stores;
 
@@ -9,9 +10,12 @@ use std::{collections::VecDeque, net::IpAddr};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use prometheus::Registry;
+use prometheus::{Registry, proto::MetricFamily};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream},
+    net::{TcpListener, TcpStream},
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest as _},
@@ -69,6 +73,19 @@ impl Node {
     /// Opens a connection on which nothing was said yet.
     pub(crate) fn pipe(&self, address: Option<IpAddr>, bytes: usize) -> DuplexStream {
         let (client, server) = tokio::io::duplex(bytes);
+        self.serve(address, server);
+        client
+    }
+
+    /// Opens a connection over TCP.
+    pub(crate) async fn network(&self) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        self.serve(None, listener.accept().await.unwrap().0);
+        client
+    }
+
+    fn serve(&self, address: Option<IpAddr>, stream: impl Pipe) {
         let realtime = self.realtime.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(CorrelationId::accept("handshake-1").unwrap());
@@ -77,9 +94,8 @@ impl Node {
             }
             realtime.clone().call(request)
         });
-        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service);
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         tokio::spawn(connection.with_upgrades());
-        client
     }
 
     /// Sends a handshake and answers the head and body of the response.
@@ -110,14 +126,21 @@ impl Node {
         self.connect_over(self.pipe(None, 256 * 1024), grant).await
     }
 
-    pub(crate) async fn connect_over(&self, pipe: DuplexStream, grant: &SessionGrant) -> Client {
+    pub(crate) async fn connect_over<S: Pipe>(&self, pipe: S, grant: &SessionGrant) -> Client<S> {
         let mut request = "ws://wind.test/realtime/v1".into_client_request().unwrap();
         let bearer = format!("Bearer {}", grant.access_token.expose());
         request.headers_mut().insert("authorization", bearer.parse().unwrap());
         request.headers_mut().insert("sec-websocket-protocol", "weltenwind.v1".parse().unwrap());
         let (socket, response) = client_async(request, pipe).await.unwrap();
         assert_eq!(response.headers()["sec-websocket-protocol"], "weltenwind.v1");
-        let mut client = Client { socket, records: VecDeque::new(), frames: 0, largest_frame: 0 };
+        let mut client = Client {
+            socket,
+            records: VecDeque::new(),
+            frames: 0,
+            largest_frame: 0,
+            answers_pings: false,
+            line: String::new(),
+        };
         client.expect("welcome").await;
         client
     }
@@ -130,29 +153,51 @@ impl Node {
         client
     }
 
-    /// Reads a metric, summed over its labels.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
+    /// Reads a metric, summed over its labels; of a histogram, how often something was observed.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        self.metric_of(name, None)
+    }
+
+    /// Reads a metric where a label has this value.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "every metric here counts something")]
+    pub(crate) fn metric_of(&self, name: &str, label: Option<&str>) -> u64 {
         let families = self.registry.gather();
-        let family = families.iter().find(|family| family.name() == name);
-        family.map_or(0.0, |family| {
-            let value = |metric: &prometheus::proto::Metric| {
-                let histogram = metric.get_histogram().get_sample_count() as f64;
-                metric.get_counter().get_value() + metric.get_gauge().get_value() + histogram
-            };
-            family.get_metric().iter().map(value).sum()
-        })
+        let metrics = families.iter().filter(|family| family.name() == name).flat_map(MetricFamily::get_metric);
+        metrics
+            .filter(|metric| label.is_none_or(|label| metric.get_label().iter().any(|pair| pair.value() == label)))
+            .map(|metric| {
+                let counted = metric.get_counter().get_value() + metric.get_gauge().get_value();
+                counted as u64 + metric.get_histogram().get_sample_count()
+            })
+            .sum()
+    }
+
+    /// Waits until every socket is gone.
+    pub(crate) async fn all_gone(&self) {
+        while self.realtime.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
+/// What bytes run through.
+pub(crate) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Pipe for S {}
+
 /// One client.
-pub(crate) struct Client {
-    pub(crate) socket: WebSocketStream<DuplexStream>,
-    records: VecDeque<Value>,
+pub(crate) struct Client<S = DuplexStream> {
+    pub(crate) socket: WebSocketStream<S>,
+    records: VecDeque<String>,
     pub(crate) frames: usize,
     pub(crate) largest_frame: usize,
+    /// Whether pings are answered and not shown.
+    pub(crate) answers_pings: bool,
+    /// The record that was read last, as it was sent.
+    pub(crate) line: String,
 }
 
-impl Client {
+impl<S: Pipe> Client<S> {
     pub(crate) async fn send(&mut self, record: Value) {
         self.send_text(&record.to_string()).await;
     }
@@ -164,14 +209,20 @@ impl Client {
     /// Reads the next record; none once the socket is closed.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
-            if let Some(record) = self.records.pop_front() {
+            if let Some(line) = self.records.pop_front() {
+                let record: Value = serde_json::from_str(&line).unwrap();
+                if self.answers_pings && record["t"] == "ping" {
+                    self.send_text(r#"{"t":"pong"}"#).await;
+                    continue;
+                }
+                self.line = line;
                 return Some(record);
             }
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     self.frames += 1;
                     self.largest_frame = self.largest_frame.max(text.len());
-                    self.records.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+                    self.records.extend(text.lines().map(str::to_owned));
                 }
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(_)) => {}

@@ -10,28 +10,32 @@ use std::{
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    AccountId, ManualClock, Page, RandomSource, Revision, SequentialIds, ServiceConfig, Services, SessionId, Sources,
-    Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
+    AccountId, ChannelId, ManualClock, MessageId, Page, RandomSource, Revision, SequentialIds, ServiceConfig, Services,
+    SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
     access::MemoryGrantStore,
     accounts::{
-        Account, AccountError, AccountKind, AccountStore, Bootstrap, DisplayName, KeyStore, NewBootstrapToken,
-        NewGuest, NewTicket, RefreshToken, Rotation, ServerKeys, Session, SessionStore, SignedIn, Ticket, TokenHash,
+        Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, KeyStore,
+        NewBootstrapToken, NewGuest, NewSession, NewTicket, RefreshToken, Registration, Rotation, ServerKeys, Session,
+        SessionStore, SignedIn, Ticket, TokenHash, Username,
     },
-    chat::MemoryChatStore,
+    chat::{
+        Appended, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History,
+        MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
+    },
     worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldStore},
 };
 
 /// Services over stores in memory, and the handles to turn them with.
 pub(crate) struct Town {
     pub(crate) services: Services,
-    pub(crate) chat: Arc<MemoryChatStore>,
+    pub(crate) chat: Arc<FallibleChat>,
     pub(crate) accounts: Arc<MemoryAccounts>,
     pub(crate) clock: Arc<ManualClock>,
 }
 
 impl Town {
     pub(crate) async fn found() -> Self {
-        let (chat, accounts) = (Arc::new(MemoryChatStore::default()), Arc::new(MemoryAccounts::default()));
+        let (chat, accounts) = (Arc::new(FallibleChat::default()), Arc::new(MemoryAccounts::default()));
         let clock = Arc::new(ManualClock::default());
         let sources = Sources {
             clock: clock.clone(),
@@ -58,7 +62,7 @@ struct CountingRandom(AtomicU64);
 
 impl RandomSource for CountingRandom {
     fn fill(&self, buffer: &mut [u8]) {
-        let n = self.0.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+        let n = self.0.fetch_add(1, Ordering::SeqCst).to_le_bytes();
         for (at, byte) in buffer.iter_mut().enumerate() {
             *byte = n[at % n.len()];
         }
@@ -90,98 +94,112 @@ fn not_needed(attempted: &'static str) -> StorageError {
     StorageError::permanent(attempted, "sockets do not need this")
 }
 
-#[async_trait]
-impl AccountStore for MemoryAccounts {
-    async fn open_guest(&self, step: &Step, guest: &NewGuest) -> Result<SignedIn, AccountError> {
-        let signed_in = SignedIn {
-            account: Account {
-                id: guest.id,
-                kind: AccountKind::Guest,
-                username: None,
-                display_name: guest.display_name.clone(),
-                revision: Revision::FIRST,
-                created_at: step.at,
-            },
-            session: Session {
-                id: guest.session.id,
-                account: guest.id,
-                device: guest.session.device.id,
-                generation: 0,
-                created_at: step.at,
-                idle_expires_at: guest.session.idle_expires_at,
-                expires_at: guest.session.expires_at,
-                ended_at: None,
-            },
-        };
-        let mut state = self.state();
-        let refresh = RefreshToken { session: guest.session.id, generation: 0, used_at: None };
-        state.refresh.insert(guest.session.refresh, refresh);
-        state.signed_in.insert(guest.session.id, signed_in.clone());
-        Ok(signed_in)
-    }
+/// Implements a port of which sockets need only a part.
+macro_rules! port {
+    ($port:ident for $store:ident {$($needed:tt)*} refuses {$(fn $name:ident($($argument:ty),*) -> $answer:ty;)*}) => {
+        #[async_trait]
+        impl $port for $store {
+            $($needed)*
 
-    async fn issue_bootstrap(&self, _: &Step, _: &NewBootstrapToken) -> Result<(), AccountError> {
-        Err(not_needed("keep a bootstrap token").into())
-    }
+            $(async fn $name(&self $(, _: $argument)*) -> $answer {
+                Err(not_needed(stringify!($name)).into())
+            })*
+        }
+    };
+}
 
-    async fn bootstrap(&self, _: &Step, _: &Bootstrap) -> Result<SignedIn, AccountError> {
-        Err(not_needed("spend a bootstrap token").into())
-    }
+port! {
+    AccountStore for MemoryAccounts {
+        async fn open_guest(&self, step: &Step, guest: &NewGuest) -> Result<SignedIn, AccountError> {
+            let signed_in = SignedIn {
+                account: Account {
+                    id: guest.id,
+                    kind: AccountKind::Guest,
+                    username: None,
+                    email: None,
+                    display_name: guest.display_name.clone(),
+                    revision: Revision::FIRST,
+                    created_at: step.at,
+                },
+                session: Session {
+                    id: guest.session.id,
+                    account: guest.id,
+                    device: guest.session.device.id,
+                    generation: 0,
+                    created_at: step.at,
+                    idle_expires_at: guest.session.idle_expires_at,
+                    expires_at: guest.session.expires_at,
+                    ended_at: None,
+                },
+            };
+            let mut state = self.state();
+            let refresh = RefreshToken { session: guest.session.id, generation: 0, used_at: None };
+            state.refresh.insert(guest.session.refresh, refresh);
+            state.signed_in.insert(guest.session.id, signed_in.clone());
+            Ok(signed_in)
+        }
 
-    async fn find(&self, id: AccountId) -> Result<Option<Account>, StorageError> {
-        let state = self.state();
-        Ok(state.signed_in.values().map(|signed_in| &signed_in.account).find(|account| account.id == id).cloned())
-    }
-
-    async fn rename(&self, _: &Step, _: AccountId, _: &DisplayName) -> Result<Account, AccountError> {
-        Err(not_needed("rename an account").into())
+        async fn find(&self, id: AccountId) -> Result<Option<Account>, StorageError> {
+            let state = self.state();
+            Ok(state.signed_in.values().map(|signed_in| &signed_in.account).find(|account| account.id == id).cloned())
+        }
+    } refuses {
+        fn register(&Step, &Registration) -> Result<SignedIn, AccountError>;
+        fn credentials(&Username) -> Result<Option<Credentials>, StorageError>;
+        fn page(&AccountQuery) -> Result<Page<Account>, StorageError>;
+        fn issue_bootstrap(&Step, &NewBootstrapToken) -> Result<(), AccountError>;
+        fn bootstrap(&Step, &Bootstrap) -> Result<SignedIn, AccountError>;
+        fn rename(&Step, AccountId, &DisplayName) -> Result<Account, AccountError>;
     }
 }
 
-#[async_trait]
-impl SessionStore for MemoryAccounts {
-    async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(StorageError::transient("read a session", "the store is away"));
+port! {
+    SessionStore for MemoryAccounts {
+        async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError> {
+            if self.away.load(Ordering::SeqCst) {
+                return Err(StorageError::transient("read a session", "the store is away"));
+            }
+            Ok(self.state().signed_in.get(&id).cloned())
         }
-        Ok(self.state().signed_in.get(&id).cloned())
-    }
 
-    async fn find_refresh(&self, hash: &TokenHash) -> Result<Option<RefreshToken>, StorageError> {
-        Ok(self.state().refresh.get(hash).cloned())
-    }
-
-    async fn rotate(&self, step: &Step, rotation: &Rotation) -> Result<bool, StorageError> {
-        let mut state = self.state();
-        let Some(signed_in) = state.signed_in.get_mut(&rotation.session) else { return Ok(false) };
-        if signed_in.session.generation != rotation.from {
-            return Ok(false);
+        async fn find_refresh(&self, hash: &TokenHash) -> Result<Option<RefreshToken>, StorageError> {
+            Ok(self.state().refresh.get(hash).cloned())
         }
-        signed_in.session.generation += 1;
-        signed_in.session.idle_expires_at = rotation.idle_expires_at;
-        for token in state.refresh.values_mut().filter(|token| token.session == rotation.session) {
-            token.used_at.get_or_insert(step.at);
+
+        async fn rotate(&self, step: &Step, rotation: &Rotation) -> Result<bool, StorageError> {
+            let mut state = self.state();
+            let Some(signed_in) = state.signed_in.get_mut(&rotation.session) else { return Ok(false) };
+            if signed_in.session.generation != rotation.from {
+                return Ok(false);
+            }
+            signed_in.session.generation += 1;
+            signed_in.session.idle_expires_at = rotation.idle_expires_at;
+            for token in state.refresh.values_mut().filter(|token| token.session == rotation.session) {
+                token.used_at.get_or_insert(step.at);
+            }
+            let successor = RefreshToken { session: rotation.session, generation: rotation.from + 1, used_at: None };
+            state.refresh.insert(rotation.successor, successor);
+            Ok(true)
         }
-        let successor = RefreshToken { session: rotation.session, generation: rotation.from + 1, used_at: None };
-        state.refresh.insert(rotation.successor, successor);
-        Ok(true)
-    }
 
-    async fn end(&self, step: &Step, id: SessionId) -> Result<(), StorageError> {
-        if let Some(signed_in) = self.state().signed_in.get_mut(&id) {
-            signed_in.session.ended_at.get_or_insert(step.at);
+        async fn end(&self, step: &Step, id: SessionId) -> Result<(), StorageError> {
+            if let Some(signed_in) = self.state().signed_in.get_mut(&id) {
+                signed_in.session.ended_at.get_or_insert(step.at);
+            }
+            Ok(())
         }
-        Ok(())
-    }
 
-    async fn save_ticket(&self, ticket: &NewTicket, _: Timestamp) -> Result<(), StorageError> {
-        let NewTicket { hash, session, origin, expires_at } = ticket.clone();
-        self.state().tickets.insert(hash, Ticket { session, origin, expires_at });
-        Ok(())
-    }
+        async fn save_ticket(&self, ticket: &NewTicket, _: Timestamp) -> Result<(), StorageError> {
+            let NewTicket { hash, session, origin, expires_at } = ticket.clone();
+            self.state().tickets.insert(hash, Ticket { session, origin, expires_at });
+            Ok(())
+        }
 
-    async fn spend_ticket(&self, hash: &TokenHash) -> Result<Option<Ticket>, StorageError> {
-        Ok(self.state().tickets.remove(hash))
+        async fn spend_ticket(&self, hash: &TokenHash) -> Result<Option<Ticket>, StorageError> {
+            Ok(self.state().tickets.remove(hash))
+        }
+    } refuses {
+        fn open(&Step, AccountId, &NewSession) -> Result<SignedIn, AccountError>;
     }
 }
 
@@ -206,47 +224,89 @@ struct MemoryWorlds {
     worlds: Mutex<HashMap<WorldId, World>>,
 }
 
-#[async_trait]
-impl WorldStore for MemoryWorlds {
-    async fn create(&self, step: &Step, new: &NewWorld) -> Result<World, WorldError> {
-        let world = World {
-            id: new.id,
-            slug: new.slug.clone(),
-            name: new.name.clone(),
-            description: new.description.clone(),
-            visibility: new.visibility,
-            join_policy: new.join_policy,
-            revision: Revision::FIRST,
-            created_at: step.at,
-            updated_at: step.at,
-            archived_at: None,
-        };
-        self.worlds.lock().expect("no poison").insert(new.id, world.clone());
-        Ok(world)
-    }
+port! {
+    WorldStore for MemoryWorlds {
+        async fn create(&self, step: &Step, new: &NewWorld) -> Result<World, WorldError> {
+            let world = World {
+                id: new.id,
+                slug: new.slug.clone(),
+                name: new.name.clone(),
+                description: new.description.clone(),
+                visibility: new.visibility,
+                join_policy: new.join_policy,
+                revision: Revision::FIRST,
+                created_at: step.at,
+                updated_at: step.at,
+                archived_at: None,
+            };
+            self.worlds.lock().expect("no poison").insert(new.id, world.clone());
+            Ok(world)
+        }
 
-    async fn find(&self, id: WorldId) -> Result<Option<World>, StorageError> {
-        Ok(self.worlds.lock().expect("no poison").get(&id).cloned())
-    }
+        async fn find(&self, id: WorldId) -> Result<Option<World>, StorageError> {
+            Ok(self.worlds.lock().expect("no poison").get(&id).cloned())
+        }
 
-    async fn find_by_slug(&self, slug: &Slug) -> Result<Option<World>, StorageError> {
-        Ok(self.worlds.lock().expect("no poison").values().find(|world| world.slug == *slug).cloned())
-    }
+        async fn find_by_slug(&self, slug: &Slug) -> Result<Option<World>, StorageError> {
+            Ok(self.worlds.lock().expect("no poison").values().find(|world| world.slug == *slug).cloned())
+        }
 
-    async fn page(&self, _: &WorldQuery) -> Result<Page<World>, StorageError> {
-        Err(not_needed("list worlds"))
+        async fn amend(&self, step: &Step, change: &WorldChange) -> Result<World, WorldError> {
+            let mut worlds = self.worlds.lock().expect("no poison");
+            let world = worlds.get_mut(&change.id).ok_or(WorldError::NotFound)?;
+            world.visibility = change.amendment.visibility.unwrap_or(world.visibility);
+            world.archived_at = change.archive.then_some(step.at);
+            world.revision = world.revision.next();
+            Ok(world.clone())
+        }
+    } refuses {
+        fn page(&WorldQuery) -> Result<Page<World>, StorageError>;
+        fn is_empty() -> Result<bool, StorageError>;
     }
+}
 
-    async fn amend(&self, step: &Step, change: &WorldChange) -> Result<World, WorldError> {
-        let mut worlds = self.worlds.lock().expect("no poison");
-        let world = worlds.get_mut(&change.id).ok_or(WorldError::NotFound)?;
-        world.visibility = change.amendment.visibility.unwrap_or(world.visibility);
-        world.archived_at = change.archive.then_some(step.at);
-        world.revision = world.revision.next();
-        Ok(world.clone())
-    }
+/// Chat in memory that can be away.
+#[derive(Debug, Default)]
+pub(crate) struct FallibleChat {
+    store: MemoryChatStore,
+    /// Whether the store is away.
+    pub(crate) away: AtomicBool,
+}
 
-    async fn is_empty(&self) -> Result<bool, StorageError> {
-        Ok(self.worlds.lock().expect("no poison").is_empty())
+impl FallibleChat {
+    fn store(&self) -> Result<&MemoryChatStore, StorageError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StorageError::transient("reach the store", "it is away"));
+        }
+        Ok(&self.store)
     }
+}
+
+macro_rules! delegated {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
+        #[async_trait]
+        impl ChatStore for FallibleChat {
+            $(async fn $name(&self $(, $argument: $type)*) -> $answer {
+                self.store()?.$name($($argument),*).await
+            })+
+        }
+    };
+}
+
+delegated! {
+    fn create_channel(step: &Step, channel: &NewChannel) -> Result<Channel, ChatError>;
+    fn find_channel(id: ChannelId) -> Result<Option<Channel>, StorageError>;
+    fn channels(query: &ChannelQuery) -> Result<Page<Channel>, StorageError>;
+    fn amend_channel(step: &Step, change: &ChannelChange) -> Result<Channel, ChatError>;
+    fn append(batch: &[NewMessage]) -> Result<Vec<Appended>, StorageError>;
+    fn page(query: &MessageQuery) -> Result<Option<History>, StorageError>;
+    fn changes(query: &ChangeQuery) -> Result<Changes, ChatError>;
+    fn find_message(id: MessageId) -> Result<Option<Message>, StorageError>;
+    fn edit(step: &Step, edit: &Edit) -> Result<Message, ChatError>;
+    fn remove(step: &Step, removal: &Removal) -> Result<Message, ChatError>;
+    fn last_sent(channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError>;
+    fn mark_read(account: AccountId, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError>;
+    fn unread(account: AccountId) -> Result<Vec<Unread>, StorageError>;
+    fn purge(channel: ChannelId, before: Timestamp, limit: u32) -> Result<u64, StorageError>;
+    fn channels_with_retention() -> Result<Vec<Channel>, StorageError>;
 }

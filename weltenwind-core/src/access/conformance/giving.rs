@@ -1,3 +1,5 @@
+use std::slice;
+
 use super::{Ports, account, at, grant_id, id, new, step, step_with_key, world};
 use crate::{
     access::{AccessError, Grant, NewGrant, Role},
@@ -20,7 +22,8 @@ pub async fn a_grant_reads_back_as_it_was_given(ports: &Ports) {
             ..new(n, mira, role, scope)
         };
 
-        let grant = ports.grants.grant(&Step { actor: Some(tarn), ..step(7) }, &given).await.expect("the account exists");
+        let grant =
+            ports.grants.grant(&Step { actor: Some(tarn), ..step(7) }, &given).await.expect("the account exists");
 
         let expected = Grant {
             id: given.id,
@@ -129,7 +132,8 @@ pub async fn one_role_given_twice_at_once_is_held_once(ports: &Ports) {
     let mira = ports.account(1).await;
     for (role, scope) in [(Role::WorldMember, world(1)), (Role::Support, Scope::Global)] {
         let n = 10 * u32::from(role.rank());
-        let (one, two, three) = (new(n + 1, mira, role, scope), new(n + 2, mira, role, scope), new(n + 3, mira, role, scope));
+        let (one, two, three) =
+            (new(n + 1, mira, role, scope), new(n + 2, mira, role, scope), new(n + 3, mira, role, scope));
 
         let (first, second, third) = (step(0), step(0), step(0));
         let answers = tokio::join!(
@@ -154,7 +158,7 @@ pub async fn a_repeated_effect_key_gives_one_role(ports: &Ports) {
 
     let again = ports.grants.grant(&step_with_key(5, 1), &new(2, mira, Role::WorldMember, world(2))).await;
     assert_eq!(again.expect("the repeat is answered"), first);
-    assert_eq!(ports.held(mira).await, [first.clone()]);
+    assert_eq!(ports.held(mira).await, slice::from_ref(&first));
 
     ports.revoke(1).await.expect("the grant exists");
     let late = ports.grants.grant(&step_with_key(70, 1), &new(3, mira, Role::WorldMember, world(1))).await;

@@ -77,7 +77,7 @@ pub async fn a_list_of_grants_goes_on_behind_a_position(ports: &Ports) {
     assert_eq!(behind(Some(2), limit(2)).await, (vec![grant_id(3), grant_id(4)], true));
     assert_eq!(behind(Some(4), limit(2)).await, (vec![grant_id(5)], false));
     assert_eq!(behind(Some(5), limit(2)).await, (vec![], false));
-    assert_eq!(behind(Some(2), limit(3)).await.1, false, "a full last page is the last");
+    assert!(!behind(Some(2), limit(3)).await.1, "a full last page is the last");
 }
 
 async fn page(ports: &Ports, query: &GrantQuery) -> Page<Grant> {

@@ -10,9 +10,11 @@ pub async fn a_taken_grant_is_answered_and_gone(ports: &Ports) {
     let taken = ports.grant(&new(1, mira, Role::Admin, Scope::Global)).await;
     let kept = ports.grant(&new(2, mira, Role::WorldMember, world(1))).await;
 
+    assert_eq!(ports.grants.find(taken.id).await.expect("the store works"), Some(taken.clone()));
     assert_eq!(ports.revoke(1).await.expect("the grant exists"), taken);
 
     assert_eq!(ports.held(mira).await, [kept]);
+    assert_eq!(ports.grants.find(taken.id).await.expect("the store works"), None);
 }
 
 /// A second click finds nothing.

@@ -1,9 +1,14 @@
-use super::{Ports, account, at, bootstrap, bootstrap_token, guest, issue, name, open_guest, step, step_with_key};
+use super::{
+    Ports, account, at, bootstrap, bootstrap_token, guest, issue, name, open_guest, registration, step, step_with_key,
+};
 use crate::{
     access::{Grant, Role},
-    accounts::{Account, AccountError, AccountKind, Bootstrap, NewDevice, NewGuest, NewSession, Session, TokenHash},
+    accounts::{
+        Account, AccountError, AccountKind, AccountQuery, Bootstrap, Credentials, NewDevice, NewGuest, NewSession,
+        Registration, Session, TokenHash, Username,
+    },
     clock::Timestamp,
-    page::Revision,
+    page::{Limit, Revision},
     scope::Scope,
     step::Step,
 };
@@ -24,6 +29,7 @@ pub async fn a_new_guest_is_signed_in(ports: &Ports) {
         kind: AccountKind::Guest,
         username: None,
         display_name: new.display_name,
+        email: None,
         revision: Revision::FIRST,
         created_at: at(7),
     };
@@ -58,6 +64,106 @@ pub async fn an_unknown_account_is_told(ports: &Ports) {
     assert_eq!(find(ports, 1).await, None);
 }
 
+/// The way in for who wants to come back.
+pub async fn a_registered_account_is_signed_in_and_has_credentials(ports: &Ports) {
+    let new = registration(1);
+
+    let signed_in = ports.accounts.register(&step(7), &new).await.expect("the username is free");
+
+    let expected = Account {
+        id: new.id,
+        kind: AccountKind::Registered,
+        username: Some(new.username.clone()),
+        display_name: new.display_name,
+        email: new.email,
+        revision: Revision::FIRST,
+        created_at: at(7),
+    };
+    assert_eq!(signed_in.account, expected);
+    assert_eq!(signed_in.session.id, new.session.id);
+    assert_eq!(find(ports, 1).await, Some(expected));
+    let credentials = ports.accounts.credentials(&new.username).await.expect("an answer");
+    assert_eq!(credentials, Some(Credentials { account: new.id, password: new.password }));
+}
+
+/// Two people behind one username would be one to everybody else.
+pub async fn a_taken_username_is_not_registered_again(ports: &Ports) {
+    ports.accounts.register(&step(0), &registration(1)).await.expect("the username is free");
+    let second = Registration { username: registration(1).username, ..registration(2) };
+
+    let refused = ports.accounts.register(&step(1), &second).await;
+
+    assert!(matches!(refused, Err(AccountError::UsernameTaken(username)) if username == second.username));
+    assert_eq!(find(ports, 2).await, None);
+}
+
+/// The same, when both ask in the same moment.
+pub async fn two_registrations_under_one_username_at_once_make_one_account(ports: &Ports) {
+    let second = Registration { username: registration(1).username, ..registration(2) };
+
+    let (first, other) = (step(0), step(0));
+    let (one, two) = (registration(1), second);
+    let (one, two) = tokio::join!(ports.accounts.register(&first, &one), ports.accounts.register(&other, &two));
+
+    assert_eq!(u32::from(one.is_ok()) + u32::from(two.is_ok()), 1);
+}
+
+/// A lost answer must not take the username from who asked.
+pub async fn a_repeated_effect_key_registers_once(ports: &Ports) {
+    let first = ports.accounts.register(&step_with_key(0, 7), &registration(1)).await.expect("the username is free");
+
+    let again = Registration { username: registration(1).username, ..registration(2) };
+    let again = ports.accounts.register(&step_with_key(1, 7), &again).await.expect("the same again");
+
+    assert_eq!(again, first);
+    assert_eq!(find(ports, 2).await, None);
+}
+
+/// Nobody signs in under a name that nobody has; guests and their display names do not count.
+pub async fn an_unknown_username_has_no_credentials(ports: &Ports) {
+    open_guest(&*ports.accounts, 1).await;
+
+    let nobody = ports.accounts.credentials(&Username::new("player").expect("a username")).await;
+
+    assert_eq!(nobody.expect("an answer"), None);
+}
+
+/// An operator sees each account once.
+pub async fn accounts_are_listed_page_by_page(ports: &Ports) {
+    for n in 1..=5 {
+        open_guest(&*ports.accounts, n).await;
+    }
+    let mut query = AccountQuery { limit: Limit::new(2).expect("a limit"), ..AccountQuery::default() };
+
+    let mut listed = Vec::new();
+    loop {
+        let page = ports.accounts.page(&query).await.expect("a page");
+        listed.extend(page.items.iter().map(|account| account.id));
+        query.after = page.next(|account| account.id);
+        if query.after.is_none() {
+            break;
+        }
+    }
+
+    assert_eq!(listed, (1..=5).map(account).collect::<Vec<_>>());
+}
+
+/// Signs of a pattern are signs like any other.
+pub async fn accounts_are_searched_by_username(ports: &Ports) {
+    for (n, username) in [(1, "mira_1"), (2, "mira21"), (3, "oskar")] {
+        let username = Username::new(username).expect("a username");
+        let registration = Registration { username, ..registration(n) };
+        ports.accounts.register(&step(0), &registration).await.expect("the username is free");
+    }
+
+    for (text, expected) in [("MIRA", vec![1, 2]), ("a_1", vec![1]), ("%", vec![]), ("oskar", vec![3])] {
+        let query = AccountQuery { text: Some(text.to_owned()), ..AccountQuery::default() };
+        let page = ports.accounts.page(&query).await.expect("a page");
+        let found: Vec<_> = page.items.iter().map(|account| account.id).collect();
+        assert_eq!(found, expected.into_iter().map(account).collect::<Vec<_>>(), "{text}");
+    }
+}
+
 /// Names are not identities; and no guest has a username that another could take.
 pub async fn guests_may_bear_the_same_name(ports: &Ports) {
     open_guest(&*ports.accounts, 1).await;
@@ -77,6 +183,7 @@ pub async fn a_bootstrap_token_makes_an_owner_who_is_signed_in(ports: &Ports) {
         kind: AccountKind::Registered,
         username: Some(bootstrap(1).username),
         display_name: bootstrap(1).display_name,
+        email: None,
         revision: Revision::FIRST,
         created_at: at(60),
     };
@@ -214,10 +321,8 @@ pub async fn two_renamings_at_once_both_count(ports: &Ports) {
     open_guest(&*ports.accounts, 1).await;
 
     let (one, other, tarn, lys) = (step(9), step(9), name("Tarn"), name("Lys"));
-    let answers = tokio::join!(
-        ports.accounts.rename(&one, account(1), &tarn),
-        ports.accounts.rename(&other, account(1), &lys)
-    );
+    let answers =
+        tokio::join!(ports.accounts.rename(&one, account(1), &tarn), ports.accounts.rename(&other, account(1), &lys));
 
     let mut states = [answers.0.expect("the account exists"), answers.1.expect("the account exists")];
     states.sort_by_key(|account| account.revision);

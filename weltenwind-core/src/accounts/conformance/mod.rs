@@ -17,7 +17,8 @@ pub use self::{accounts::*, keys::*, sessions::*};
 use super::{
     keys::KeyStore,
     model::{
-        Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, SignedIn, TokenHash, Username,
+        Bootstrap, DisplayName, Email, NewBootstrapToken, NewDevice, NewGuest, NewSession, Registration, SignedIn,
+        TokenHash, Username,
     },
     password::PasswordRecord,
     store::{AccountStore, SessionStore},
@@ -62,6 +63,13 @@ macro_rules! account_store_conformance {
             a_new_guest_is_signed_in
             what_is_finer_than_a_microsecond_is_cut_off
             an_unknown_account_is_told
+            a_registered_account_is_signed_in_and_has_credentials
+            a_taken_username_is_not_registered_again
+            two_registrations_under_one_username_at_once_make_one_account
+            a_repeated_effect_key_registers_once
+            an_unknown_username_has_no_credentials
+            accounts_are_listed_page_by_page
+            accounts_are_searched_by_username
             guests_may_bear_the_same_name
             a_bootstrap_token_makes_an_owner_who_is_signed_in
             an_unknown_bootstrap_token_is_invalid
@@ -101,6 +109,8 @@ macro_rules! account_store_conformance {
 macro_rules! session_store_conformance {
     ($fixture:expr $(, ignore = $reason:literal)?) => {
         $crate::account_store_conformance! { @tests $fixture, [$(#[ignore = $reason])?],
+            a_session_is_opened_on_the_known_device
+            a_session_of_an_unknown_account_is_refused
             a_session_is_found_with_its_account
             a_session_shows_its_accounts_present_name
             a_session_begins_with_an_unused_refresh_token
@@ -201,6 +211,18 @@ fn bootstrap(n: u32) -> Bootstrap {
         display_name: name("Mira"),
         password: PasswordRecord::from_stored("$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA".to_owned()),
         grant: GrantId::new(id(n)),
+        session: session(n),
+    }
+}
+
+/// Registered account `n`, called "player" and its number, with session `n`.
+fn registration(n: u32) -> Registration {
+    Registration {
+        id: account(n),
+        username: Username::new(&format!("player{n}")).expect("a username"),
+        display_name: name("Oskar"),
+        email: Some(Email::new("oskar@example.org").expect("an address")),
+        password: PasswordRecord::from_stored("$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA".to_owned()),
         session: session(n),
     }
 }

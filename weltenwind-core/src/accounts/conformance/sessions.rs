@@ -1,8 +1,33 @@
-use super::{Ports, account, at, hash, id, name, open_guest, step, step_with_key};
+use super::{Ports, account, at, guest, hash, id, name, open_guest, session, step, step_with_key};
 use crate::{
-    accounts::{NewTicket, RefreshToken, Rotation, Session, SignedIn, Ticket},
+    accounts::{
+        AccountError, NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Rotation, Session, SignedIn, Ticket, TokenHash,
+    },
     ids::SessionId,
 };
+
+/// Who signs in from the same device again finds it once in the list.
+pub async fn a_session_is_opened_on_the_known_device(ports: &Ports) {
+    let fingerprint = Some(TokenHash::of("fingerprint"));
+    let on = |n: u32| NewSession { device: NewDevice { fingerprint, ..session(n).device }, ..session(n) };
+    ports.accounts.open_guest(&step(0), &NewGuest { session: on(1), ..guest(1) }).await.expect("the guest is new");
+
+    let second = ports.sessions.open(&step(9), account(1), &on(2)).await.expect("the account exists");
+    let elsewhere = ports.sessions.open(&step(9), account(1), &session(3)).await.expect("the account exists");
+
+    assert_eq!((second.account.id, second.session.id), (account(1), on(2).id));
+    assert_eq!(second.session.device, on(1).device.id, "the device is known");
+    assert_eq!(elsewhere.session.device, session(3).device.id, "a device without a fingerprint is another one");
+    assert_eq!(find(ports, 2).await, Some(second));
+}
+
+/// The account may have been erased since its password was checked.
+pub async fn a_session_of_an_unknown_account_is_refused(ports: &Ports) {
+    let refused = ports.sessions.open(&step(0), account(1), &session(1)).await;
+
+    assert!(matches!(refused, Err(AccountError::NotFound)));
+    assert_eq!(find(ports, 1).await, None);
+}
 
 /// Every request asks for both.
 pub async fn a_session_is_found_with_its_account(ports: &Ports) {

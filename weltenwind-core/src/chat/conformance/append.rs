@@ -1,5 +1,6 @@
 use super::{
-    account, append, at, body, change_numbers, client_id, edit, history, message, open, post, position, refusal, remove, seqs,
+    account, append, at, body, change_numbers, client_id, edit, history, message, open, position, post, refusal,
+    remove, seqs,
 };
 use crate::{
     accounts::DisplayName,
@@ -22,7 +23,10 @@ pub async fn messages_are_numbered_from_one_in_the_order_of_the_batch(store: &dy
 
     assert_eq!(seqs(&stored), [1, 2, 3, 4, 5]);
     assert_eq!(change_numbers(&stored), [1, 2, 3, 4, 5]);
-    assert_eq!(stored.iter().map(|message| message.id).collect::<Vec<_>>(), batch(1, [3, 1, 2, 5, 4]).iter().map(|new| new.id).collect::<Vec<_>>());
+    assert_eq!(
+        stored.iter().map(|message| message.id).collect::<Vec<_>>(),
+        batch(1, [3, 1, 2, 5, 4]).iter().map(|new| new.id).collect::<Vec<_>>()
+    );
     assert_eq!(history(store, 1).await, stored);
 }
 
@@ -36,7 +40,10 @@ pub async fn channels_count_each_on_its_own(store: &dyn ChatStore) {
     let stored = append(store, &mixed).await;
 
     assert_eq!(seqs(&stored), [1, 1, 2, 1, 2, 3]);
-    assert_eq!(stored.iter().map(|message| message.channel).collect::<Vec<_>>(), mixed.each_ref().map(|new| new.channel));
+    assert_eq!(
+        stored.iter().map(|message| message.channel).collect::<Vec<_>>(),
+        mixed.each_ref().map(|new| new.channel)
+    );
     assert_eq!(history(store, 2).await, [stored[0].clone(), stored[2].clone(), stored[5].clone()]);
 }
 
@@ -61,7 +68,10 @@ pub async fn a_message_reads_back_as_it_was_written(store: &dyn ChatStore) {
     ];
     for (n, text) in (2..).zip(&texts) {
         let new = NewMessage {
-            author: Author { id: account(u128::MAX), display_name: DisplayName::new("Jörg \"{1}\" O'Neil").expect("a name") },
+            author: Author {
+                id: account(u128::MAX),
+                display_name: DisplayName::new("Jörg \"{1}\" O'Neil").expect("a name"),
+            },
             body: body(text),
             client_id: if n == 2 { None } else { client_id(&format!("'\"\\{{,}}$1?{n}")) },
             reply_to: (n != 3).then_some(first.id),
@@ -89,11 +99,16 @@ pub async fn instants_are_cut_to_microseconds(store: &dyn ChatStore) {
 
     let stored = append(store, &[fine, coarse, fractions]).await;
 
-    let micros: Vec<i64> = stored.iter().map(|message| message.sent_at.as_microsecond() - at(0).as_microsecond()).collect();
+    let micros: Vec<i64> =
+        stored.iter().map(|message| message.sent_at.as_microsecond() - at(0).as_microsecond()).collect();
     assert_eq!(micros, [1, 2, 500_000]);
     assert_eq!(stored[0].sent_at.subsec_nanosecond(), 1_000);
     assert_eq!(history(store, 1).await, stored);
-    assert_eq!(store.purge(stored[0].channel, nanoseconds(2_000), 9).await.expect("the store works"), 1, "instants are ordered");
+    assert_eq!(
+        store.purge(stored[0].channel, nanoseconds(2_000), 9).await.expect("the store works"),
+        1,
+        "instants are ordered"
+    );
 }
 
 /// Players who retry after a lost reply see their message once.
@@ -137,7 +152,8 @@ pub async fn a_client_id_for_another_message_is_refused(store: &dyn ChatStore) {
     let other_text = NewMessage { id: message(1, 8).id, body: body("something else"), ..message(1, 1) };
     let other_reply = NewMessage { id: message(1, 9).id, reply_to: Some(stored[1].id), ..message(1, 1) };
 
-    let answers = store.append(&[message(1, 3), other_text, other_reply, message(1, 4)]).await.expect("the store works");
+    let answers =
+        store.append(&[message(1, 3), other_text, other_reply, message(1, 4)]).await.expect("the store works");
 
     let reused = Refusal::ClientIdReused(message(1, 1).client_id.expect("it has one"));
     assert_eq!(answers[1..3], [Err(reused.clone()), Err(reused)]);
@@ -152,7 +168,8 @@ pub async fn a_client_id_for_another_message_is_refused_within_a_batch(store: &d
     let first = message(1, 1);
     let other = NewMessage { id: message(1, 9).id, body: body("something else"), ..first.clone() };
 
-    let answers = store.append(&[first.clone(), other.clone(), message(1, 2), first, other]).await.expect("the store works");
+    let answers =
+        store.append(&[first.clone(), other.clone(), message(1, 2), first, other]).await.expect("the store works");
 
     let reused = Refusal::ClientIdReused(message(1, 1).client_id.expect("it has one"));
     assert_eq!(answers[1], Err(reused.clone()));
@@ -203,14 +220,18 @@ pub async fn a_repeat_returns_the_present_state(store: &dyn ChatStore) {
     let as_edited = NewMessage { body: body("a better text"), ..message(1, 1) };
     assert!(matches!(refusal(store, &as_edited).await, Refusal::ClientIdReused(_)), "the first text is what counts");
     let not_the_purged = NewMessage { body: body("something else"), ..message(1, 2) };
-    assert!(matches!(refusal(store, &not_the_purged).await, Refusal::ClientIdReused(_)), "the digest outlives the text");
+    assert!(
+        matches!(refusal(store, &not_the_purged).await, Refusal::ClientIdReused(_)),
+        "the digest outlives the text"
+    );
 }
 
 /// One player's stale channel list does not fail the posts of others.
 pub async fn an_unknown_channel_is_refused_without_harm_to_others(store: &dyn ChatStore) {
     open(store, 1).await;
 
-    let answers = store.append(&[message(1, 1), message(2, 1), message(1, 2), message(2, 1)]).await.expect("the store works");
+    let answers =
+        store.append(&[message(1, 1), message(2, 1), message(1, 2), message(2, 1)]).await.expect("the store works");
 
     assert_eq!(answers[1], Err(Refusal::ChannelNotFound));
     assert_eq!(answers[3], Err(Refusal::ChannelNotFound));
@@ -248,7 +269,8 @@ pub async fn a_refused_reply_leaves_its_client_id_free(store: &dyn ChatStore) {
     let lost = NewMessage { reply_to: Some(message(3, 1).id), ..message(1, 1) };
     let plain = NewMessage { id: message(1, 9).id, ..message(1, 1) };
 
-    let answers = store.append(&[lost.clone(), lost.clone(), plain.clone(), lost.clone()]).await.expect("the store works");
+    let answers =
+        store.append(&[lost.clone(), lost.clone(), plain.clone(), lost.clone()]).await.expect("the store works");
 
     assert_eq!(answers[..2], [Err(Refusal::ReplyNotFound), Err(Refusal::ReplyNotFound)]);
     assert_eq!(answers[2].as_ref().map(|message| (message.seq.get(), message.id)), Ok((1, plain.id)));
@@ -285,7 +307,9 @@ pub async fn a_full_batch_of_everything_is_answered_in_order(store: &dyn ChatSto
     for (n, (new, answer)) in batch.iter().zip(&answers).enumerate() {
         match (n % 8, answer) {
             (0, Ok(message)) => assert!(known.contains(message), "{n}: {message:?}"),
-            (1, Err(Refusal::ClientIdReused(_))) | (2, Err(Refusal::ChannelNotFound)) | (3, Err(Refusal::ReplyNotFound)) => {}
+            (1, Err(Refusal::ClientIdReused(_)))
+            | (2, Err(Refusal::ChannelNotFound))
+            | (3, Err(Refusal::ReplyNotFound)) => {}
             (4..=7, Ok(message)) => {
                 let next = &mut next[usize::try_from(message.channel.uuid().as_u128() & 3).expect("1 to 3") - 1];
                 assert_eq!((message.id, message.channel, message.seq.get()), (new.id, new.channel, *next), "{n}");

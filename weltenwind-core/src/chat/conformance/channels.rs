@@ -1,8 +1,8 @@
 use super::{account, append, at, history, limit, message, open, page, post, refusal, step, step_with_key};
 use crate::{
     chat::{
-        ChangeQuery, ChannelAmendment, ChannelChange, ChannelName, ChannelQuery, ChatError, ChatStore, MessageQuery, NewChannel,
-        Position, Refusal, RoomPosition, Seq,
+        ChangeQuery, ChannelAmendment, ChannelChange, ChannelName, ChannelQuery, ChatError, ChatStore, MessageQuery,
+        NewChannel, Position, Refusal, RoomPosition, Seq,
     },
     ids::{GroupId, WorldId},
     page::Revision,
@@ -11,7 +11,12 @@ use crate::{
 };
 
 pub(super) fn change(n: u32) -> ChannelChange {
-    ChannelChange { id: NewChannel::sample(n).id, expected: None, amendment: ChannelAmendment::default(), archive: false }
+    ChannelChange {
+        id: NewChannel::sample(n).id,
+        expected: None,
+        amendment: ChannelAmendment::default(),
+        archive: false,
+    }
 }
 
 pub(super) fn closing(n: u32) -> ChannelChange {
@@ -38,7 +43,10 @@ pub async fn a_new_channel_reads_back_as_it_was_made(store: &dyn ChatStore) {
 
     assert_eq!((made.id, made.scope, &made.slug, &made.name), (new.id, new.scope, &new.slug, &new.name));
     assert_eq!((made.guests_may_post, made.slowmode_seconds, made.retention_days), (false, 21_600, Some(3650)));
-    assert_eq!((made.revision, made.epoch, made.created_at, made.archived_at), (Revision::FIRST, u32::MAX, at(0), None));
+    assert_eq!(
+        (made.revision, made.epoch, made.created_at, made.archived_at),
+        (Revision::FIRST, u32::MAX, at(0), None)
+    );
     assert_eq!(store.find_channel(new.id).await.expect("the store works"), Some(made));
     let empty = page(store, 1, Position::Newest, limit(1)).await;
     assert!(empty.page.items.is_empty() && !empty.page.more);
@@ -68,7 +76,12 @@ pub async fn what_does_not_exist_is_told(store: &dyn ChatStore) {
 /// A world and a group with the same identifier are two scopes.
 pub async fn an_open_channel_holds_its_slug_in_its_scope(store: &dyn ChatStore) {
     let id = account(5).uuid();
-    let scopes = [Scope::Global, Scope::World(WorldId::new(id)), Scope::Group(GroupId::new(id)), Scope::World(WorldId::new(account(6).uuid()))];
+    let scopes = [
+        Scope::Global,
+        Scope::World(WorldId::new(id)),
+        Scope::Group(GroupId::new(id)),
+        Scope::World(WorldId::new(account(6).uuid())),
+    ];
     for (n, scope) in (1..).zip(scopes) {
         let new = NewChannel { scope, slug: slug("lobby"), ..NewChannel::sample(n) };
         store.create_channel(&step(0), &new).await.expect("the slug is free in this scope");
@@ -98,7 +111,10 @@ pub async fn open_channels_are_listed_by_scope_in_order_of_their_ids(store: &dyn
         open(store, n).await;
     }
     let world = Scope::World(WorldId::new(account(5).uuid()));
-    store.create_channel(&step(0), &NewChannel { scope: world, ..NewChannel::sample(6) }).await.expect("the channel is new");
+    store
+        .create_channel(&step(0), &NewChannel { scope: world, ..NewChannel::sample(6) })
+        .await
+        .expect("the channel is new");
     store.amend_channel(&step(1), &closing(4)).await.expect("the channel is open");
     let id = |n| NewChannel::sample(n).id;
     let list = |scope, after, n| async move {
@@ -134,7 +150,10 @@ pub async fn an_amendment_changes_what_it_names(store: &dyn ChatStore) {
     .await;
     assert_eq!((renamed.slug.as_str(), renamed.name.as_str(), renamed.guests_may_post), ("tavern", "Tavern", false));
     assert_eq!((renamed.slowmode_seconds, renamed.retention_days, renamed.revision), (10, Some(30), Revision::new(3)));
-    assert_eq!((renamed.id, renamed.scope, renamed.epoch, renamed.created_at), (made.id, made.scope, made.epoch, made.created_at));
+    assert_eq!(
+        (renamed.id, renamed.scope, renamed.epoch, renamed.created_at),
+        (made.id, made.scope, made.epoch, made.created_at)
+    );
 
     let keeping = amend(ChannelAmendment { retention_days: Some(None), ..ChannelAmendment::default() }).await;
     assert_eq!(keeping, super::Channel { retention_days: None, revision: Revision::new(4), ..renamed });
@@ -166,7 +185,10 @@ pub async fn an_amendment_to_a_taken_slug_is_refused(store: &dyn ChatStore) {
     let own = ChannelChange { amendment: to(&made.slug), ..change(1) };
     store.amend_channel(&step(2), &own).await.expect("the slug is its own");
     store.amend_channel(&step(3), &closing(2)).await.expect("the channel is open");
-    store.amend_channel(&step(4), &ChannelChange { amendment: to(&other.slug), ..change(1) }).await.expect("the slug is free again");
+    store
+        .amend_channel(&step(4), &ChannelChange { amendment: to(&other.slug), ..change(1) })
+        .await
+        .expect("the slug is free again");
 }
 
 /// Closing is final, and says when.
@@ -221,7 +243,8 @@ pub async fn open_channels_with_retention_are_found(store: &dyn ChatStore) {
     assert_eq!(found, [made[1].clone(), made[3].clone()]);
 }
 
-/// A request repeated after a lost answer is answered with what the first one made, even if it draws a fresh identifier.
+/// A request repeated after a lost answer is answered with what the first one made, even if it draws a fresh
+/// identifier.
 pub async fn a_repeated_effect_key_has_no_second_effect(store: &dyn ChatStore) {
     let made = store.create_channel(&step_with_key(0, 1), &NewChannel::sample(1)).await.expect("the channel is new");
     let again = NewChannel { slug: made.slug.clone(), ..NewChannel::sample(2) };

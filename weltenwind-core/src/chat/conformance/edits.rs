@@ -1,5 +1,6 @@
 use super::{
-    account, append, at, body, change_numbers, edit, history, message, open, position, post, remove, step, step_with_key,
+    account, append, at, body, change_numbers, edit, history, message, open, position, post, remove, step,
+    step_with_key,
 };
 use crate::{
     chat::{ChatError, ChatStore, Edit, Message, Removal, RemovalMode, Tombstone},
@@ -17,8 +18,12 @@ pub async fn an_edit_gives_a_text_and_takes_the_next_change(store: &dyn ChatStor
 
     let edited = edit(store, &stored[0], "a better text").await;
 
-    let expected =
-        Message { change: stored[1].change.next(), body: Some(body("a better text")), edited_at: Some(at(100)), ..stored[0].clone() };
+    let expected = Message {
+        change: stored[1].change.next(),
+        body: Some(body("a better text")),
+        edited_at: Some(at(100)),
+        ..stored[0].clone()
+    };
     assert_eq!(edited, expected);
     assert!(!edited.is_new());
     assert_eq!(store.find_message(edited.id).await.expect("the store works"), Some(edited.clone()));
@@ -32,7 +37,8 @@ pub async fn a_masked_message_keeps_its_text_for_moderators(store: &dyn ChatStor
     let stored = append(store, &[message(1, 1), message(1, 2)]).await;
     let by = Step { actor: Some(account(7)), ..step(50) };
 
-    let masked = store.remove(&by, &removal(&stored[0], "Werbung – \"kauft\"", RemovalMode::Mask)).await.expect("it exists");
+    let masked =
+        store.remove(&by, &removal(&stored[0], "Werbung – \"kauft\"", RemovalMode::Mask)).await.expect("it exists");
 
     let tombstone = Tombstone {
         deleted_by: Some(account(7)),

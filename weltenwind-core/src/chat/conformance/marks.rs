@@ -1,4 +1,6 @@
-use super::{account, append, at, changes, edit, history, limit, message, open, page, position, post, remove, seqs, step};
+use super::{
+    account, append, at, changes, edit, history, limit, message, open, page, position, post, remove, seqs, step,
+};
 use crate::{
     chat::{Author, Change, ChatStore, NewChannel, NewMessage, Position, RemovalMode, RoomPosition, Seq, Unread},
     page::Limit,
@@ -8,7 +10,8 @@ use crate::{
 pub async fn the_last_sent_message_is_the_authors_own_in_the_channel(store: &dyn ChatStore) {
     open(store, 1).await;
     open(store, 2).await;
-    let by = |n: u32, author| NewMessage { author: Author { id: account(author), ..message(1, n).author }, ..message(1, n) };
+    let by =
+        |n: u32, author| NewMessage { author: Author { id: account(author), ..message(1, n).author }, ..message(1, n) };
     let channel = NewChannel::sample(1).id;
     assert_eq!(store.last_sent(channel, account(1)).await.expect("the store works"), None);
 
@@ -18,9 +21,17 @@ pub async fn the_last_sent_message_is_the_authors_own_in_the_channel(store: &dyn
     assert_eq!(store.last_sent(channel, account(3)).await.expect("the store works"), None);
 
     let anonymous = post(store, &NewMessage { client_id: None, ..by(4, 1) }).await;
-    assert_eq!(store.last_sent(channel, account(1)).await.expect("the store works"), Some(at(4)), "without client id too");
+    assert_eq!(
+        store.last_sent(channel, account(1)).await.expect("the store works"),
+        Some(at(4)),
+        "without client id too"
+    );
     remove(store, &anonymous, RemovalMode::Purge).await;
-    assert_eq!(store.last_sent(channel, account(1)).await.expect("the store works"), Some(at(4)), "a removal is no pause");
+    assert_eq!(
+        store.last_sent(channel, account(1)).await.expect("the store works"),
+        Some(at(4)),
+        "a removal is no pause"
+    );
 }
 
 /// Two devices of one account report in any order.

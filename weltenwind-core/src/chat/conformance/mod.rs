@@ -22,8 +22,8 @@ use super::{
     body::{Body, ClientId},
     error::Refusal,
     model::{
-        ChangeQuery, Changes, Channel, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position, Removal, RemovalMode,
-        RoomPosition,
+        ChangeQuery, Changes, Channel, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position, Removal,
+        RemovalMode, RoomPosition,
     },
     store::ChatStore,
 };
@@ -36,8 +36,8 @@ use crate::{
 
 /// Makes a test of every case of [`conformance`](crate::chat::conformance).
 ///
-/// The fixture is a future of a guard, which is dropped after the case, and of an `Arc` or `Box` of a store on which nothing
-/// was done before. Tests run on tokio with its features `macros` and `rt-multi-thread`.
+/// The fixture is a future of a guard, which is dropped after the case, and of an `Arc` or `Box` of a store on which
+/// nothing was done before. Tests run on tokio with its features `macros` and `rt-multi-thread`.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -48,7 +48,10 @@ use crate::{
 /// }
 /// mod remote {
 ///     # use super::{Arc, MemoryChatStore};
-///     weltenwind_core::chat_store_conformance!(async { ((), Arc::new(MemoryChatStore::default())) }, ignore = "needs a server");
+///     weltenwind_core::chat_store_conformance!(
+///         async { ((), Arc::new(MemoryChatStore::default())) },
+///         ignore = "needs a server"
+///     );
 /// }
 /// ```
 #[macro_export]
@@ -114,6 +117,7 @@ macro_rules! chat_store_conformance {
             two_texts_for_one_client_id_at_once_store_one
             posts_edits_and_removals_at_once_take_every_change_once
             removals_at_once_take_one_change
+            one_effect_key_at_once_has_one_effect
             creations_at_once_give_a_slug_to_one
             amendments_at_once_of_one_revision_let_one_pass
             a_channel_that_closes_meanwhile_loses_no_acknowledged_message
@@ -185,10 +189,13 @@ async fn open(store: &dyn ChatStore, n: u32) -> Channel {
     store.create_channel(&step(0), &NewChannel::sample(n)).await.expect("the channel is new")
 }
 
-/// Message `n` for [`NewChannel::sample`] number `channel`, sent `n` seconds after the start of 2026 as client id `c<n>`.
+/// Message `n` for [`NewChannel::sample`] number `channel`, sent `n` seconds after the start of 2026 as client id
+/// `c<n>`.
 fn message(channel: u32, n: u32) -> NewMessage {
     NewMessage {
-        id: MessageId::new(Uuid::from_u128(0x0e55_0000_0000_7000_8000_0000_0000_0000 + (u128::from(channel) << 32) + u128::from(n))),
+        id: MessageId::new(Uuid::from_u128(
+            0x0e55_0000_0000_7000_8000_0000_0000_0000 + (u128::from(channel) << 32) + u128::from(n),
+        )),
         channel: NewChannel::sample(channel).id,
         client_id: client_id(&format!("c{n}")),
         sent_at: at(i64::from(n)),
@@ -218,7 +225,12 @@ async fn append(store: &dyn ChatStore, batch: &[NewMessage]) -> Vec<Message> {
 
 /// Appends one message that is to be refused.
 async fn refusal(store: &dyn ChatStore, new: &NewMessage) -> Refusal {
-    store.append(std::slice::from_ref(new)).await.expect("the store works").remove(0).expect_err("the message is refused")
+    store
+        .append(std::slice::from_ref(new))
+        .await
+        .expect("the store works")
+        .remove(0)
+        .expect_err("the message is refused")
 }
 
 async fn page(store: &dyn ChatStore, channel: u32, position: Position, limit: Limit) -> History {

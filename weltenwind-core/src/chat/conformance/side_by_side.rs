@@ -1,14 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    account, append, at, at_once, body, change_numbers, changes, channels, history, limit, message, open, page, position, post, seqs,
-    step,
+    account, append, at, at_once, body, change_numbers, changes, channels, history, limit, message, open, page,
+    position, post, seqs, step, step_with_key,
 };
-use crate::{
-    chat::{
-        ChannelChange, ChatError, ChatStore, Edit, Message, NewChannel, NewMessage, Position, Refusal, Removal, RemovalMode, Seq,
-    },
-    page::Revision,
+use crate::chat::{
+    ChannelChange, ChatError, ChatStore, Edit, Message, NewChannel, NewMessage, Position, Refusal, Removal,
+    RemovalMode, Seq,
 };
 
 fn one_to(n: usize) -> Vec<i64> {
@@ -41,7 +39,8 @@ pub async fn appenders_at_once_leave_neither_holes_nor_doubles(store: &dyn ChatS
         assert_eq!(seqs(&read), one_to(read.len()));
         assert_eq!(change_numbers(&read), one_to(read.len()));
         assert_eq!(position(store, n).await.change, read.last().expect("messages were written").change);
-        let mut answered: Vec<Message> = acknowledged.iter().filter(|message| message.channel == read[0].channel).cloned().collect();
+        let mut answered: Vec<Message> =
+            acknowledged.iter().filter(|message| message.channel == read[0].channel).cloned().collect();
         answered.sort_by_key(|message| message.seq);
         assert_eq!(answered, read, "what was acknowledged is what is stored");
     }
@@ -76,7 +75,8 @@ pub async fn two_texts_for_one_client_id_at_once_store_one(store: &dyn ChatStore
     for round in 0..4 {
         let attempt = |n: u32| async move {
             let text = body(if n.is_multiple_of(2) { "heads" } else { "tails" });
-            let new = NewMessage { id: message(1, round * 1000 + 100 + n).id, body: text.clone(), ..message(1, 1 + round) };
+            let new =
+                NewMessage { id: message(1, round * 1000 + 100 + n).id, body: text.clone(), ..message(1, 1 + round) };
             (text, store.append(&[new]).await.expect("the store works").remove(0))
         };
 
@@ -104,7 +104,10 @@ pub async fn posts_edits_and_removals_at_once_take_every_change_once(store: &dyn
         async move {
             match n % 3 {
                 0 => post(store, &message(1, 100 + u32::try_from(n).expect("a few"))).await,
-                1 => store.edit(&step(1), &Edit { message: target, body: body("a better text") }).await.expect("it can be edited"),
+                1 => store
+                    .edit(&step(1), &Edit { message: target, body: body("a better text") })
+                    .await
+                    .expect("it can be edited"),
                 _ => {
                     let removal = Removal { message: target, reason: "spam".to_owned(), mode: RemovalMode::Mask };
                     store.remove(&step(1), &removal).await.expect("it exists")
@@ -153,6 +156,26 @@ pub async fn creations_at_once_give_a_slug_to_one(store: &dyn ChatStore) {
     assert!(answers.iter().all(|answer| matches!(answer, Ok(_) | Err(ChatError::SlugTaken(_)))), "{answers:?}");
 }
 
+/// An impatient client sends its request again before the first has answered.
+pub async fn one_effect_key_at_once_has_one_effect(store: &dyn ChatStore) {
+    let made =
+        at_once((1..=8).map(|n| {
+            let new = NewChannel { slug: NewChannel::sample(1).slug, ..NewChannel::sample(n) };
+            async move {
+                store.create_channel(&step_with_key(0, 1), &new).await.expect("the key is known, or the slug free")
+            }
+        }))
+        .await;
+    assert!(made.iter().all(|channel| *channel == made[0]), "{made:?}");
+
+    let new = NewMessage { channel: made[0].id, ..message(1, 1) };
+    let better = Edit { message: post(store, &new).await.id, body: body("a better text") };
+    let edited =
+        at_once((0..8).map(|_| async { store.edit(&step_with_key(1, 2), &better).await.expect("it can be edited") }))
+            .await;
+    assert!(edited.iter().all(|message| message.change.get() == 2), "{edited:?}");
+}
+
 /// Two administrators save the same form.
 pub async fn amendments_at_once_of_one_revision_let_one_pass(store: &dyn ChatStore) {
     let made = open(store, 1).await;
@@ -161,8 +184,9 @@ pub async fn amendments_at_once_of_one_revision_let_one_pass(store: &dyn ChatSto
     let answers = at_once((0..8).map(|_| async { store.amend_channel(&step(1), &change).await })).await;
 
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-    let second = Revision::new(2);
-    assert!(answers.iter().all(|answer| matches!(answer, Ok(_)) || matches!(answer, Err(ChatError::Stale(present)) if *present == second)));
+    let second = made.revision.next();
+    let stale = answers.iter().filter(|answer| matches!(answer, Err(ChatError::Stale(present)) if *present == second));
+    assert_eq!(stale.count(), 7, "{answers:?}");
 }
 
 /// What was acknowledged is in the history; what came too late was refused.
@@ -183,9 +207,9 @@ pub async fn a_channel_that_closes_meanwhile_loses_no_acknowledged_message(store
         store.amend_channel(&step(1), &channels::closing(1)).await.expect("the channel is open");
     };
 
-    let (posted, ()) = tokio::join!(at_once((0..4).map(poster)), closer);
+    let (answers, ()) = tokio::join!(at_once((0..4).map(poster)), closer);
 
-    let mut acknowledged: Vec<Message> = posted.into_iter().flatten().collect();
+    let mut acknowledged: Vec<Message> = answers.into_iter().flatten().collect();
     acknowledged.sort_by_key(|message| message.seq);
     assert_eq!(history(store, 1).await, acknowledged);
     assert_eq!(super::refusal(store, &message(1, 99)).await, Refusal::ChannelNotFound);
@@ -200,17 +224,26 @@ pub async fn history_and_changes_meet_while_messages_arrive(store: &dyn ChatStor
         async move {
             for n in 0..6 {
                 append(store, &[message(1, 10 + task * 20 + n), message(1, 20 + task * 20 + n)]).await;
-                store.edit(&step(1), &Edit { message: first, body: body("a better text") }).await.expect("it can be edited");
+                store
+                    .edit(&step(1), &Edit { message: first, body: body("a better text") })
+                    .await
+                    .expect("it can be edited");
             }
         }
     };
     let reader = async {
         let start = page(store, 1, Position::Newest, limit(200)).await;
-        let mut seen: BTreeMap<Seq, Message> = start.page.items.into_iter().map(|message| (message.seq, message)).collect();
+        let mut seen: BTreeMap<Seq, Message> =
+            start.page.items.into_iter().map(|message| (message.seq, message)).collect();
         let mut position = start.position;
         while position.change.get() < 1 + 4 * 6 * 3 {
             let next = changes(store, 1, position, limit(5)).await;
-            assert!(next.page.items.iter().all(|message| message.change > position.change && message.change <= next.position.change));
+            assert!(
+                next.page
+                    .items
+                    .iter()
+                    .all(|message| message.change > position.change && message.change <= next.position.change)
+            );
             seen.extend(next.page.items.into_iter().map(|message| (message.seq, message)));
             position = next.position;
             tokio::task::yield_now().await;
@@ -245,7 +278,8 @@ pub async fn retention_at_once_counts_every_message_once(store: &dyn ChatStore) 
     append(store, &(1..=40).map(|n| message(1, n)).collect::<Vec<_>>()).await;
     let channel = NewChannel::sample(1).id;
 
-    let deleted = at_once((0..8).map(|_| async move { store.purge(channel, at(31), 4).await.expect("the store works") })).await;
+    let deleted =
+        at_once((0..8).map(|_| async move { store.purge(channel, at(31), 4).await.expect("the store works") })).await;
 
     let rest = history(store, 1).await;
     assert_eq!(u64::try_from(40 - rest.len()).expect("a few"), deleted.iter().sum::<u64>());

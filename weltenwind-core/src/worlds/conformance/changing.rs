@@ -1,6 +1,4 @@
-use super::{
-    Ports, at, change, is_slug_taken, new, slug, step, step_with_key, to_name, to_slug, world_id,
-};
+use super::{Ports, at, change, is_slug_taken, new, slug, step, step_with_key, to_name, to_slug, world_id};
 use crate::{
     page::Revision,
     worlds::{
@@ -185,10 +183,8 @@ pub async fn two_changes_of_one_revision_at_once_let_one_pass(ports: &Ports) {
 /// No revision is given to two states, and no part of a change is lost.
 pub async fn changes_at_once_to_any_state_all_count(ports: &Ports) {
     ports.make(&new(1)).await;
-    let private =
-        change(1, WorldAmendment { visibility: Some(Visibility::Private), ..WorldAmendment::default() });
-    let invite =
-        change(1, WorldAmendment { join_policy: Some(JoinPolicy::Invite), ..WorldAmendment::default() });
+    let private = change(1, WorldAmendment { visibility: Some(Visibility::Private), ..WorldAmendment::default() });
+    let invite = change(1, WorldAmendment { join_policy: Some(JoinPolicy::Invite), ..WorldAmendment::default() });
     let (named, moved) = (to_name(1, "Mistral"), to_slug(1, "mistral"));
 
     let answers =

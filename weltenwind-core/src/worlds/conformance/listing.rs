@@ -51,7 +51,11 @@ pub async fn a_list_of_worlds_goes_on_behind_a_position(ports: &Ports) {
 
     let oldest = WorldSort::OldestFirst;
     assert_eq!(behind(oldest, Some(1), 2).await, ([2, 3].map(world_id).to_vec(), true));
-    assert_eq!(behind(oldest, Some(3), 2).await, ([5, 6].map(world_id).to_vec(), false), "a full last page is the last");
+    assert_eq!(
+        behind(oldest, Some(3), 2).await,
+        ([5, 6].map(world_id).to_vec(), false),
+        "a full last page is the last"
+    );
 }
 
 /// Unlisted means known by its address alone.
@@ -67,7 +71,7 @@ pub async fn strangers_see_public_worlds(ports: &Ports) {
 pub async fn members_also_see_their_own_worlds(ports: &Ports) {
     visible_and_hidden(ports).await;
     let (mira, tarn) = (ports.account(1).await, ports.account(2).await);
-    ports.make(&NewWorld { visibility: Visibility::Private, owner: owned_by(tarn, 10), ..new(4) }).await;
+    ports.make(&NewWorld { visibility: Visibility::Private, owner: Some(owned_by(tarn, 10)), ..new(4) }).await;
     grant(ports, 11, mira, Role::WorldMember, Scope::World(world_id(2))).await;
     grant(ports, 12, mira, Role::WorldModerator, Scope::World(world_id(3))).await;
     grant(ports, 13, mira, Role::WorldMember, Scope::World(world_id(3))).await;
@@ -80,6 +84,26 @@ pub async fn members_also_see_their_own_worlds(ports: &Ports) {
     assert_eq!(listed(ports, &WorldQuery { member: Some(mira), ..WorldQuery::default() }).await, [3, 1]);
 }
 
+/// What was lent until an instant is gone at that instant.
+pub async fn an_expired_grant_shows_no_world(ports: &Ports) {
+    visible_and_hidden(ports).await;
+    let mira = ports.account(1).await;
+    let end = step(60).at;
+    let lent = NewGrant {
+        id: GrantId::new(id(11)),
+        account: mira,
+        role: Role::WorldMember,
+        scope: Scope::World(world_id(3)),
+        reason: None,
+        expires_at: Some(end),
+    };
+    ports.grants.grant(&step(0), &lent).await.expect("the account exists");
+
+    let before = WorldQuery { member: Some(mira), at: step(59).at, ..WorldQuery::default() };
+    assert_eq!(listed(ports, &before).await, [3, 1]);
+    assert_eq!(listed(ports, &WorldQuery { at: end, ..before }).await, [1]);
+}
+
 /// Whoever moderates needs to see what there is.
 pub async fn staff_sees_every_world(ports: &Ports) {
     visible_and_hidden(ports).await;
@@ -90,7 +114,7 @@ pub async fn staff_sees_every_world(ports: &Ports) {
 /// To nobody: neither members nor staff.
 pub async fn archived_worlds_are_never_listed(ports: &Ports) {
     let mira = ports.account(1).await;
-    ports.make(&NewWorld { owner: owned_by(mira, 10), ..new(1) }).await;
+    ports.make(&NewWorld { owner: Some(owned_by(mira, 10)), ..new(1) }).await;
     ports.make(&new(2)).await;
 
     archive(ports, 1).await;
@@ -123,13 +147,21 @@ pub async fn a_search_finds_names_whatever_their_case(ports: &Ports) {
 
 /// A search is no pattern.
 pub async fn a_search_takes_every_character_as_it_is(ports: &Ports) {
-    for (n, text) in [(1, "100% wind"), (2, "100 winds"), (3, "snake_case"), (4, "snakeXcase"), (5, r"back\slash"), (6, "it's")] {
+    for (n, text) in
+        [(1, "100% wind"), (2, "100 winds"), (3, "snake_case"), (4, "snakeXcase"), (5, r"back\slash"), (6, "it's")]
+    {
         ports.make(&NewWorld { name: name(text), ..new(n) }).await;
     }
 
-    for (text, found) in
-        [("0% w", vec![1]), ("%", vec![1]), ("e_c", vec![3]), ("_", vec![3]), (r"\", vec![5]), (r"k\s", vec![5]), ("'", vec![6])]
-    {
+    for (text, found) in [
+        ("0% w", vec![1]),
+        ("%", vec![1]),
+        ("e_c", vec![3]),
+        ("_", vec![3]),
+        (r"\", vec![5]),
+        (r"k\s", vec![5]),
+        ("'", vec![6]),
+    ] {
         assert_eq!(search(ports, text).await, found, "{text:?}");
     }
 }
@@ -139,7 +171,7 @@ pub async fn filters_narrow_a_list_together(ports: &Ports) {
     let mira = ports.account(1).await;
     for n in 1..=6 {
         let visibility = if n % 2 == 0 { Visibility::Private } else { Visibility::Public };
-        let owner = if n == 4 { owned_by(mira, 10) } else { None };
+        let owner = if n == 4 { Some(owned_by(mira, 10)) } else { None };
         let text = if n == 1 { "Sirocco" } else { "Mistral" };
         ports.make(&NewWorld { name: name(text), visibility, owner, ..new(n) }).await;
     }

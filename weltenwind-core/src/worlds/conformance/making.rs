@@ -51,13 +51,13 @@ pub async fn what_does_not_exist_is_told(ports: &Ports) {
 /// A world and who holds it are made together, so none is ever without.
 pub async fn a_new_world_belongs_to_its_owner(ports: &Ports) {
     let mira = ports.account(1).await;
-    ports.make(&NewWorld { owner: owned_by(mira, 5), ..new(1) }).await;
+    ports.make(&NewWorld { owner: Some(owned_by(mira, 5)), ..new(1) }).await;
 
     let grants = ports.grants.of(mira, at(60)).await.expect("the store works");
 
     assert_eq!(grants.len(), 1);
     let grant = &grants[0];
-    assert_eq!(Some((grant.account, grant.id)), owned_by(mira, 5));
+    assert_eq!((grant.account, grant.id), owned_by(mira, 5));
     assert_eq!((grant.role, grant.scope), (Role::WorldOwner, Scope::World(world_id(1))));
     assert_eq!((grant.expires_at, grant.created_at), (None, at(0)));
 }
@@ -72,7 +72,7 @@ pub async fn a_world_of_the_operator_has_no_owner(ports: &Ports) {
 
 /// An account may be erased while it makes a world.
 pub async fn an_owner_who_does_not_exist_gets_no_world(ports: &Ports) {
-    let refusal = ports.worlds.create(&step(0), &NewWorld { owner: owned_by(account(1), 5), ..new(1) }).await;
+    let refusal = ports.worlds.create(&step(0), &NewWorld { owner: Some(owned_by(account(1), 5)), ..new(1) }).await;
 
     assert!(matches!(refusal, Err(WorldError::Access(AccessError::AccountNotFound))), "{refusal:?}");
     assert_eq!(ports.find(1).await, None);
@@ -95,7 +95,7 @@ pub async fn a_refused_world_leaves_nothing_behind(ports: &Ports) {
     let mira = ports.account(1).await;
     ports.make(&new(1)).await;
 
-    let refused = NewWorld { slug: slug("world-1"), owner: owned_by(mira, 5), ..new(2) };
+    let refused = NewWorld { slug: slug("world-1"), owner: Some(owned_by(mira, 5)), ..new(2) };
     assert!(ports.worlds.create(&step(0), &refused).await.is_err());
 
     assert_eq!(ports.find(2).await, None);
@@ -118,8 +118,8 @@ pub async fn a_store_is_empty_until_a_world_was_made(ports: &Ports) {
 /// Two players, one name.
 pub async fn two_worlds_that_want_one_slug_at_once_give_it_to_one(ports: &Ports) {
     let (mira, tarn) = (ports.account(1).await, ports.account(2).await);
-    let one = NewWorld { slug: slug("mistral"), owner: owned_by(mira, 5), ..new(1) };
-    let other = NewWorld { slug: slug("mistral"), owner: owned_by(tarn, 6), ..new(2) };
+    let one = NewWorld { slug: slug("mistral"), owner: Some(owned_by(mira, 5)), ..new(1) };
+    let other = NewWorld { slug: slug("mistral"), owner: Some(owned_by(tarn, 6)), ..new(2) };
 
     let (first, second) = (step(0), step(0));
     let answers = tokio::join!(ports.worlds.create(&first, &one), ports.worlds.create(&second, &other));

@@ -57,7 +57,8 @@ fn written(new: &NewMessage, seq: Seq, change: Change) -> Message {
         body: Some(body),
         client_id,
         reply_to,
-        sent_at: Timestamp::from_microsecond(sent_at.as_microsecond()).expect("an instant in whole microseconds stays in range"),
+        sent_at: Timestamp::from_microsecond(sent_at.as_microsecond())
+            .expect("an instant in whole microseconds stays in range"),
         edited_at: None,
         tombstone: None,
     }

@@ -30,14 +30,15 @@ const LOCK: &str = lock!("$1");
 
 /// Judges, numbers and writes a batch, and answers a row per message.
 ///
-/// Under READ COMMITTED all of it reads one snapshot, taken before `locked` waits for other writers, with two exceptions:
-/// a row that is locked or updated is taken in its newest version. So whether a channel is open is told by `locked`, and
-/// the numbers come from what `counted_up` returns; nothing else may read the counters. What the snapshot may lack is a
-/// message under the same client id, committed during the wait: then the index of client ids fails the statement.
+/// Under READ COMMITTED all of it reads one snapshot, taken before `locked` waits for other writers, with two
+/// exceptions: a row that is locked or updated is taken in its newest version. So whether a channel is open is told
+/// by `locked`, and the numbers come from what `counted_up` returns; nothing else may read the counters. What the
+/// snapshot may lack is a message under the same client id, committed during the wait: then the index of client ids
+/// fails the statement.
 ///
-/// Lookups in messages are subqueries with a limit, because a plan is kept while the table grows: a join could be turned
-/// into a hash of the whole table when that was small. A reply is looked up in what was stored before the batch: who
-/// replies has seen the message, so it was committed.
+/// Lookups in messages are subqueries with a limit, because a plan is kept while the table grows: a join could be
+/// turned into a hash of the whole table when that was small. A reply is looked up in what was stored before the
+/// batch: who replies has seen the message, so it was committed.
 const APPEND: &str = concat!(
     "WITH input AS MATERIALIZED (
          SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY
@@ -51,7 +52,9 @@ const APPEND: &str = concat!(
                  WHEN known.fingerprint = input.fingerprint THEN 'known'
                  WHEN known.fingerprint IS NOT NULL THEN 'reused'
                  WHEN input.reply_to IS NOT NULL AND (
-                     SELECT seq FROM chat_messages m WHERE m.id = input.reply_to AND m.channel_id = input.channel_id LIMIT 1
+                     SELECT seq FROM chat_messages m
+                     WHERE m.id = input.reply_to AND m.channel_id = input.channel_id
+                     LIMIT 1
                  ) IS NULL THEN 'reply'
                  ELSE 'sound'
              END AS verdict
@@ -71,7 +74,8 @@ const APPEND: &str = concat!(
              END AS first
          FROM judged
      ), placed AS (
-         SELECT n, channel_id, row_number() OVER (PARTITION BY channel_id ORDER BY n) AS place FROM folded WHERE first = n
+         SELECT n, channel_id, row_number() OVER (PARTITION BY channel_id ORDER BY n) AS place
+         FROM folded WHERE first = n
      ), counted_up AS (
          UPDATE chat_channels c
          SET last_seq = c.last_seq + fresh.messages, last_change = c.last_change + fresh.messages
@@ -83,8 +87,10 @@ const APPEND: &str = concat!(
          FROM placed JOIN counted_up ON counted_up.id = placed.channel_id
      ), written AS (
          INSERT INTO chat_messages
-             (channel_id, seq, change, posted_change, id, author_id, author_name, body, fingerprint, client_id, reply_to, sent_at)
-         SELECT channel_id, seq, change, change, id, author_id, author_name, body, fingerprint, client_id, reply_to, sent_at
+             (channel_id, seq, change, posted_change, id, author_id, author_name, body, fingerprint, client_id,
+             reply_to, sent_at)
+         SELECT channel_id, seq, change, change, id, author_id, author_name, body, fingerprint, client_id,
+             reply_to, sent_at
          FROM numbered JOIN input USING (n)
          ORDER BY n
      )
@@ -180,7 +186,9 @@ impl FromRow<'_, PgRow> for VerdictRow {
                 Verdict::Written(Seq::new(row.try_get("new_seq")?), Change::new(row.try_get("new_change")?))
             }
             // Ordinality counts from 1.
-            ("sound" | "reply", Some(first)) if first < n => Verdict::Follows(usize::try_from(first - 1).map_err(sqlx::Error::decode)?),
+            ("sound" | "reply", Some(first)) if first < n => {
+                Verdict::Follows(usize::try_from(first - 1).map_err(sqlx::Error::decode)?)
+            }
             ("reply", _) => Verdict::Refused(Refusal::ReplyNotFound),
             _ => return Err(BrokenRow::new("chat_messages", "verdict", n).into()),
         };

@@ -35,9 +35,10 @@ const COUNT_UP: &str = "
 
 const WRITE: &str = "
     INSERT INTO chat_messages
-        (channel_id, seq, change, posted_change, id, author_id, author_name, body, fingerprint, client_id, reply_to, sent_at)
-    SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5,
-        value ->> 6, unhex(value ->> 7), value ->> 8, unhex(value ->> 9), value ->> 10
+        (channel_id, seq, change, posted_change, id, author_id, author_name, body, fingerprint, client_id, reply_to,
+        sent_at)
+    SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 2, unhex(value ->> 3), unhex(value ->> 4),
+        value ->> 5, value ->> 6, unhex(value ->> 7), value ->> 8, unhex(value ->> 9), value ->> 10
     FROM json_each($1)";
 
 /// Appends a batch inside a transaction. It is the only one that writes, so what is read stays true.
@@ -54,7 +55,11 @@ pub(in crate::chat) async fn append_in(tx: &mut SqliteConnection, batch: &[NewMe
             continue;
         };
         verdicts.push(if let Some(known) = known.remove(&n) {
-            if known.fingerprint == new.fingerprint() { Verdict::Known(Box::new(known.message)) } else { Verdict::ClientIdReused }
+            if known.fingerprint == new.fingerprint() {
+                Verdict::Known(Box::new(known.message))
+            } else {
+                Verdict::ClientIdReused
+            }
         } else if let Some(&first) = key.as_ref().and_then(|key| firsts.get(key)) {
             Verdict::Follows(first)
         } else if new.reply_to.is_some() && !replies.contains(&n) {
@@ -83,7 +88,9 @@ async fn open_in(tx: &mut SqliteConnection, batch: &[NewMessage]) -> sqlx::Resul
         .bind(Json(channels.into_iter().map(|id| Hex(id.uuid())).collect::<Vec<_>>()))
         .fetch_all(tx)
         .await?;
-    let counters = |(id, seq, change)| (ChannelId::new(id), Counters { seq: Seq::new(seq), change: Change::new(change), taken: false });
+    let counters = |(id, seq, change)| {
+        (ChannelId::new(id), Counters { seq: Seq::new(seq), change: Change::new(change), taken: false })
+    };
     Ok(rows.into_iter().map(counters).collect())
 }
 
@@ -110,8 +117,8 @@ async fn known_in(tx: &mut SqliteConnection, batch: &[NewMessage]) -> sqlx::Resu
     Ok(rows.into_iter().map(|KnownRow(n, known)| (n, known)).collect())
 }
 
-/// Finds which of the batch's messages reply to a message of their channel. It is looked up in what was stored before the
-/// batch: who replies has seen the message, so it was committed.
+/// Finds which of the batch's messages reply to a message of their channel. It is looked up in what was stored before
+/// the batch: who replies has seen the message, so it was committed.
 async fn replies_in(tx: &mut SqliteConnection, batch: &[NewMessage]) -> sqlx::Result<HashSet<usize>> {
     let replies: Vec<_> = batch
         .iter()

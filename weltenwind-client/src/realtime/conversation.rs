@@ -1,0 +1,333 @@
+//! What is said on a socket and what it means, without a socket: records and commands in, records and events out.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+use weltenwind_core::{
+    Room,
+    wire::{ClientRecord, MessageBody, ServerRecord},
+};
+
+use super::{
+    Joined,
+    event::{Event, GapCause},
+    membership::{Kind, Membership, Standing},
+    posts::Posts,
+};
+use crate::{
+    api::Draft,
+    error::{ClientError, Refusal},
+};
+
+/// Events that may wait here while the socket is read for the sake of answers. What comes on top is thrown away and
+/// replayed later.
+const MAX_WAITING: usize = 4096;
+/// A room that the server could not let in, or could not keep up, is asked for again after this.
+const ROOM_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the program asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Join { room: Room, since: Option<String>, asker: oneshot::Sender<Result<Joined, ClientError>> },
+    Leave { room: Room, asker: oneshot::Sender<()> },
+    Publish { draft: Draft, asker: oneshot::Sender<Result<MessageBody, ClientError>> },
+}
+
+/// How the server takes its leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bye {
+    pub(super) code: u16,
+    pub(super) reason: String,
+    pub(super) window: (Duration, Duration),
+    pub(super) resume: bool,
+}
+
+/// What a record asks of whoever owns the socket.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// The server sends a ping after so much silence.
+    PingsEvery(Duration),
+    /// The access token ends soon.
+    NewToken,
+    /// The connection is about to end.
+    Goodbye(Bye),
+}
+
+/// The state of a conversation over any number of connections.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    rooms: BTreeMap<Room, Membership>,
+    posts: Posts,
+    last_id: i64,
+    is_online: bool,
+    /// What the program is to hear.
+    pub(super) inbox: VecDeque<Event>,
+    /// What is to be sent on the present connection.
+    pub(super) outbox: VecDeque<ClientRecord>,
+    /// What the present connection is called in the server's log.
+    pub(super) connection: String,
+}
+
+impl Conversation {
+    pub(super) const fn new(pending_posts: usize) -> Self {
+        Self {
+            rooms: BTreeMap::new(),
+            posts: Posts::new(pending_posts),
+            last_id: 0,
+            is_online: false,
+            inbox: VecDeque::new(),
+            outbox: VecDeque::new(),
+            connection: String::new(),
+        }
+    }
+
+    /// A connection is open: every room is joined from where it was left.
+    pub(super) fn open(&mut self) {
+        self.is_online = true;
+        self.connection.clear();
+        let rooms: Vec<Room> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            self.ask_for(room);
+        }
+        self.send_posts();
+    }
+
+    /// The connection is lost: whatever was not answered is asked for again on the next.
+    pub(super) fn lose(&mut self, keeps_positions: bool) {
+        self.is_online = false;
+        self.outbox.clear();
+        self.posts.put_all_back();
+        for membership in self.rooms.values_mut() {
+            membership.standing = Standing::Wanted(None);
+            if !keeps_positions {
+                membership.lose_position(GapCause::Cursor);
+            }
+        }
+    }
+
+    /// Returns whether the socket should be read. While the program has events to take, it is not, so that the server
+    /// holds back what comes next; but an answer that the program may be waiting for is always read.
+    pub(super) fn is_reading(&self) -> bool {
+        self.inbox.is_empty() || !self.posts.is_empty() || self.rooms.values().any(|room| room.asker.is_some())
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Join { room, asker, .. } if self.rooms.contains_key(&room) => {
+                // Who asked may have gone.
+                let _ = asker.send(Err(ClientError::AlreadyJoined(room)));
+            }
+            Command::Join { room, since, asker } => {
+                self.rooms.insert(room, Membership::new(since, asker));
+                if self.is_online {
+                    self.ask_for(room);
+                }
+            }
+            Command::Leave { room, asker } => {
+                let membership = self.rooms.remove(&room);
+                let was_asked_for = |room: Membership| !matches!(room.standing, Standing::Wanted(_));
+                if self.is_online && membership.is_some_and(was_asked_for) {
+                    self.tell_leave(room);
+                }
+                // Who asked may have gone.
+                let _ = asker.send(());
+            }
+            Command::Publish { draft, asker } => {
+                self.posts.push(draft, asker);
+                self.send_posts();
+            }
+        }
+    }
+
+    /// Does what is due: rooms that are behind are replayed once the program has taken what it was told, and rooms that
+    /// were refused for the moment are asked for again. Returns when to look again.
+    pub(super) fn pass_time(&mut self, now: Instant) -> Option<Instant> {
+        if !self.is_online {
+            return None;
+        }
+        let mut next: Option<Instant> = None;
+        let mut due = Vec::new();
+        for (room, membership) in &self.rooms {
+            match membership.standing {
+                Standing::Joined if membership.behind && self.inbox.is_empty() => due.push((*room, true)),
+                Standing::Wanted(Some(at)) if at <= now => due.push((*room, false)),
+                Standing::Wanted(Some(at)) => next = Some(next.map_or(at, |next| next.min(at))),
+                _ => {}
+            }
+        }
+        for (room, is_joined) in due {
+            if is_joined {
+                self.tell_leave(room);
+            }
+            self.ask_for(room);
+        }
+        next
+    }
+
+    /// Takes a record of the server's.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Unreadable`] if the server does not keep to the protocol.
+    pub(super) fn record(&mut self, record: ServerRecord) -> Result<Option<Wish>, ClientError> {
+        match record {
+            ServerRecord::Welcome { conn, node, ping_every_seconds, .. } => {
+                tracing::info!(connection = %conn, %node, "the socket is open");
+                self.connection = conn;
+                return Ok(Some(Wish::PingsEvery(Duration::from_secs(ping_every_seconds))));
+            }
+            ServerRecord::Joined { id, room, cursor, recovered } => self.joined(id, room, cursor, recovered),
+            ServerRecord::Msg { room, cursor, message, .. } => self.take(room, Kind::News, cursor, message),
+            ServerRecord::Update { room, cursor, message } => self.take(room, Kind::Change, cursor, message),
+            ServerRecord::Live { room } => {
+                if self.heard(room).is_some() {
+                    self.inbox.push_back(Event::Live { room });
+                }
+            }
+            ServerRecord::Gap { room, cause, cursor } => {
+                if let Some(membership) = self.heard(room) {
+                    let gap = membership.miss(room, cause.into(), cursor);
+                    self.inbox.push_back(gap);
+                }
+            }
+            ServerRecord::Ok { id: Some(id), message: Some(message) } => drop(self.posts.settle(id, Ok(message))),
+            ServerRecord::Ok { id, .. } => {
+                if let Some(id) = id.filter(|id| self.posts.room_of(*id).is_some()) {
+                    return Err(self.unreadable(format!("the answer to post {id} has no message")));
+                }
+            }
+            ServerRecord::Err { id, code, detail, correlation_id, retry_after_ms } => {
+                self.refused(id, Refusal::of_record(code, detail, correlation_id, retry_after_ms));
+            }
+            ServerRecord::Left { id: None, room, code } => self.taken_away(room, code.unwrap_or_default()),
+            ServerRecord::Left { .. } => {}
+            ServerRecord::RefreshNeeded => return Ok(Some(Wish::NewToken)),
+            // A sign of life goes first.
+            ServerRecord::Ping => self.outbox.push_front(ClientRecord::Pong),
+            ServerRecord::Bye { code, reason, retry_min_ms, retry_max_ms, resume } => {
+                let window = (Duration::from_millis(retry_min_ms), Duration::from_millis(retry_max_ms));
+                return Ok(Some(Wish::Goodbye(Bye { code, reason, window, resume })));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends a newer token.
+    pub(super) fn refresh(&mut self, token: String) {
+        self.last_id += 1;
+        self.outbox.push_back(ClientRecord::Refresh { id: Some(self.last_id), token });
+    }
+
+    pub(super) fn unreadable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
+        ClientError::Unreadable { correlation_id: self.connection.clone(), source: source.into() }
+    }
+
+    fn ask_for(&mut self, room: Room) {
+        self.last_id += 1;
+        if let Some(membership) = self.rooms.get_mut(&room) {
+            membership.standing = Standing::Asked(self.last_id);
+            let since = membership.cursor.clone();
+            self.outbox.push_back(ClientRecord::Join { id: self.last_id, room, since });
+        }
+    }
+
+    fn tell_leave(&mut self, room: Room) {
+        self.last_id += 1;
+        self.outbox.push_back(ClientRecord::Leave { id: self.last_id, room });
+    }
+
+    /// Sends what waits. A message for a room that is about to be joined waits for that; one for a room that nobody joined
+    /// is sent, and refused by the server in its words.
+    fn send_posts(&mut self) {
+        if self.is_online {
+            let may_send = |room| self.rooms.get(&room).is_none_or(|room| room.standing == Standing::Joined);
+            self.outbox.extend(self.posts.send(&mut self.last_id, may_send));
+        }
+    }
+
+    /// Returns whether a room is about to be joined.
+    fn is_awaited(&self, room: Room) -> bool {
+        self.rooms.get(&room).is_some_and(|room| room.standing != Standing::Joined)
+    }
+
+    fn joined(&mut self, id: i64, room: Room, cursor: Option<String>, recovered: bool) {
+        let asked = self.rooms.get_mut(&room).filter(|membership| membership.standing == Standing::Asked(id));
+        // Otherwise the room was left meanwhile.
+        if let Some(membership) = asked {
+            let gap = membership.joined(room, cursor, recovered);
+            self.inbox.extend(gap);
+            self.send_posts();
+        }
+    }
+
+    /// Returns the room if the program should hear of it.
+    fn heard(&mut self, room: Room) -> Option<&mut Membership> {
+        let membership = self.rooms.get_mut(&room).filter(|membership| membership.standing == Standing::Joined)?;
+        membership.behind |= self.inbox.len() >= MAX_WAITING;
+        (!membership.behind).then_some(membership)
+    }
+
+    fn take(&mut self, room: Room, kind: Kind, cursor: String, message: MessageBody) {
+        if let Some(membership) = self.heard(room) {
+            let event = membership.take(kind, cursor, message);
+            self.inbox.extend(event);
+        }
+    }
+
+    fn refused(&mut self, id: Option<i64>, refusal: Refusal) {
+        let Some(id) = id else {
+            tracing::error!(correlation_id = %refusal.correlation_id, error = %refusal, "the server cannot read a record");
+            return;
+        };
+        let room = self.rooms.iter().find(|(_, room)| room.standing == Standing::Asked(id)).map(|(room, _)| *room);
+        if let Some(room) = room {
+            self.join_refused(room, refusal);
+        } else if refusal.code == "not-joined" && self.posts.room_of(id).is_some_and(|room| self.is_awaited(room)) {
+            // The room was lost while the message was on its way; it goes once the room is joined again.
+            self.posts.put_back(id);
+        } else {
+            tracing::debug!(correlation_id = %refusal.correlation_id, error = %refusal, "a request is refused");
+            self.posts.settle(id, Err(Box::new(refusal).into()));
+        }
+    }
+
+    fn join_refused(&mut self, room: Room, refusal: Refusal) {
+        tracing::warn!(correlation_id = %refusal.correlation_id, %room, error = %refusal, "a room is refused");
+        let Some(membership) = self.rooms.get_mut(&room) else { return };
+        if let Some(asker) = membership.asker.take() {
+            self.rooms.remove(&room);
+            // Who asked may have gone.
+            let _ = asker.send(Err(Box::new(refusal).into()));
+            self.send_posts();
+        } else if refusal.code == "cursor-invalid" {
+            membership.lose_position(GapCause::Cursor);
+            self.ask_for(room);
+        } else if refusal.is_retryable() {
+            let pause = refusal.retry_after.unwrap_or_default().max(ROOM_PAUSE);
+            membership.standing = Standing::Wanted(Some(Instant::now() + pause));
+        } else {
+            self.forget(room, refusal.code);
+        }
+    }
+
+    /// The server takes a room away: for good, or because it cannot read it for the moment.
+    fn taken_away(&mut self, room: Room, code: String) {
+        let Some(membership) = self.rooms.get_mut(&room) else { return };
+        tracing::warn!(connection = %self.connection, %room, code, "a room is taken away");
+        if matches!(code.as_str(), "internal" | "unavailable" | "overloaded" | "timed-out") {
+            membership.standing = Standing::Wanted(Some(Instant::now() + ROOM_PAUSE));
+        } else {
+            self.forget(room, code);
+        }
+    }
+
+    fn forget(&mut self, room: Room, code: String) {
+        self.rooms.remove(&room);
+        self.inbox.push_back(Event::Left { room, code });
+        // Messages that waited for the room are refused by the server.
+        self.send_posts();
+    }
+}

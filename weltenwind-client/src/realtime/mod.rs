@@ -1,0 +1,206 @@
+//! The socket: live messages, exactly once and in order, over as many connections as it takes.
+
+mod connection;
+mod conversation;
+mod event;
+mod membership;
+mod owner;
+mod posts;
+mod seen;
+mod socket;
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use weltenwind_core::{ChannelId, Room, wire::MessageBody};
+
+pub use self::event::{Event, GapCause};
+use self::{connection::Program, conversation::Command, owner::Owner};
+use crate::{api::Draft, client::Client, error::ClientError};
+
+/// Commands that may wait for the task that owns the socket; it takes them at once.
+const COMMANDS: usize = 16;
+
+/// How a [`Realtime`] behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RealtimeOptions {
+    /// The shortest pause before a lost connection is opened again, unless the server names another.
+    pub shortest_pause: Duration,
+    /// The longest one: pauses are drawn at random, up to a bound that doubles with each attempt that fails.
+    pub longest_pause: Duration,
+    /// Events that may wait for the program. With so many, the server holds back what comes next, and nothing is lost.
+    pub events: usize,
+    /// Messages that may wait for their acknowledgement; one more is refused as [`ClientError::QueueFull`].
+    pub pending_posts: usize,
+}
+
+impl Default for RealtimeOptions {
+    /// 0.5 to 20 s, 1024 events, 256 messages.
+    fn default() -> Self {
+        Self {
+            shortest_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(20),
+            events: 1024,
+            pending_posts: 256,
+        }
+    }
+}
+
+/// A room was joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Joined {
+    /// The position that the program starts from; rooms that are not replayed have none.
+    pub cursor: Option<String>,
+    /// Whether everything since the asked position follows. If not, a [`Event::Gap`] says why.
+    pub recovered: bool,
+}
+
+/// A socket that stays open.
+///
+/// It is one connection after the other: when one breaks, the next one joins the same rooms from the last position that was
+/// told of, and posts that were not acknowledged are sent again under their client ids. The program hears of each message
+/// once, and posts it once.
+///
+/// A program that is slow to take events slows the server down, and nothing else: nothing is queued beyond
+/// [`RealtimeOptions::events`] here and a bounded number of frames there. Dropping this closes the socket.
+///
+/// ```no_run
+/// # async fn listen(client: weltenwind_client::Client) -> Result<(), weltenwind_client::ClientError> {
+/// use weltenwind_client::{Event, Realtime, Room};
+///
+/// let lobby = client.find_channel("welcome", "general").await?.expect("the channel is open");
+/// let mut realtime = Realtime::connect(&client).await?;
+/// realtime.join(Room::Channel(lobby.id), None).await?;
+/// while let Some(event) = realtime.next().await {
+///     match event {
+///         Event::Message { message, .. } if message.body.as_deref() == Some("ping") => {
+///             realtime.publish(lobby.id, "pong").await?;
+///         }
+///         Event::Closed { error } => return Err(error),
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Realtime {
+    handle: RealtimeHandle,
+    events: mpsc::Receiver<Event>,
+}
+
+/// Joins, leaves and posts, from any task, while another one takes the events of the [`Realtime`].
+#[derive(Debug, Clone)]
+pub struct RealtimeHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Realtime {
+    /// Opens a socket as whoever is signed in, with everything else by default.
+    ///
+    /// A server that is away is waited for, as long as this future is. It must be called on a tokio runtime, where the task
+    /// runs that owns the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotSignedIn`], or the server's refusal.
+    pub async fn connect(client: &Client) -> Result<Self, ClientError> {
+        Self::connect_with(client, &RealtimeOptions::default()).await
+    }
+
+    /// Opens a socket with options; see [`Realtime::connect`].
+    pub async fn connect_with(client: &Client, options: &RealtimeOptions) -> Result<Self, ClientError> {
+        let (commands, commands_taken) = mpsc::channel(COMMANDS);
+        let (events_told, events) = mpsc::channel(options.events.max(1));
+        let (opened, is_opened) = oneshot::channel();
+        let program = Program { commands: commands_taken, events: events_told };
+        tokio::spawn(Owner::new(client.clone(), program, options).run(opened));
+        is_opened.await.map_err(|_| ClientError::Closed)??;
+        Ok(Self { handle: RealtimeHandle { commands }, events })
+    }
+
+    /// Waits for the next event; none follows once the socket is closed for good. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Returns what other tasks join and post by.
+    pub fn handle(&self) -> RealtimeHandle {
+        self.handle.clone()
+    }
+
+    /// Joins a room; see [`RealtimeHandle::join`].
+    pub async fn join(&self, room: Room, since: Option<&str>) -> Result<Joined, ClientError> {
+        self.handle.join(room, since).await
+    }
+
+    /// Leaves a room; see [`RealtimeHandle::leave`].
+    pub async fn leave(&self, room: Room) -> Result<(), ClientError> {
+        self.handle.leave(room).await
+    }
+
+    /// Posts a message; see [`RealtimeHandle::publish`].
+    pub async fn publish(&self, channel: ChannelId, body: impl Into<String>) -> Result<MessageBody, ClientError> {
+        self.handle.publish(channel, body).await
+    }
+
+    /// Posts a message under a client id that the program knows; see [`RealtimeHandle::publish_draft`].
+    pub async fn publish_draft(&self, draft: Draft) -> Result<MessageBody, ClientError> {
+        self.handle.publish_draft(draft).await
+    }
+
+    /// Closes the socket, and waits until the server was told.
+    pub async fn close(mut self) {
+        self.events.close();
+        self.handle.commands.closed().await;
+    }
+}
+
+impl RealtimeHandle {
+    /// Joins a room and stays in it, over all connections, until it is left or the server takes it away.
+    ///
+    /// With `since`, everything after that position is replayed first: a `room_cursor` of the history, or the `cursor` of the
+    /// last event that an earlier run of the program has dealt with.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::AlreadyJoined`], or the server's refusal.
+    pub async fn join(&self, room: Room, since: Option<&str>) -> Result<Joined, ClientError> {
+        let (asker, answer) = oneshot::channel();
+        let since = since.map(str::to_owned);
+        self.command(Command::Join { room, since, asker }).await?;
+        answer.await.map_err(|_| ClientError::Closed)?
+    }
+
+    /// Leaves a room. Events of it that were received before may still come.
+    pub async fn leave(&self, room: Room) -> Result<(), ClientError> {
+        let (asker, answer) = oneshot::channel();
+        self.command(Command::Leave { room, asker }).await?;
+        answer.await.map_err(|_| ClientError::Closed)
+    }
+
+    /// Posts a message to a channel that is joined, under a fresh client id.
+    ///
+    /// When this answers, the message is stored. While the connection is lost, the message waits for the next one; dropping
+    /// the future does not take it back.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::QueueFull`], or the server's refusal.
+    pub async fn publish(&self, channel: ChannelId, body: impl Into<String>) -> Result<MessageBody, ClientError> {
+        self.publish_draft(Draft::new(channel, body)).await
+    }
+
+    /// Posts a message under a client id that the program knows, so that it may be posted again, here or over HTTP, after an
+    /// error that [is retryable](ClientError::is_retryable).
+    pub async fn publish_draft(&self, draft: Draft) -> Result<MessageBody, ClientError> {
+        let (asker, answer) = oneshot::channel();
+        self.command(Command::Publish { draft, asker }).await?;
+        answer.await.map_err(|_| ClientError::Closed)?
+    }
+
+    async fn command(&self, command: Command) -> Result<(), ClientError> {
+        self.commands.send(command).await.map_err(|_| ClientError::Closed)
+    }
+}

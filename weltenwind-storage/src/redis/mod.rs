@@ -1,0 +1,109 @@
+//! The bus between nodes, over Redis.
+//!
+//! Redis carries hints and keeps nothing: it may be empty, restarted or away at any time. Each room is a channel of sharded
+//! pub/sub whose name is hash-tagged by the room, so that a cluster spreads rooms over its shards.
+//!
+//! An event reaches the publishing node's own listeners at once and does not wait for its way through Redis: they hear as
+//! soon as those of a single node, also while Redis is slow or away. What comes back of a node's own is passed over by the
+//! node's mark in front of it. The price is that a node may hear its own event before an earlier one of another node;
+//! listeners put that right by the events' numbers.
+
+mod config;
+mod link;
+mod pulse;
+mod shared;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+};
+use weltenwind_core::{
+    Room,
+    bus::{Bus, BusAway, BusCounts, RoomEvent, Subscription},
+};
+
+pub use self::config::{RedisConfig, RedisConfigError};
+use self::{
+    link::{Join, Link},
+    shared::Shared,
+};
+
+/// Events that may wait for Redis; more are dropped.
+const WAITING: usize = 4096;
+
+/// How long a listener waits for its room. A confirmation that comes later is told to it as a lag.
+const JOIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Carries events between nodes over Redis 7 or newer.
+///
+/// One connection publishes, listens and probes: each second it sends a sign of life to itself through pub/sub, and one that
+/// does not come back ends the connection. It is made anew as long as the bus lives, with growing pauses; afterwards every
+/// listener is told that it may have missed something. Dropping the bus ends the connection.
+#[derive(Debug)]
+pub struct RedisBus {
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Arc<RoomEvent>>,
+    joins: mpsc::UnboundedSender<Join>,
+    link: AbortHandle,
+}
+
+impl RedisBus {
+    /// Begins to connect, and does not wait for it: without Redis, nodes still work, each for itself. Must be called inside a
+    /// Tokio runtime, and for `rediss://` with a default crypto provider of rustls installed.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration; whether Redis is there, [`check`](Bus::check) tells.
+    pub fn connect(config: &RedisConfig) -> Result<Self, RedisConfigError> {
+        let client = config.client()?;
+        let shared = Arc::new(Shared::new(&config.key_prefix));
+        let (events, waiting) = mpsc::channel(WAITING);
+        // Not bounded, because a listener whose room is not asked for would hear nothing; there is one at most for every
+        // listener that waits.
+        let (joins, joining) = mpsc::unbounded_channel();
+        let linger = Duration::from_secs(config.linger_seconds);
+        let link = Link::new(client, Arc::clone(&shared), waiting, joining, linger);
+        let link = tokio::spawn(link.run()).abort_handle();
+        Ok(Self { shared, events, joins, link })
+    }
+}
+
+impl Drop for RedisBus {
+    fn drop(&mut self) {
+        self.link.abort();
+    }
+}
+
+#[async_trait]
+impl Bus for RedisBus {
+    async fn publish(&self, event: Arc<RoomEvent>) {
+        self.shared.local.deliver(Arc::clone(&event));
+        if !self.shared.is_up() || self.events.try_send(event).is_err() {
+            self.shared.tally.dropped(1);
+        }
+    }
+
+    async fn subscribe(&self, room: Room) -> Subscription {
+        // First listen, then look: a connection that comes up meanwhile finds the listener and follows its room.
+        let subscription = self.shared.local.listen(room);
+        if self.shared.is_up() && !self.shared.follows(room) {
+            let (confirm, confirmed) = oneshot::channel();
+            // A link that has ended, or a connection that ends first, confirms nothing.
+            if self.joins.send(Join { room, confirm }).is_ok() {
+                let _ = tokio::time::timeout(JOIN_PATIENCE, confirmed).await;
+            }
+        }
+        subscription
+    }
+
+    fn check(&self) -> Result<(), BusAway> {
+        self.shared.check()
+    }
+
+    fn counts(&self) -> BusCounts {
+        self.shared.counts()
+    }
+}

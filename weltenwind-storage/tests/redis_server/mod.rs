@@ -1,0 +1,104 @@
+//! A Redis of a test's own, to be stopped, killed and started again; the tests of other crates include this file, too.
+//!
+//! It takes `redis-server` on PATH, listens on loopback alone and keeps nothing.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Longer than a start takes on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running Redis; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct RedisServer {
+    port: u16,
+    process: Child,
+}
+
+impl RedisServer {
+    /// Starts on a free port.
+    pub(crate) fn start() -> Self {
+        for _ in 0..5 {
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+            let port = free.expect("a free port").port();
+            // Another process may take the port in between; then Redis ends, and the next try takes another.
+            if let Some(process) = run(port) {
+                return Self { port, process };
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// SIGKILL: connections break, nothing is kept.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("redis-server is killed");
+        self.process.wait().expect("redis-server has ended");
+    }
+
+    /// Starts again after a kill, on the same port.
+    pub(crate) fn start_again(&mut self) {
+        self.process = run(self.port).expect("redis-server starts again");
+    }
+
+    /// SIGSTOP: connections stay, and nobody answers.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // A test that failed leaves no server behind, also one that is paused.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs Redis until it answers; none if it ends before.
+fn run(port: u16) -> Option<Child> {
+    let mut process = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--dir", &std::env::temp_dir().to_string_lossy()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed: Debian's package of that name, or Redis 7 on PATH");
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if process.try_wait().expect("redis-server can be asked").is_some() {
+            return None;
+        }
+        if answers(port) {
+            return Some(process);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = process.kill();
+    panic!("redis-server does not answer on port {port}");
+}
+
+fn answers(port: u16) -> bool {
+    let Ok(mut connection) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
+    let mut answer = [0; 7];
+    let asked = connection.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| connection.write_all(b"PING\r\n"));
+    asked.and_then(|()| connection.read_exact(&mut answer)).is_ok() && &answer == b"+PONG\r\n"
+}
