@@ -68,7 +68,8 @@ export class Api extends EventTarget {
     return this.request('GET', path);
   }
 
-  /** The refresh token stays in a cookie no script can read. @param {'guest'|'bootstrap'} way  @param {any} body */
+  /** The refresh token stays in a cookie no script can read. @param {'guest'|'login'|'register'|'bootstrap'} way
+   *  @param {any} body */
   async signIn(way, body) {
     this.#adopt(await this.request('POST', `/auth/${way}`, { body, auth: false, csrf: true }));
     this.#tabs?.postMessage('changed');

@@ -6,7 +6,7 @@ import { wireComposer } from './composer.js';
 import { $, disc, h, setText } from './format.js';
 import { notice } from './notice.js';
 import { Realtime } from './realtime.js';
-import { bootstrapSignIn, guestSignIn } from './sign-in.js';
+import { accountSignIn, bootstrapSignIn, guestSignIn } from './sign-in.js';
 import { has, lang, t } from './text.js';
 import { listWorlds } from './worlds.js';
 
@@ -182,6 +182,7 @@ function wire() {
     return true;
   });
   guestSignIn(api);
+  accountSignIn(api);
   bootstrapSignIn(api);
   addEventListener('hashchange', showChannel);
   addEventListener('online', poll);

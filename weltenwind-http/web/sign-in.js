@@ -1,31 +1,51 @@
-/** The two ways in: a name, or an owner's one-time link. */
-import { $ } from './format.js';
+/** The ways in: a name, username and password, or an owner's one-time link. */
+import { $, setText } from './format.js';
 import { showProblem } from './notice.js';
 import { t } from './text.js';
 
-function onSubmit(/** @type {HTMLFormElement} */ form, /** @type {() => Promise<void>} */ attempt) {
+/**
+ * @param {HTMLFormElement} form
+ * @param {(button: HTMLElement|null) => Promise<void>} attempt  told which button was pressed
+ */
+function onSubmit(form, attempt) {
   const error = /** @type {HTMLElement} */ (form.querySelector('.error'));
-  const button = /** @type {HTMLButtonElement} */ (form.querySelector('[type=submit]'));
+  const buttons = /** @type {HTMLButtonElement[]} */ ([...form.querySelectorAll('[type=submit]')]);
+  const busy = (/** @type {boolean} */ is) => buttons.forEach((button) => { button.disabled = is; });
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
-    if (button.disabled) return;
-    button.disabled = true;
+    if (buttons[0].disabled) return;
+    busy(true);
     showProblem(error, null);
     try {
-      await attempt();
+      await attempt(event.submitter);
       form.reset();
     } catch (/** @type {any} */ problem) {
       showProblem(error, problem, problem.status === 410 ? t('boot.gone') : undefined);
     }
-    button.disabled = false;
+    busy(false);
   });
 }
 
 /** @param {import('./api.js').Api} api */
 export function guestSignIn(api) {
-  onSubmit($('sign-in'), async () => {
+  onSubmit($('guest'), async () => {
     const displayName = $('name').value.trim();
     if (displayName) await api.signIn('guest', { displayName });
+  });
+}
+
+/** Username and password, in place of the name for whoever asks. @param {import('./api.js').Api} api */
+export function accountSignIn(api) {
+  $('login-toggle').addEventListener('click', () => {
+    const open = $('credentials').hidden;
+    $('credentials').hidden = !open;
+    $('guest').hidden = open;
+    setText($('login-toggle'), t(open ? 'login.close' : 'login.open'));
+    $(open ? 'username' : 'name').focus();
+  });
+  onSubmit($('credentials'), async (button) => {
+    const [username, password] = [$('username').value.trim(), $('password').value];
+    await api.signIn(button === $('register') ? 'register' : 'login', { username, password });
   });
 }
 

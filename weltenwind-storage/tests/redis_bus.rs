@@ -199,7 +199,7 @@ async fn a_cut_connection_is_told_as_a_lag_and_made_again() {
 #[tokio::test]
 #[ignore = "needs WW_TEST_REDIS_URL"]
 async fn a_server_that_is_killed_and_started_again_is_found_again() {
-    let mut server = RedisServer::start();
+    let server = RedisServer::start();
     let (here, there) = two_nodes(&own_server(&server)).await;
     let mut before = there.subscribe(room()).await;
 
@@ -244,7 +244,7 @@ async fn a_server_that_stands_still_holds_nobody_up() {
 #[tokio::test]
 #[ignore = "needs WW_TEST_REDIS_URL"]
 async fn a_server_that_comes_after_the_nodes_is_found() {
-    let mut server = RedisServer::start();
+    let server = RedisServer::start();
     server.kill();
     let config = own_server(&server);
     let (here, there) = (RedisBus::connect(&config).unwrap(), RedisBus::connect(&config).unwrap());

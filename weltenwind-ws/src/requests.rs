@@ -82,7 +82,7 @@ impl Asker {
         match room {
             Room::Global => services.access.require(actor, Permission::ChatRead, &Place::global()).await?,
             Room::World(id) => drop(services.worlds.resolve(actor, &WorldRef::Id(id)).await?),
-            Room::Channel(id) => drop(services.chat.channel(actor, id).await?),
+            Room::Channel(id) => services.chat.check_read(actor, id).await?,
             Room::User(account) if account == self.sign_in.account => {}
             // Groups are not kept yet, and what others are told in their rooms is theirs.
             Room::User(_) | Room::Group(_) => return Err(Refusal::RoomNotFound.into()),

@@ -177,8 +177,8 @@ mod tests {
 
     use crate::access::{MemoryGrantStore, conformance::Ports};
 
-    async fn fixture() -> ((), Ports) {
-        ((), Ports { grants: Arc::new(MemoryGrantStore::default()), accounts: None })
+    fn fixture() -> impl Future<Output = ((), Ports)> {
+        std::future::ready(((), Ports { grants: Arc::new(MemoryGrantStore::default()), accounts: None }))
     }
 
     crate::grant_store_conformance!(fixture());

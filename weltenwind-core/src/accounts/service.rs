@@ -50,10 +50,10 @@ pub struct AccountsConfig {
 impl Default for AccountsConfig {
     /// Five minutes, 30 days and 180 days.
     fn default() -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const DAY: Duration = Duration::from_hours(24);
         Self {
             issuer: "http://127.0.0.1:8080".to_owned(),
-            access_token_life: Duration::from_secs(300),
+            access_token_life: Duration::from_mins(5),
             session_idle: 30 * DAY,
             session_life: 180 * DAY,
             hashing: HashingConfig::default(),
@@ -62,7 +62,7 @@ impl Default for AccountsConfig {
 }
 
 /// How long a one-time token for the first admin holds.
-const BOOTSTRAP_LIFE: Duration = Duration::from_secs(15 * 60);
+const BOOTSTRAP_LIFE: Duration = Duration::from_mins(15);
 /// How long a ticket for a socket holds.
 const TICKET_LIFE: Duration = Duration::from_secs(30);
 /// How long a replaced refresh token still answers its successor: two tabs, or an answer that was lost.

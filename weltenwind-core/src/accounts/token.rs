@@ -141,13 +141,12 @@ impl TokenIssuer {
             return Err(AccountError::TokenInvalid);
         }
         let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        let token = match self.verified.get(&hash) {
-            Some(token) => token,
-            None => {
-                let token = self.read(text, now)?;
-                self.verified.insert(hash, token.clone());
-                token
-            }
+        let token = if let Some(token) = self.verified.get(&hash) {
+            token
+        } else {
+            let token = self.read(text, now)?;
+            self.verified.insert(hash, token.clone());
+            token
         };
         if now.as_second() >= token.expires_at.as_second() + LEEWAY {
             self.verified.invalidate(&hash);

@@ -20,14 +20,12 @@ use crate::{
 /// Tests run on tokio with its features `macros` and `rt-multi-thread`.
 ///
 /// ```
-/// use weltenwind_core::bus::{LocalBus, conformance::Nodes};
-///
 /// mod local {
-///     # use super::{LocalBus, Nodes};
+///     # use weltenwind_core::bus::{LocalBus, conformance::Nodes};
 ///     weltenwind_core::bus_conformance!(async { ((), Nodes::one(LocalBus::default())) });
 /// }
 /// mod remote {
-///     # use super::{LocalBus, Nodes};
+///     # use weltenwind_core::bus::{LocalBus, conformance::Nodes};
 ///     weltenwind_core::bus_conformance!(async { ((), Nodes::one(LocalBus::default())) }, ignore = "needs a broker");
 /// }
 /// ```

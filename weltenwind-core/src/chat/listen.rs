@@ -4,11 +4,12 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     error::ChatError,
+    heads::Heads,
     model::{Change, ChangeQuery, Message, RoomPosition},
     store::ChatStore,
 };
 use crate::{
-    bus::{RoomEvent, Subscription},
+    bus::{BusLag, RoomEvent, Subscription},
     ids::ChannelId,
     page::Limit,
 };
@@ -46,6 +47,7 @@ pub enum GapCause {
 pub struct LiveChannel {
     channel: ChannelId,
     store: Arc<dyn ChatStore>,
+    heads: Heads,
     bus: Subscription,
     position: RoomPosition,
     pending: VecDeque<LiveEvent>,
@@ -58,6 +60,7 @@ impl LiveChannel {
     pub(super) fn new(
         channel: ChannelId,
         store: Arc<dyn ChatStore>,
+        heads: Heads,
         bus: Subscription,
         head: RoomPosition,
         since: Option<RoomPosition>,
@@ -65,7 +68,7 @@ impl LiveChannel {
         let gap = since.and_then(|since| gap_between(since, head));
         let position = if gap.is_some() { head } else { since.unwrap_or(head) };
         let pending = gap.map(LiveEvent::Gap).into_iter().collect();
-        Self { channel, store, bus, position, pending, behind: position != head, live: false }
+        Self { channel, store, heads, bus, position, pending, behind: position != head, live: false }
     }
 
     /// Returns how far the listener has heard.
@@ -89,28 +92,37 @@ impl LiveChannel {
             } else if !self.live {
                 self.live = true;
                 return Ok(LiveEvent::Live);
-            } else if let Some(event) = self.hear().await {
+            } else if let Some(event) = self.hear().await? {
                 return Ok(event);
             }
         }
     }
 
     /// Hears one event from the bus, or finds that the store must be read.
-    async fn hear(&mut self) -> Option<LiveEvent> {
-        let Ok(Ok(event)) = tokio::time::timeout(HEAD_CHECK, self.bus.next()).await else {
-            self.behind = true;
-            return None;
+    async fn hear(&mut self) -> Result<Option<LiveEvent>, ChatError> {
+        let event = match tokio::time::timeout(HEAD_CHECK, self.bus.next()).await {
+            Ok(Ok(event)) => event,
+            Ok(Err(BusLag)) => {
+                self.behind = true;
+                return Ok(None);
+            }
+            // Silence may be a bus that lost something: the head tells.
+            Err(_) => {
+                let head = self.heads.lately(self.channel).await?;
+                self.behind = head.epoch != self.position.epoch || head.change > self.position.change;
+                return Ok(None);
+            }
         };
         let change = event.message.change;
         if event.epoch != self.position.epoch || change > self.position.change.next() {
             self.behind = true;
-            return None;
+            return Ok(None);
         }
         if change <= self.position.change {
-            return None;
+            return Ok(None);
         }
         self.position.change = change;
-        Some(if event.message.is_new() { LiveEvent::Posted(event) } else { LiveEvent::Updated(event) })
+        Ok(Some(if event.message.is_new() { LiveEvent::Posted(event) } else { LiveEvent::Updated(event) }))
     }
 
     async fn catch_up(&mut self) -> Result<(), ChatError> {
@@ -124,7 +136,7 @@ impl LiveChannel {
                 self.pending.extend(events);
             }
             Err(ChatError::ReplayWindowExceeded) => {
-                let head = head(&*self.store, self.channel).await?;
+                let head = self.heads.now(self.channel).await?;
                 let cause = gap_between(seen, head).unwrap_or(GapCause::Window);
                 self.position = head;
                 self.behind = false;
@@ -134,12 +146,6 @@ impl LiveChannel {
         }
         Ok(())
     }
-}
-
-/// Reads how far a channel is.
-pub(super) async fn head(store: &dyn ChatStore, channel: ChannelId) -> Result<RoomPosition, ChatError> {
-    let query = super::MessageQuery { channel, position: super::Position::Newest, limit: Limit::default() };
-    Ok(store.page(&query).await?.ok_or(ChatError::ChannelNotFound)?.position)
 }
 
 /// Tells a message that was posted after `seen` from one that was changed after it.

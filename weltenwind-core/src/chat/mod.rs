@@ -27,6 +27,7 @@ mod body;
 pub mod conformance;
 mod directory;
 mod error;
+mod heads;
 mod listen;
 mod memory;
 mod model;

@@ -9,7 +9,8 @@ use super::{
     body::{Body, ClientId},
     directory::{Directory, Standing},
     error::ChatError,
-    listen::{self, LiveChannel},
+    heads::Heads,
+    listen::LiveChannel,
     memory::MemoryChatStore,
     model::{
         Author, ChangeQuery, Changes, Channel, ChannelAmendment, ChannelChange, ChannelDraft, ChannelName, ChannelQuery, Draft,
@@ -36,7 +37,7 @@ use crate::{
 /// How many changes a reader may be behind and still be told each of them.
 pub const REPLAY_WINDOW: i64 = 10_000;
 /// How long a message may be edited.
-const EDIT_WINDOW: Duration = Duration::from_secs(15 * 60);
+const EDIT_WINDOW: Duration = Duration::from_mins(15);
 /// Messages that one statement of the retention job deletes: short enough not to hold up who writes.
 const PURGE_SLICE: u32 = 500;
 
@@ -55,6 +56,7 @@ struct Inner {
     sources: Sources,
     appender: Appender,
     directory: Directory,
+    heads: Heads,
 }
 
 /// Wires [`Chat`] to its ports; what is not named is the default that needs nothing installed.
@@ -113,7 +115,8 @@ impl ChatBuilder {
         let bus = bus.unwrap_or_else(|| Arc::new(LocalBus::default()));
         let appender = Appender::start(&store, &bus, &append);
         let directory = Directory::new(Arc::clone(&store), Arc::clone(&places), Arc::clone(&sources.clock));
-        Chat { inner: Arc::new(Inner { store, places, access, bus, sources, appender, directory }) }
+        let heads = Heads::new(Arc::clone(&store));
+        Chat { inner: Arc::new(Inner { store, places, access, bus, sources, appender, directory, heads }) }
     }
 }
 
@@ -176,7 +179,7 @@ impl Chat {
     /// Passes if the actor may make channels in a scope.
     pub async fn require_manage_scope(&self, actor: &Actor, scope: Scope) -> Result<(), ChatError> {
         let place = self.inner.readable_place(actor, scope).await?;
-        Ok(self.inner.require(actor, Permission::ChatManage, &place).await?)
+        self.inner.require(actor, Permission::ChatManage, &place).await
     }
 
     /// Lists the open channels of a scope, for whoever may read there.
@@ -191,6 +194,11 @@ impl Chat {
         // Settings carry a revision that a caller will send back, so they are read fresh.
         let channel = self.inner.store.find_channel(id).await?;
         channel.filter(|channel| channel.archived_at.is_none()).ok_or(ChatError::ChannelNotFound)
+    }
+
+    /// Passes if the actor may read a channel, as believed for a second.
+    pub async fn check_read(&self, actor: &Actor, id: ChannelId) -> Result<(), ChatError> {
+        self.inner.readable(actor, id).await.map(|_| ())
     }
 
     /// Changes a channel that the caller has seen in state `expected`. Needs `chat.manage`.
@@ -222,7 +230,7 @@ impl Chat {
     /// Passes if the actor may change a channel.
     pub async fn require_manage(&self, actor: &Actor, id: ChannelId) -> Result<(), ChatError> {
         let standing = self.inner.readable(actor, id).await?;
-        Ok(self.inner.require(actor, Permission::ChatManage, &standing.place).await?)
+        self.inner.require(actor, Permission::ChatManage, &standing.place).await
     }
 
     async fn change_channel(
@@ -307,8 +315,8 @@ impl Chat {
         // First listen, then look: what is committed after the look is heard, what was before it is seen.
         let subscription = inner.bus.subscribe(Room::Channel(channel)).await;
         inner.readable(actor, channel).await?;
-        let head = listen::head(&*inner.store, channel).await?;
-        Ok(LiveChannel::new(channel, Arc::clone(&inner.store), subscription, head, since))
+        let head = inner.heads.now(channel).await?;
+        Ok(LiveChannel::new(channel, Arc::clone(&inner.store), inner.heads.clone(), subscription, head, since))
     }
 
     /// Reads one message. Needs `chat.read` in its channel.
@@ -419,7 +427,7 @@ impl Chat {
 
     /// Deletes messages that are older than their channels keep them, and answers how many.
     pub async fn enforce_retention(&self) -> Result<u64, ChatError> {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const DAY: Duration = Duration::from_hours(24);
         let inner = &self.inner;
         let mut deleted = 0;
         for channel in inner.store.channels_with_retention().await? {

@@ -37,7 +37,7 @@ pub struct Resolved {
 /// Worlds and who belongs to them.
 #[derive(Debug, Clone)]
 pub struct Worlds {
-    worlds: Arc<dyn WorldStore>,
+    store: Arc<dyn WorldStore>,
     grants: Arc<dyn GrantStore>,
     access: Arc<dyn AccessControlService>,
     sources: Sources,
@@ -47,13 +47,13 @@ pub struct Worlds {
 impl Worlds {
     /// Wires the rules to their ports.
     pub fn new(
-        worlds: Arc<dyn WorldStore>,
+        store: Arc<dyn WorldStore>,
         grants: Arc<dyn GrantStore>,
         access: Arc<dyn AccessControlService>,
         sources: Sources,
         players_may_create: bool,
     ) -> Self {
-        Self { worlds, grants, access, sources, players_may_create }
+        Self { store, grants, access, sources, players_may_create }
     }
 
     /// Makes a world; the account that makes it becomes its owner. Needs `world.create`, or to be a registered player where
@@ -70,7 +70,7 @@ impl Worlds {
         let step = actor.step(self.sources.clock.now(), audit);
         let WorldDraft { name, description, visibility, join_policy, .. } = draft;
         let world = NewWorld { id, slug, name, description, visibility, join_policy, owner };
-        let world = self.worlds.create(&step, &world).await?;
+        let world = self.store.create(&step, &world).await?;
         self.forget(actor.account_id());
         Ok(world)
     }
@@ -91,9 +91,9 @@ impl Worlds {
     /// [`WorldError::NotFound`], also where the reader may not know of it.
     pub async fn resolve(&self, actor: &Actor, reference: &WorldRef) -> Result<Resolved, WorldError> {
         let (world, canonical) = match reference {
-            WorldRef::Id(id) => (self.worlds.find(*id).await?, true),
+            WorldRef::Id(id) => (self.store.find(*id).await?, true),
             WorldRef::Slug(slug) => {
-                let world = self.worlds.find_by_slug(slug).await?;
+                let world = self.store.find_by_slug(slug).await?;
                 let canonical = world.as_ref().is_some_and(|world| world.slug == *slug);
                 (world, canonical)
             }
@@ -110,7 +110,7 @@ impl Worlds {
     pub async fn list(&self, actor: &Actor, query: WorldQuery) -> Result<Page<World>, WorldError> {
         let everything = actor.identity == Identity::Operator;
         let (member, at) = (actor.account_id(), self.sources.clock.now());
-        Ok(self.worlds.page(&WorldQuery { member, at, everything, ..query }).await?)
+        Ok(self.store.page(&WorldQuery { member, at, everything, ..query }).await?)
     }
 
     /// Changes a world that the caller has seen in state `expected`. Needs `world.manage`.
@@ -156,7 +156,7 @@ impl Worlds {
         let world = self.managed(actor, reference).await?;
         let action = if archive { "world.archive" } else { "world.amend" };
         let step = actor.step(self.sources.clock.now(), AuditDraft::new(action, Scope::World(world.id)));
-        self.worlds.amend(&step, &WorldChange { id: world.id, expected, amendment, archive }).await
+        self.store.amend(&step, &WorldChange { id: world.id, expected, amendment, archive }).await
     }
 
     /// Lists who holds a role in a world, for whoever may see the world.
@@ -237,7 +237,7 @@ impl Worlds {
 
     /// Returns whether no world was ever made.
     pub async fn is_empty(&self) -> Result<bool, WorldError> {
-        Ok(self.worlds.is_empty().await?)
+        Ok(self.store.is_empty().await?)
     }
 
     async fn take_roles(
@@ -283,7 +283,7 @@ impl Places for Worlds {
         match scope {
             Scope::Global => Ok(Some(Place::global())),
             Scope::World(id) => {
-                let world = self.worlds.find(id).await?;
+                let world = self.store.find(id).await?;
                 Ok(world.filter(|world| world.archived_at.is_none()).map(|world| Place::world(&world)))
             }
             Scope::Group(_) => Ok(None),

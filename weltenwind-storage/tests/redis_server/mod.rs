@@ -2,10 +2,13 @@
 //!
 //! It takes `redis-server` on PATH, listens on loopback alone and keeps nothing.
 
+#![allow(dead_code, reason = "every test binary uses another part")]
+
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     port: u16,
-    process: Child,
+    process: Mutex<Child>,
 }
 
 impl RedisServer {
@@ -27,7 +30,7 @@ impl RedisServer {
             let port = free.expect("a free port").port();
             // Another process may take the port in between; then Redis ends, and the next try takes another.
             if let Some(process) = run(port) {
-                return Self { port, process };
+                return Self { port, process: Mutex::new(process) };
             }
         }
         panic!("redis-server does not start");
@@ -38,14 +41,15 @@ impl RedisServer {
     }
 
     /// SIGKILL: connections break, nothing is kept.
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().expect("redis-server is killed");
-        self.process.wait().expect("redis-server has ended");
+    pub(crate) fn kill(&self) {
+        let mut process = self.process();
+        process.kill().expect("redis-server is killed");
+        process.wait().expect("redis-server has ended");
     }
 
     /// Starts again after a kill, on the same port.
-    pub(crate) fn start_again(&mut self) {
-        self.process = run(self.port).expect("redis-server starts again");
+    pub(crate) fn start_again(&self) {
+        *self.process() = run(self.port).expect("redis-server starts again");
     }
 
     /// SIGSTOP: connections stay, and nobody answers.
@@ -59,16 +63,21 @@ impl RedisServer {
     }
 
     fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        let status = Command::new("kill").args([signal, &self.process().id().to_string()]).status();
         assert!(status.expect("kill runs").success());
+    }
+
+    fn process(&self) -> MutexGuard<'_, Child> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
         // A test that failed leaves no server behind, also one that is paused.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let mut process = self.process();
+        let _ = process.kill();
+        let _ = process.wait();
     }
 }
 

@@ -40,14 +40,14 @@ use crate::{
 /// nothing was done before. Tests run on tokio with its features `macros` and `rt-multi-thread`.
 ///
 /// ```
-/// # use std::sync::Arc;
-/// # use weltenwind_core::chat::MemoryChatStore;
 /// mod memory {
-///     # use super::{Arc, MemoryChatStore};
+///     # use std::sync::Arc;
+///     # use weltenwind_core::chat::MemoryChatStore;
 ///     weltenwind_core::chat_store_conformance!(async { ((), Arc::new(MemoryChatStore::default())) });
 /// }
 /// mod remote {
-///     # use super::{Arc, MemoryChatStore};
+///     # use std::sync::Arc;
+///     # use weltenwind_core::chat::MemoryChatStore;
 ///     weltenwind_core::chat_store_conformance!(
 ///         async { ((), Arc::new(MemoryChatStore::default())) },
 ///         ignore = "needs a server"

@@ -1,0 +1,340 @@
+//! Two nodes on one Postgres with a Redis between: players on both share a room, whatever fails.
+//!
+//! Under load, a node is killed, Redis is killed, Redis stands still. Afterwards every listener, also one that changed
+//! nodes all the time, has heard every message once and in order, and each that was acknowledged is among them.
+
+mod fixture;
+#[path = "../../weltenwind-storage/tests/redis_server/mod.rs"]
+mod redis_server;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use fixture::{Guest, PATIENCE, Server, Socket, Store};
+use redis_server::RedisServer;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+/// Acknowledged messages before something fails, and again after it was mended.
+const ACKNOWLEDGED: u32 = 300;
+
+/// What a test does to two nodes, and what all that run beside it share.
+struct Town {
+    store: Store,
+    redis: RedisServer,
+    nodes: RwLock<[Arc<Server>; 2]>,
+    channel: String,
+    acknowledged: AtomicU32,
+    is_over: AtomicBool,
+    /// The number of the last message, once nobody posts any more.
+    last: AtomicI64,
+}
+
+/// An acknowledged message: who wrote it, what it said, and the number it was given.
+type Acknowledged = (String, String, i64);
+
+impl Town {
+    async fn start() -> Self {
+        let (store, redis) = (Store::postgres().await, RedisServer::start());
+        let nodes = [(); 2].map(|()| Arc::new(serve(&store, &redis)));
+        let channel = nodes[0].general().await;
+        let (acknowledged, is_over, last) = (AtomicU32::new(0), AtomicBool::new(false), AtomicI64::new(0));
+        Self { store, redis, nodes: RwLock::new(nodes), channel, acknowledged, is_over, last }
+    }
+
+    fn node(&self, n: usize) -> Arc<Server> {
+        Arc::clone(&self.nodes.read().unwrap_or_else(PoisonError::into_inner)[n % 2])
+    }
+
+    fn room(&self) -> String {
+        format!("channel:{}", self.channel)
+    }
+
+    fn acknowledge(&self) {
+        self.acknowledged.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
+    }
+
+    async fn until_more_is_acknowledged(&self) {
+        let enough = self.acknowledged.load(Ordering::SeqCst) + ACKNOWLEDGED;
+        until("posts are acknowledged", async || self.acknowledged.load(Ordering::SeqCst) >= enough).await;
+    }
+}
+
+fn serve(store: &Store, redis: &RedisServer) -> Server {
+    let redis = format!("redis.url={}", redis.url());
+    // One address for both, as behind a balancer: a token of one node holds on the other.
+    store.serve(&["--set", &redis, "--set", "public_url=http://wind.test"])
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("in time, {what}"));
+}
+
+/// Posts over HTTP to one node, each message until it is acknowledged.
+async fn post_over_http(town: Arc<Town>, guest: Guest, node: usize) -> Vec<Acknowledged> {
+    let path = format!("/api/v1/channels/{}/messages", town.channel);
+    let mut acknowledged = Vec::new();
+    for n in 0.. {
+        let body = format!("http {n}");
+        let message = json!({ "body": body, "clientId": format!("http-{n}") });
+        loop {
+            if let Some((status, answer)) = town.node(node).try_post(&path, &guest.token, &message).await {
+                assert!(status == 201 || status == 200, "{answer}");
+                acknowledged.push((guest.id.clone(), body, answer["seq"].as_i64().expect("a number")));
+                town.acknowledge();
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        if town.is_over() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    acknowledged
+}
+
+/// Posts over a socket to one node, each message until it is acknowledged.
+async fn post_over_socket(town: Arc<Town>, guest: Guest, node: usize) -> Vec<Acknowledged> {
+    let mut acknowledged = Vec::new();
+    let mut socket = None;
+    let mut n = 0;
+    while !town.is_over() {
+        if socket.is_none() {
+            socket = join(&town, &guest, node, None).await;
+        }
+        let body = format!("socket {n}");
+        let publish =
+            json!({ "t": "pub", "id": n, "room": town.room(), "clientId": format!("socket-{n}"), "body": body });
+        let answer = match &mut socket {
+            Some(socket) => ask(socket, &publish).await,
+            None => None,
+        };
+        let Some(answer) = answer else {
+            socket = None;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        acknowledged.push((guest.id.clone(), body, answer["message"]["seq"].as_i64().expect("a number")));
+        town.acknowledge();
+        n += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    acknowledged
+}
+
+/// The answer to a request; none once the socket is closed.
+async fn ask(socket: &mut Socket, request: &Value) -> Option<Value> {
+    if !socket.try_send(request).await {
+        return None;
+    }
+    loop {
+        let record = socket.next().await?;
+        assert_ne!(record["t"], "err", "{record}");
+        if record["t"] == "ok" {
+            return Some(record);
+        }
+    }
+}
+
+/// Joins the room on a node; none if it is away.
+async fn join(town: &Town, guest: &Guest, node: usize, since: Option<&str>) -> Option<Socket> {
+    let mut socket = town.node(node).socket_if_alive(guest).await?;
+    let mut join = json!({ "t": "join", "id": 1, "room": town.room() });
+    if let Some(since) = since {
+        join["since"] = since.into();
+    }
+    if !socket.try_send(&join).await {
+        return None;
+    }
+    loop {
+        let record = socket.next().await?;
+        assert_ne!(record["t"], "err", "{record}");
+        if record["t"] == "joined" {
+            assert!(since.is_none() || record["recovered"] == true, "{record}");
+            return Some(socket);
+        }
+    }
+}
+
+/// Listens on a node and comes back by cursor whenever its socket breaks; one that roams changes nodes after so many
+/// messages. It answers the messages that it heard, which must be all that there are, in their order.
+async fn listen(town: Arc<Town>, guest: Guest, mut node: usize, roams_after: Option<usize>) -> Vec<Value> {
+    let mut heard: Vec<Value> = Vec::new();
+    // From the beginning: nothing has been posted when the first of them comes.
+    let mut cursor: Option<String> = None;
+    'sockets: loop {
+        let Some(mut socket) = join(&town, &guest, node, cursor.as_deref()).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let mut heard_here = 0;
+        loop {
+            let last = town.last.load(Ordering::SeqCst);
+            if last > 0 && heard.len() == usize::try_from(last).expect("a count") {
+                return heard;
+            }
+            let Ok(record) = tokio::time::timeout(Duration::from_millis(100), socket.next()).await else { continue };
+            let Some(record) = record else { continue 'sockets };
+            assert_ne!(record["t"], "gap", "nothing is out of the window");
+            if record["t"] != "msg" {
+                continue;
+            }
+            assert_eq!(record["seq"], heard.len() + 1, "after {:?}", heard.last());
+            cursor = Some(record["cursor"].as_str().expect("a cursor").to_owned());
+            heard.push(record["message"].clone());
+            heard_here += 1;
+            if roams_after.is_some_and(|after| heard_here >= after) {
+                node += 1;
+                continue 'sockets;
+            }
+        }
+    }
+}
+
+/// Lets people talk on two nodes, does `harm`, and looks at what everybody has heard. Answers the town for more questions.
+async fn nothing_is_lost_by(harm: impl AsyncFnOnce(&Town)) -> Arc<Town> {
+    let t0 = std::time::Instant::now();
+    let town = Arc::new(Town::start().await);
+ eprintln!("T started {:?}", t0.elapsed());
+    let guest = async |name: String| town.node(0).guest(&name).await;
+    let mut listeners = JoinSet::new();
+    for n in 0..2 {
+        listeners.spawn(listen(Arc::clone(&town), guest(format!("Listener {n}")).await, n, None));
+        listeners.spawn(listen(Arc::clone(&town), guest(format!("Roamer {n}")).await, n, Some(70)));
+    }
+    // A listener without a cursor hears what comes after it.
+    for n in 0..2 {
+        let node = town.node(n);
+        until("all listen", async || node.metric("weltenwind_ws_joins_total").await >= 4.0).await;
+    }
+    eprintln!("T listening {:?}", t0.elapsed());
+    let mut posters = JoinSet::new();
+    for n in 0..4 {
+        posters.spawn(post_over_http(Arc::clone(&town), guest(format!("Poster {n}")).await, n));
+        posters.spawn(post_over_socket(Arc::clone(&town), guest(format!("Talker {n}")).await, n));
+    }
+    town.until_more_is_acknowledged().await;
+
+ eprintln!("T before harm {:?}", t0.elapsed());
+   harm(&town).await;
+ eprintln!("T after harm {:?}", t0.elapsed());
+
+    town.until_more_is_acknowledged().await;
+    town.is_over.store(true, Ordering::SeqCst);
+    let acknowledged: Vec<Acknowledged> = posters.join_all().await.into_iter().flatten().collect();
+    eprintln!("T posters done {:?}", t0.elapsed());
+    let history = town.node(0).history(&town.channel).await;
+    town.last.store(i64::try_from(history.len()).expect("a count"), Ordering::SeqCst);
+    let heard = tokio::time::timeout(PATIENCE, listeners.join_all()).await.expect("everybody hears everything in time");
+
+    eprintln!("T heard {:?} {}", t0.elapsed(), history.len());
+    for heard in heard {
+        assert_eq!(heard, history);
+    }
+    let mut stored: HashMap<(&str, &str), Vec<i64>> = HashMap::new();
+    for message in &history {
+        let key = (message["author"]["id"].as_str().expect("an id"), message["body"].as_str().expect("a text"));
+        stored.entry(key).or_default().push(message["seq"].as_i64().expect("a number"));
+    }
+    for (author, body, seq) in &acknowledged {
+        assert_eq!(stored.get(&(author.as_str(), body.as_str())), Some(&vec![*seq]), "{body} is there once");
+    }
+    assert_eq!(acknowledged.len(), history.len(), "every message was posted until it was acknowledged");
+    for n in 0..2 {
+        assert!(town.node(n).metric("weltenwind_bus_received_total").await > 0.0, "the bus carried messages");
+    }
+    town
+}
+
+async fn end(town: Arc<Town>) {
+    let Ok(Town { store, nodes, .. }) = Arc::try_unwrap(town) else { panic!("nobody is left in town") };
+    drop(nodes);
+    store.drop_database().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn a_killed_node_takes_nothing_along() {
+    let town = nothing_is_lost_by(async |town: &Town| {
+        let killed = town.node(1);
+        let status = std::process::Command::new("kill").args(["-9", &killed.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+        town.until_more_is_acknowledged().await;
+        let (store, redis) = (&town.store, &town.redis);
+        let again = Arc::new(tokio::task::block_in_place(|| serve(store, redis)));
+        town.nodes.write().unwrap_or_else(PoisonError::into_inner)[1] = again;
+    })
+    .await;
+    end(town).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn a_killed_redis_takes_nothing_along() {
+    let town = nothing_is_lost_by(async |town: &Town| {
+        town.redis.kill();
+        town.until_more_is_acknowledged().await;
+        tokio::task::block_in_place(|| town.redis.start_again());
+    })
+    .await;
+    for n in 0..2 {
+        assert!(town.node(n).metric("weltenwind_bus_reconnects_total").await > 0.0);
+    }
+    end(town).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn a_redis_that_stands_still_holds_nothing_back() {
+    let town = nothing_is_lost_by(async |town: &Town| {
+        // Once too short to be noticed, once long enough to be given up.
+        for seconds in [1, 4] {
+            town.redis.pause();
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            town.redis.resume();
+            town.until_more_is_acknowledged().await;
+        }
+    })
+    .await;
+    for n in 0..2 {
+        assert!(town.node(n).metric("weltenwind_bus_reconnects_total").await > 0.0);
+    }
+    end(town).await;
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn a_node_starts_without_redis_and_finds_it_later() {
+    let store = Store::postgres().await;
+    let redis = RedisServer::start();
+    redis.kill();
+
+    let node = serve(&store, &redis);
+
+    assert_eq!(node.metric("weltenwind_bus_up").await.to_string(), "0");
+    let guest = node.guest("Mira").await;
+    let path = format!("/api/v1/channels/{}/messages", node.general().await);
+    assert_eq!(node.post(&path, Some(&guest.token), &json!({ "body": "alone?" })).await.0, 201);
+    redis.start_again();
+    until("it is found", async || node.metric("weltenwind_bus_up").await > 0.0).await;
+    let (code, log) = node.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("the bus is away"), "{log}");
+    store.drop_database().await;
+}

@@ -1,0 +1,365 @@
+//! The socket against a server that does what a test tells it to: repeats, refusals, farewells.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{
+    quick,
+    script::{Peer, Script, channel, message, msg, room},
+    soon,
+};
+use weltenwind_client::{Client, ClientError, Event, GapCause, Realtime, RealtimeOptions, Room};
+
+/// A client's socket and the server's side of it, with the channel joined at position `c0`.
+async fn joined(script: &mut Script) -> (Realtime, Peer) {
+    joined_with(script, quick()).await
+}
+
+async fn joined_with(script: &mut Script, options: RealtimeOptions) -> (Realtime, Peer) {
+    let client = script.guest().await;
+    let (realtime, mut peer) = connected(script, &client, options).await;
+    let handle = realtime.handle();
+    let joining = tokio::spawn(async move { handle.join(Room::Channel(channel()), None).await });
+    assert_eq!(peer.let_in("c0").await, Value::Null);
+    soon(joining).await.unwrap().unwrap();
+    (realtime, peer)
+}
+
+async fn connected(script: &mut Script, client: &Client, options: RealtimeOptions) -> (Realtime, Peer) {
+    let connecting = Realtime::connect_with(client, &options);
+    let (realtime, mut peer) = tokio::join!(soon(connecting), script.accept());
+    peer.welcome().await;
+    (realtime.unwrap(), peer)
+}
+
+/// The next connection, with the channel joined; answers where the client went on from.
+async fn reconnected(script: &mut Script) -> (Peer, Value) {
+    let mut peer = script.accept().await;
+    peer.welcome().await;
+    let since = peer.let_in("c9").await;
+    (peer, since)
+}
+
+/// What a program is told, in short: the numbers of messages, and the names of the rest.
+async fn told(realtime: &mut Realtime, count: usize) -> Vec<String> {
+    let mut told = Vec::new();
+    for _ in 0..count {
+        told.push(match soon(realtime.next()).await.expect("the socket stays open") {
+            Event::Message { message, .. } => message.seq.to_string(),
+            Event::Updated { message, .. } => format!("{}'", message.seq),
+            Event::Live { .. } => "live".to_owned(),
+            Event::Gap { cause, .. } => format!("gap {cause:?}"),
+            Event::Left { code, .. } => format!("left {code}"),
+            Event::Disconnected { .. } => "lost".to_owned(),
+            Event::Reconnected => "back".to_owned(),
+            Event::Closed { error } => format!("closed: {error}"),
+            other => panic!("{other:?} is unexpected"),
+        });
+    }
+    told
+}
+
+fn update(seq: i64, cursor: &str) -> Value {
+    let mut message = message(seq);
+    message["editedAt"] = "2026-01-01T00:00:01.000Z".into();
+    json!({ "t": "update", "room": room(), "cursor": cursor, "message": message })
+}
+
+#[tokio::test]
+async fn a_repeat_never_reaches_the_program() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script).await;
+
+    peer.send_all([msg(1, "c1"), msg(2, "c2"), msg(2, "c2"), msg(1, "c1")]).await;
+    drop(peer);
+    let (mut peer, since) = reconnected(&mut script).await;
+    peer.send_all([msg(1, "c1"), msg(2, "c2"), msg(3, "c3"), json!({ "t": "live", "room": room() })]).await;
+
+    assert_eq!(since, "c2");
+    assert_eq!(told(&mut realtime, 6).await, ["1", "2", "lost", "back", "3", "live"]);
+}
+
+#[tokio::test]
+async fn a_message_that_was_edited_while_nobody_listened_is_news() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script).await;
+
+    peer.send(msg(1, "c1")).await;
+    assert_eq!(told(&mut realtime, 1).await, ["1"]);
+    drop(peer);
+    let (mut peer, _) = reconnected(&mut script).await;
+    // The replay holds 2 in its newest state, behind 3.
+    peer.send_all([msg(3, "c3"), update(2, "c4"), update(1, "c5"), update(2, "c6")]).await;
+
+    assert_eq!(told(&mut realtime, 6).await, ["lost", "back", "3", "2", "1'", "2'"]);
+}
+
+#[tokio::test]
+async fn a_gap_is_told_and_the_next_join_is_from_behind_it() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script).await;
+
+    peer.send_all([
+        msg(5, "c5"),
+        json!({ "t": "gap", "room": room(), "cause": "epoch", "cursor": "n0" }),
+        json!({ "t": "live", "room": room() }),
+        msg(1, "n1"),
+    ])
+    .await;
+    drop(peer);
+    let (_peer, since) = reconnected(&mut script).await;
+
+    assert_eq!(since, "n1");
+    assert_eq!(told(&mut realtime, 6).await, ["5", "gap Epoch", "live", "1", "lost", "back"]);
+}
+
+#[tokio::test]
+async fn a_position_that_the_server_forgot_is_a_gap_and_not_an_end() {
+    let mut script = Script::start().await;
+    let (mut realtime, peer) = joined(&mut script).await;
+
+    drop(peer);
+    let mut peer = script.accept().await;
+    peer.welcome().await;
+    let join = peer.expect("join").await;
+    let refusal = json!({ "code": "cursor-invalid", "detail": "No.", "correlationId": "request-1" });
+    peer.send(err(&join["id"], &refusal)).await;
+    let since = peer.let_in("n7").await;
+
+    assert_eq!((&join["since"], since), (&json!("c0"), Value::Null));
+    assert_eq!(told(&mut realtime, 2).await, ["lost", "back"]);
+    let Some(Event::Gap { cause: GapCause::Cursor, cursor, .. }) = soon(realtime.next()).await else { panic!("a gap") };
+    assert_eq!(cursor.as_deref(), Some("n7"));
+}
+
+fn err(id: &Value, refusal: &Value) -> Value {
+    let mut record = refusal.clone();
+    record["t"] = "err".into();
+    record["id"] = id.clone();
+    record
+}
+
+#[tokio::test]
+async fn a_room_that_cannot_be_read_for_the_moment_is_asked_for_again() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script).await;
+
+    peer.send(json!({ "t": "left", "room": room(), "code": "unavailable" })).await;
+    let since = peer.let_in("c0").await;
+    peer.send(msg(1, "c1")).await;
+
+    assert_eq!(since, "c0");
+    assert_eq!(told(&mut realtime, 1).await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_room_that_was_taken_away_is_told_and_not_joined_again() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script).await;
+
+    peer.send(json!({ "t": "left", "room": room(), "code": "channel-not-found" })).await;
+    assert_eq!(told(&mut realtime, 1).await, ["left channel-not-found"]);
+    drop(peer);
+    let mut peer = script.accept().await;
+    peer.welcome().await;
+    peer.send(json!({ "t": "ping" })).await;
+
+    peer.expect("pong").await;
+    assert_eq!(told(&mut realtime, 2).await, ["lost", "back"]);
+}
+
+#[tokio::test]
+async fn posts_that_were_not_acknowledged_are_sent_again_under_their_names_and_in_order() {
+    let mut script = Script::start().await;
+    let (realtime, mut peer) = joined(&mut script).await;
+    let posting = ["one", "two"].map(|body| {
+        let handle = realtime.handle();
+        tokio::spawn(async move { handle.publish(channel(), body).await })
+    });
+    let first = [peer.expect("pub").await, peer.expect("pub").await];
+
+    drop(peer);
+    let (mut peer, _) = reconnected(&mut script).await;
+    let again = [peer.expect("pub").await, peer.expect("pub").await];
+    for (seq, post) in (1..).zip(&again) {
+        peer.send(json!({ "t": "ok", "id": post["id"], "message": message(seq) })).await;
+    }
+
+    let names =
+        |posts: &[Value]| posts.iter().map(|post| (post["clientId"].clone(), post["body"].clone())).collect::<Vec<_>>();
+    assert_eq!(names(&first), names(&again));
+    let mut seqs = Vec::new();
+    for posted in posting {
+        seqs.push(soon(posted).await.unwrap().unwrap().seq);
+    }
+    seqs.sort_unstable();
+    assert_eq!(seqs, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so() {
+    let mut script = Script::start().await;
+    let options = RealtimeOptions { pending_posts: 2, ..quick() };
+    let (realtime, mut peer) = joined_with(&mut script, options).await;
+    for body in ["one", "two"] {
+        let handle = realtime.handle();
+        tokio::spawn(async move { handle.publish(channel(), body).await });
+        peer.expect("pub").await;
+    }
+
+    let error = soon(realtime.publish(channel(), "three")).await.unwrap_err();
+
+    assert!(matches!(error, ClientError::QueueFull(2)) && error.is_retryable(), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_post_is_refused_in_the_servers_words() {
+    let mut script = Script::start().await;
+    let (realtime, mut peer) = joined(&mut script).await;
+    let handle = realtime.handle();
+    let posting = tokio::spawn(async move { handle.publish(channel(), "again").await });
+
+    let post = peer.expect("pub").await;
+    let refusal =
+        json!({ "code": "slow-mode", "detail": "Wait a moment.", "correlationId": "c.7", "retryAfterMs": 5000 });
+    peer.send(err(&post["id"], &refusal)).await;
+
+    let error = soon(posting).await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "slow-mode: Wait a moment (request c.7)");
+    assert_eq!(error.refusal().unwrap().retry_after, Some(Duration::from_secs(5)));
+    assert!(error.is_retryable());
+}
+
+#[tokio::test]
+async fn a_program_that_takes_no_events_is_replayed_what_did_not_fit() {
+    const SENT: i64 = 6000;
+
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined_with(&mut script, RealtimeOptions { events: 1, ..quick() }).await;
+    let handle = realtime.handle();
+    let posting = tokio::spawn(async move { handle.publish(channel(), "answer me").await });
+    let post = peer.expect("pub").await;
+
+    for seq in 1..=SENT {
+        peer.send(msg(seq, &format!("c{seq}"))).await;
+    }
+    peer.send(json!({ "t": "ok", "id": post["id"], "message": message(SENT + 1) })).await;
+    soon(posting).await.unwrap().unwrap();
+
+    let taking = tokio::spawn(async move { told(&mut realtime, usize::try_from(SENT).unwrap()).await });
+    peer.expect("leave").await;
+    let since = peer.let_in("ignored").await;
+    let kept: i64 = since.as_str().unwrap().strip_prefix('c').unwrap().parse().unwrap();
+    for seq in kept + 1..=SENT {
+        peer.send(msg(seq, &format!("c{seq}"))).await;
+    }
+
+    assert!((4096..4200).contains(&kept), "{kept}");
+    assert_eq!(soon(taking).await.unwrap(), (1..=SENT).map(|seq| seq.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_socket_whose_token_expired_comes_back_with_another() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script).await;
+    assert_eq!(peer.token, "Bearer access-0");
+
+    peer.send(bye(4100, true)).await;
+    peer.close(4100).await;
+    let (peer, since) = reconnected(&mut script).await;
+
+    assert_eq!((peer.token.as_str(), since, script.refreshes()), ("Bearer access-1", json!("c0"), 1));
+    assert_eq!(told(&mut realtime, 2).await, ["lost", "back"]);
+}
+
+fn bye(code: u16, resume: bool) -> Value {
+    json!({ "t": "bye", "code": code, "reason": "over", "retryMinMs": 10, "retryMaxMs": 20, "resume": resume })
+}
+
+#[tokio::test]
+async fn a_socket_that_is_told_to_stop_stops() {
+    let mut script = Script::start().await;
+    let (mut realtime, peer) = joined(&mut script).await;
+    let handle = realtime.handle();
+
+    peer.close(4202).await;
+
+    assert_eq!(
+        told(&mut realtime, 1).await,
+        ["closed: the server ended the connection: over (4202, connection connection-1)"]
+    );
+    assert!(soon(realtime.next()).await.is_none());
+    assert!(matches!(handle.publish(channel(), "hello?").await, Err(ClientError::Closed)));
+}
+
+#[tokio::test]
+async fn a_goodbye_without_resumption_is_told_as_a_gap() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script).await;
+
+    peer.send(bye(4000, false)).await;
+    peer.close(4000).await;
+    let (_peer, since) = reconnected(&mut script).await;
+
+    assert_eq!(since, Value::Null);
+    assert_eq!(told(&mut realtime, 3).await, ["lost", "back", "gap Cursor"]);
+}
+
+#[tokio::test]
+async fn pings_are_answered_and_a_newer_token_is_sent_when_it_is_asked_for() {
+    let mut script = Script::start().await;
+    let (_realtime, mut peer) = joined(&mut script).await;
+
+    peer.send_all([json!({ "t": "refresh-needed" }), json!({ "t": "ping" })]).await;
+
+    peer.expect("pong").await;
+    let refresh = peer.expect("refresh").await;
+    assert_eq!((refresh["token"].as_str(), script.refreshes()), (Some("access-1"), 1));
+}
+
+#[tokio::test]
+async fn what_a_newer_server_adds_is_passed_over_and_what_does_not_fit_is_an_end() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script).await;
+
+    let mut newer = msg(1, "c1");
+    newer["mood"] = "cheerful".into();
+    peer.send_all([json!({ "t": "presence", "room": "global", "count": 3 }), newer]).await;
+    peer.send(json!({ "t": "msg", "room": room(), "seq": "two" })).await;
+
+    assert_eq!(told(&mut realtime, 1).await, ["1"]);
+    let Some(Event::Closed { error }) = soon(realtime.next()).await else { panic!("an end") };
+    assert!(matches!(&error, ClientError::Unreadable { correlation_id, .. } if correlation_id == "connection-1"));
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_left() {
+    let mut script = Script::start().await;
+    let (mut realtime, _silent) = joined(&mut script).await;
+
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(46)).await;
+    tokio::time::resume();
+    let (_peer, since) = reconnected(&mut script).await;
+
+    assert_eq!(since, "c0");
+    assert_eq!(told(&mut realtime, 2).await, ["lost", "back"]);
+}
+
+#[tokio::test]
+async fn a_joined_room_is_awaited_over_a_lost_connection() {
+    let mut script = Script::start().await;
+    let client = script.guest().await;
+    let (realtime, mut peer) = connected(&mut script, &client, quick()).await;
+    let handle = realtime.handle();
+    let joining = tokio::spawn(async move { handle.join(Room::Channel(channel()), Some("kept")).await });
+    assert_eq!(peer.expect("join").await["since"], "kept");
+
+    drop(peer);
+    let (_peer, since) = reconnected(&mut script).await;
+
+    assert_eq!(since, "kept");
+    assert!(soon(joining).await.unwrap().unwrap().recovered);
+}

@@ -1,0 +1,246 @@
+//! A server that does what a test tells it to, for what a real one does too rarely.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+    routing::{any, post},
+};
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role},
+    },
+};
+use weltenwind_client::{ChannelId, Client};
+
+use super::soon;
+
+/// The channel that scripts speak of.
+pub(crate) const CHANNEL: &str = "018f0000-0000-7000-8000-00000000000c";
+
+pub(crate) fn channel() -> ChannelId {
+    CHANNEL.parse().expect("an id")
+}
+
+/// The server.
+pub(crate) struct Script {
+    url: String,
+    peers: mpsc::UnboundedReceiver<Peer>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    peers: mpsc::UnboundedSender<Peer>,
+    refreshes: AtomicU32,
+    /// What calls are answered, one after the other: a status, `Retry-After` and a code.
+    refusals: std::sync::Mutex<VecDeque<(u16, Option<u64>, &'static str)>>,
+    calls: AtomicU32,
+}
+
+impl Script {
+    pub(crate) async fn start() -> Self {
+        let (sender, peers) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            peers: sender,
+            refreshes: AtomicU32::new(0),
+            refusals: std::sync::Mutex::default(),
+            calls: AtomicU32::new(0),
+        });
+        let router = Router::new()
+            .route("/api/v1/auth/guest", post(|| async { Json(session(0)) }))
+            .route("/api/v1/auth/refresh", post(refresh))
+            .route("/api/v1/{*path}", any(call))
+            .route("/realtime/v1", any(upgrade))
+            .with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, peers, shared }
+    }
+
+    pub(crate) async fn guest(&self) -> Client {
+        let client = Client::new(&self.url).expect("an address");
+        client.guest("Mira").await.expect("a session");
+        client
+    }
+
+    /// The next socket that a client opens.
+    pub(crate) async fn accept(&mut self) -> Peer {
+        soon(self.peers.recv()).await.expect("a socket")
+    }
+
+    pub(crate) fn refreshes(&self) -> u32 {
+        self.shared.refreshes.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn calls(&self) -> u32 {
+        self.shared.calls.load(Ordering::SeqCst)
+    }
+
+    /// Refuses the next call.
+    pub(crate) fn refuse(&self, status: u16, retry_after: Option<u64>, code: &'static str) {
+        self.shared.refusals.lock().expect("the state is sound").push_back((status, retry_after, code));
+    }
+}
+
+fn session(generation: u32) -> Value {
+    json!({
+        "accessToken": format!("access-{generation}"),
+        "tokenType": "Bearer",
+        "expiresIn": 300,
+        "refreshToken": format!("refresh-{generation}"),
+        "sessionId": "018f0000-0000-7000-8000-00000000000a",
+        "user": user(),
+        "scope": "global",
+    })
+}
+
+fn user() -> Value {
+    json!({
+        "id": "018f0000-0000-7000-8000-00000000000b",
+        "kind": "guest",
+        "displayName": "Mira",
+        "createdAt": "2026-01-01T00:00:00.000Z",
+    })
+}
+
+async fn refresh(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(session(shared.refreshes.fetch_add(1, Ordering::SeqCst) + 1))
+}
+
+/// Every other call reads one's own account.
+async fn call(State(shared): State<Arc<Shared>>) -> Response {
+    shared.calls.fetch_add(1, Ordering::SeqCst);
+    let refusal = shared.refusals.lock().expect("the state is sound").pop_front();
+    let Some((status, retry_after, code)) = refusal else { return Json(user()).into_response() };
+    let problem = json!({
+        "type": "about:blank", "title": code, "status": status, "detail": "Not now.", "instance": "about:blank",
+        "code": code, "correlationId": "request-1",
+    });
+    let mut response = Response::builder().status(status);
+    if let Some(seconds) = retry_after {
+        response = response.header("retry-after", seconds);
+    }
+    response.body(Body::from(problem.to_string())).expect("an answer")
+}
+
+async fn upgrade(State(shared): State<Arc<Shared>>, mut request: Request) -> Response {
+    let text = |name: &str| request.headers()[name].to_str().expect("a text").to_owned();
+    let (key, token) = (text("sec-websocket-key"), text("authorization"));
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let upgraded = TokioIo::new(upgrade.await.expect("an upgrade"));
+        let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
+        let _ = shared.peers.send(Peer { socket, token, records: VecDeque::new() });
+    });
+    let response = Response::builder()
+        .status(101)
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-accept", derive_accept_key(key.as_bytes()))
+        .header("sec-websocket-protocol", "weltenwind.v1");
+    response.body(Body::empty()).expect("an answer")
+}
+
+/// A client's socket, from the server's side.
+pub(crate) struct Peer {
+    socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>,
+    /// The header that it was opened with.
+    pub(crate) token: String,
+    records: VecDeque<Value>,
+}
+
+impl Peer {
+    pub(crate) async fn send(&mut self, record: Value) {
+        self.socket.send(Message::text(record.to_string())).await.expect("the record is sent");
+    }
+
+    /// Sends several records in one frame.
+    pub(crate) async fn send_all(&mut self, records: impl IntoIterator<Item = Value>) {
+        let lines: Vec<String> = records.into_iter().map(|record| record.to_string()).collect();
+        self.socket.send(Message::text(lines.join("\n"))).await.expect("the records are sent");
+    }
+
+    /// The next record; none once the socket is closed.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(record) = self.records.pop_front() {
+                return Some(record);
+            }
+            match soon(self.socket.next()).await? {
+                Ok(Message::Text(text)) => {
+                    self.records
+                        .extend(text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a record")));
+                }
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The next record, which is of this type.
+    pub(crate) async fn expect(&mut self, kind: &str) -> Value {
+        let record = self.next().await.unwrap_or_else(|| panic!("a record `{kind}` is expected"));
+        assert_eq!(record["t"], kind, "{record}");
+        record
+    }
+
+    pub(crate) async fn welcome(&mut self) {
+        let limits = json!({ "rooms": 8, "frameBytes": 65536, "replayWindow": 10000 });
+        self.send(json!({
+            "t": "welcome", "conn": "connection-1", "node": "node-1", "serverTime": "2026-01-01T00:00:00.000Z",
+            "pingEverySeconds": 25, "tokenTtlSeconds": 300, "limits": limits,
+        }))
+        .await;
+    }
+
+    /// Lets the client in, at a position; answers where it wanted to go on from.
+    pub(crate) async fn let_in(&mut self, cursor: &str) -> Value {
+        let join = self.expect("join").await;
+        let recovered = !join["since"].is_null();
+        self.send(
+            json!({ "t": "joined", "id": join["id"], "room": join["room"], "cursor": cursor, "recovered": recovered }),
+        )
+        .await;
+        join["since"].clone()
+    }
+
+    pub(crate) async fn close(mut self, code: u16) {
+        let frame = CloseFrame { code: code.into(), reason: "over".into() };
+        self.socket.send(Message::Close(Some(frame))).await.expect("the frame is sent");
+        while let Some(Ok(_)) = self.socket.next().await {}
+    }
+}
+
+pub(crate) fn room() -> Value {
+    format!("channel:{CHANNEL}").into()
+}
+
+/// A message as a server tells of it.
+pub(crate) fn message(seq: i64) -> Value {
+    json!({
+        "id": "018f0000-0000-7000-8000-00000000000d", "channelId": CHANNEL, "seq": seq,
+        "author": { "id": "018f0000-0000-7000-8000-00000000000b", "displayName": "Mira" },
+        "body": seq.to_string(), "sentAt": "2026-01-01T00:00:00.000Z", "flags": [],
+    })
+}
+
+pub(crate) fn msg(seq: i64, cursor: &str) -> Value {
+    json!({ "t": "msg", "room": room(), "seq": seq, "cursor": cursor, "message": message(seq) })
+}

@@ -1,0 +1,54 @@
+//! How far channels are, read once for everybody who asks at about the same time.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    error::ChatError,
+    model::{MessageQuery, Position, RoomPosition},
+    store::ChatStore,
+};
+use crate::{ids::ChannelId, page::Limit};
+
+/// For how long a head is believed by listeners of a silent room.
+const BELIEVED: Duration = Duration::from_secs(2);
+/// Channels that are remembered; some 100 bytes each.
+const REMEMBERED: u64 = 20_000;
+
+type Slot = Arc<Mutex<Option<(Instant, RoomPosition)>>>;
+
+/// Reads heads; however many listeners a silent room has, the store is asked once every two seconds.
+#[derive(Debug, Clone)]
+pub(super) struct Heads {
+    store: Arc<dyn ChatStore>,
+    known: Cache<ChannelId, Slot>,
+}
+
+impl Heads {
+    pub(super) fn new(store: Arc<dyn ChatStore>) -> Self {
+        Self { store, known: Cache::new(REMEMBERED) }
+    }
+
+    /// Reads how far a channel is now.
+    pub(super) async fn now(&self, channel: ChannelId) -> Result<RoomPosition, ChatError> {
+        let one = Limit::new(1).expect("one is a limit");
+        let query = MessageQuery { channel, position: Position::Newest, limit: one };
+        Ok(self.store.page(&query).await?.ok_or(ChatError::ChannelNotFound)?.position)
+    }
+
+    /// Answers how far a channel was a moment ago.
+    pub(super) async fn lately(&self, channel: ChannelId) -> Result<RoomPosition, ChatError> {
+        let slot = self.known.get_with(channel, Slot::default);
+        let mut slot = slot.lock().await;
+        if let Some((read_at, head)) = *slot
+            && read_at.elapsed() < BELIEVED
+        {
+            return Ok(head);
+        }
+        let head = self.now(channel).await?;
+        *slot = Some((Instant::now(), head));
+        Ok(head)
+    }
+}
