@@ -24,9 +24,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => Arc::new(MemoryChatStore::default()),
     };
     let chat = Chat::builder(store).build();
-    let arena = chat
-        .find_or_open_channel(&Actor::operator(), ChannelDraft::new(Scope::Global, "arena", "Arena"))
-        .await?;
+    let arena =
+        chat.find_or_open_channel(&Actor::operator(), ChannelDraft::new(Scope::Global, "arena", "Arena")).await?;
     let mut talk = chat.listen(&Actor::operator(), arena.id, None).await?;
 
     let mut fighters = ["Mira", "Oskar", "Ylva"].map(Fighter::new);

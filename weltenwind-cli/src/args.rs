@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand, user::UserCommand, world::WorldCommand,
+    admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand, user::UserCommand,
+    world::WorldCommand,
 };
 
 /// Gives game worlds a community: world pages, chat and more, from one binary.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often messages that are older than their channels keep them are deleted.
-const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
+const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
 pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure> {
     logging::start(&config.log)?;
@@ -87,7 +87,8 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
 fn proxies(config: &Config) -> Result<Vec<ipnet::IpNet>, Failure> {
     let parse = |network: &String| {
         network.parse().map_err(|_| {
-            Failure::usage(format!("trusted_proxies: `{network}` is no network")).hint("write it as 10.0.0.0/8 or ::1/128")
+            Failure::usage(format!("trusted_proxies: `{network}` is no network"))
+                .hint("write it as 10.0.0.0/8 or ::1/128")
         })
     };
     config.trusted_proxies.iter().map(parse).collect()
@@ -123,7 +124,9 @@ async fn keep_retention(services: Services) {
         match services.chat.enforce_retention().await {
             Ok(0) => {}
             Ok(deleted) => tracing::info!(deleted, "deleted messages that were kept long enough"),
-            Err(error) => tracing::error!(error = %chain(&error), "cannot delete old messages; trying again in an hour"),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "cannot delete old messages; trying again in an hour");
+            }
         }
     }
 }

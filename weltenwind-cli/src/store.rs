@@ -60,7 +60,9 @@ fn service_config(config: &Config, public_url: &str) -> ServiceConfig {
 pub(crate) fn unopened(error: OpenError) -> Failure {
     let exit = match &error {
         OpenError::ServerUnreachable { .. } => Exit::TryLater,
-        OpenError::SchemaNewer { .. } | OpenError::SchemaOutdated { .. } | OpenError::MigrationChanged { .. } => Exit::Conflict,
+        OpenError::SchemaNewer { .. } | OpenError::SchemaOutdated { .. } | OpenError::MigrationChanged { .. } => {
+            Exit::Conflict
+        }
         OpenError::UnknownScheme { .. } | OpenError::UrlInvalid { .. } => Exit::Usage,
         OpenError::SignInRefused { .. } => Exit::NotAllowed,
         OpenError::DatabaseMissing { .. } => Exit::NotFound,

@@ -60,7 +60,11 @@ async fn roles_are_given_listed_and_taken() {
     assert_eq!(server.post("/api/v1/worlds", bearer, &json!({ "name": "Mistral" })).await.0, 403);
 
     let grant = json_of(&store, &["grant", "add", "mira", "admin", "--reason", "she asked", "--json"]);
-    assert_eq!(server.post("/api/v1/worlds", bearer, &json!({ "name": "Mistral" })).await.0, 201, "a new role works at once");
+    assert_eq!(
+        server.post("/api/v1/worlds", bearer, &json!({ "name": "Mistral" })).await.0,
+        201,
+        "a new role works at once"
+    );
     assert_eq!(json_of(&store, &["grant", "list", "--user", "mira", "--scope", "global", "--json"]), json!([grant]));
 
     let id = grant["id"].as_str().expect("an id");

@@ -73,7 +73,13 @@ async fn nothing_acknowledged_is_lost(store: Store) {
     store.drop_database().await;
 }
 
-async fn post_over_http(server: &Server, guest: &Guest, channel: &str, round: u32, count: &AtomicU32) -> Vec<Acknowledged> {
+async fn post_over_http(
+    server: &Server,
+    guest: &Guest,
+    channel: &str,
+    round: u32,
+    count: &AtomicU32,
+) -> Vec<Acknowledged> {
     let mut acknowledged = Vec::new();
     let path = format!("/api/v1/channels/{channel}/messages");
     for n in 0.. {
@@ -87,7 +93,13 @@ async fn post_over_http(server: &Server, guest: &Guest, channel: &str, round: u3
     acknowledged
 }
 
-async fn post_over_socket(server: &Server, guest: &Guest, channel: &str, round: u32, count: &AtomicU32) -> Vec<Acknowledged> {
+async fn post_over_socket(
+    server: &Server,
+    guest: &Guest,
+    channel: &str,
+    round: u32,
+    count: &AtomicU32,
+) -> Vec<Acknowledged> {
     /// Posts under way at once on one socket.
     const AHEAD: i64 = 8;
 
@@ -96,7 +108,8 @@ async fn post_over_socket(server: &Server, guest: &Guest, channel: &str, round: 
     socket.join(channel, None).await;
     let room = format!("channel:{channel}");
     let body = |n: i64| format!("round {round} post {n}");
-    let publish = |n: i64| json!({ "t": "pub", "id": n, "room": room, "clientId": format!("{round}-{n}"), "body": body(n) });
+    let publish =
+        |n: i64| json!({ "t": "pub", "id": n, "room": room, "clientId": format!("{round}-{n}"), "body": body(n) });
     for n in 0..AHEAD {
         socket.send(&publish(n)).await;
     }

@@ -8,7 +8,11 @@ use fixture::Store;
 
 /// What a failed command said: exit code and stderr.
 fn failure(output: &Output) -> (Option<i32>, String) {
-    assert!(output.stdout.is_empty(), "data goes to stdout, and there is none: {}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.stdout.is_empty(),
+        "data goes to stdout, and there is none: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
@@ -63,7 +67,8 @@ async fn operators_see_that_it_lives_and_is_ready() {
 #[test]
 fn a_corrupt_database_is_named_and_left_alone() {
     let store = Store::sqlite();
-    std::fs::write(store.path(), "this is no database, it only stands where one should be".repeat(100)).expect("a file");
+    std::fs::write(store.path(), "this is no database, it only stands where one should be".repeat(100))
+        .expect("a file");
     let before = std::fs::read(store.path()).expect("the file");
 
     let (code, stderr) = failure(&store.run(&["serve"]));
@@ -80,7 +85,10 @@ fn a_database_server_that_is_away_is_named_and_may_be_tried_later() {
     let (code, stderr) = failure(&store.run(&["serve", "--database", "postgres://ww:hunter2@127.0.0.1:9/ww"]));
 
     assert_eq!(code, Some(75), "{stderr}");
-    assert!(stderr.contains("error: the database server at postgres://ww:[redacted]@127.0.0.1:9/ww cannot be reached"), "{stderr}");
+    assert!(
+        stderr.contains("error: the database server at postgres://ww:[redacted]@127.0.0.1:9/ww cannot be reached"),
+        "{stderr}"
+    );
     assert!(!stderr.contains("hunter2"), "{stderr}");
 }
 

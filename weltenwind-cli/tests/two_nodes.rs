@@ -209,21 +209,18 @@ async fn listen(town: Arc<Town>, guest: Guest, mut node: usize, roams_after: Opt
 
 /// Lets people talk on two nodes, does `harm`, and looks at what everybody has heard. Answers the town for more questions.
 async fn nothing_is_lost_by(harm: impl AsyncFnOnce(&Town)) -> Arc<Town> {
-    let t0 = std::time::Instant::now();
     let town = Arc::new(Town::start().await);
- eprintln!("T started {:?}", t0.elapsed());
     let guest = async |name: String| town.node(0).guest(&name).await;
     let mut listeners = JoinSet::new();
     for n in 0..2 {
         listeners.spawn(listen(Arc::clone(&town), guest(format!("Listener {n}")).await, n, None));
         listeners.spawn(listen(Arc::clone(&town), guest(format!("Roamer {n}")).await, n, Some(70)));
     }
-    // A listener without a cursor hears what comes after it.
+    // Who has no cursor yet hears what comes after the join.
     for n in 0..2 {
         let node = town.node(n);
-        until("all listen", async || node.metric("weltenwind_ws_joins_total").await >= 4.0).await;
+        until("all listen", async || node.metric("weltenwind_ws_joins_total").await >= 2.0).await;
     }
-    eprintln!("T listening {:?}", t0.elapsed());
     let mut posters = JoinSet::new();
     for n in 0..4 {
         posters.spawn(post_over_http(Arc::clone(&town), guest(format!("Poster {n}")).await, n));
@@ -231,19 +228,15 @@ async fn nothing_is_lost_by(harm: impl AsyncFnOnce(&Town)) -> Arc<Town> {
     }
     town.until_more_is_acknowledged().await;
 
- eprintln!("T before harm {:?}", t0.elapsed());
-   harm(&town).await;
- eprintln!("T after harm {:?}", t0.elapsed());
+    harm(&town).await;
 
     town.until_more_is_acknowledged().await;
     town.is_over.store(true, Ordering::SeqCst);
     let acknowledged: Vec<Acknowledged> = posters.join_all().await.into_iter().flatten().collect();
-    eprintln!("T posters done {:?}", t0.elapsed());
     let history = town.node(0).history(&town.channel).await;
     town.last.store(i64::try_from(history.len()).expect("a count"), Ordering::SeqCst);
     let heard = tokio::time::timeout(PATIENCE, listeners.join_all()).await.expect("everybody hears everything in time");
 
-    eprintln!("T heard {:?} {}", t0.elapsed(), history.len());
     for heard in heard {
         assert_eq!(heard, history);
     }

@@ -19,15 +19,15 @@ async fn two_players_see_the_same_conversation(store: Store) {
     here.send(&json!({ "t": "pub", "id": 7, "room": room, "clientId": "a1", "body": "anybody there?" })).await;
     there.send(&json!({ "t": "pub", "id": 8, "room": room, "clientId": "a1", "body": "over here" })).await;
 
-    let (mut heard_here, mut heard_there) = (Vec::new(), Vec::new());
+    let (mut at_home, mut abroad) = (Vec::new(), Vec::new());
     for _ in 0..2 {
-        heard_here.push(here.next_of("msg").await["message"].clone());
-        heard_there.push(there.next_of("msg").await["message"].clone());
+        at_home.push(here.next_of("msg").await["message"].clone());
+        abroad.push(there.next_of("msg").await["message"].clone());
     }
-    assert_eq!(heard_here, heard_there);
-    assert_eq!(heard_here.iter().map(|message| message["seq"].clone()).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(server.history(&channel).await, heard_here);
-    let names: Vec<_> = heard_here.iter().map(|message| message["author"]["displayName"].clone()).collect();
+    assert_eq!(at_home, abroad);
+    assert_eq!(at_home.iter().map(|message| message["seq"].clone()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(server.history(&channel).await, at_home);
+    let names: Vec<_> = at_home.iter().map(|message| message["author"]["displayName"].clone()).collect();
     assert!(names.contains(&json!("Mira")) && names.contains(&json!("Oskar")));
 
     let (code, log) = server.stop();

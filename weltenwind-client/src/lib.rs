@@ -54,3 +54,8 @@ pub use self::{
     realtime::{Event, GapCause, Joined, Realtime, RealtimeHandle, RealtimeOptions},
     retry::RetryPolicy,
 };
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,8 +8,14 @@ use std::{
 };
 
 use support::{Settings, Town, script::Script, soon};
-use weltenwind_client::{Client, ClientError, Draft, HistoryQuery, Removal, RetryPolicy, WorldQuery};
-use weltenwind_core::{Actor, ManualClock, accounts::AccountsConfig, wire::ProblemError};
+use weltenwind_client::{
+    Client, ClientError, Credentials, Draft, HistoryQuery, Registration, Removal, RetryPolicy, WorldQuery,
+};
+use weltenwind_core::{
+    Actor, ManualClock,
+    accounts::{AccountsConfig, HashingConfig},
+    wire::ProblemError,
+};
 
 #[tokio::test]
 async fn a_read_that_has_not_changed_costs_an_answer_without_a_body() {
@@ -126,6 +132,25 @@ async fn a_session_that_has_ended_is_not_renewed_again_and_again() {
     assert_eq!((first.code(), second.code()), (Some("refresh-token-invalid"), Some("token-expired")));
     assert!(!first.is_retryable());
     assert_eq!(town.answered("/api/v1/auth/refresh", 401), 1);
+}
+
+#[tokio::test]
+async fn an_account_is_registered_and_signed_in_to_by_name_and_password() {
+    let hashing = HashingConfig { memory_kib: 8, passes: 1, ..HashingConfig::default() };
+    let accounts = AccountsConfig { hashing, ..AccountsConfig::default() };
+    let town = Town::with(Settings { accounts, ..Settings::default() }).await;
+    let device = (Some("a laptop".to_owned()), Some("fingerprint-1".to_owned()));
+    let client = Client::builder(&town.wire.url()).device(device.0, device.1).build().unwrap();
+
+    let registration = Registration::new("mira", "correct horse battery").display_name("Mira").email("mira@wind.test");
+    let registered = client.register(&registration).await.unwrap();
+    let signed_in = town.client().login(&Credentials::new("mira", "correct horse battery")).await.unwrap();
+    let refused = town.client().login(&Credentials::new("mira", "wrong horse battery")).await.unwrap_err();
+
+    assert_eq!((registered.username.as_deref(), registered.display_name.as_str()), (Some("mira"), "Mira"));
+    assert_eq!(signed_in.id, registered.id);
+    assert_eq!(refused.code(), Some("invalid-credentials"));
+    assert!(!format!("{registration:?}").contains("horse"), "a password is not printed");
 }
 
 #[tokio::test]

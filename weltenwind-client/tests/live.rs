@@ -242,6 +242,29 @@ async fn a_silent_client_answers_pings_and_stays() {
 }
 
 #[tokio::test]
+async fn a_message_that_was_edited_during_a_long_absence_is_news_in_its_newest_state() {
+    // More than the server reads from its store at once.
+    const POSTS: usize = 450;
+
+    let town = Town::start().await;
+    let client = town.guest("Mira").await;
+    let start = client.history(town.channel, &HistoryQuery::older()).await.unwrap().room_cursor;
+    let mut ids = Vec::new();
+    for n in 1..=POSTS {
+        ids.push(client.post(&Draft::new(town.channel, n.to_string())).await.unwrap().id);
+    }
+    client.edit(ids[4], "five").await.unwrap();
+
+    let mut realtime = soon(Realtime::connect(&client)).await.unwrap();
+    soon(realtime.join(town.room(), Some(&start))).await.unwrap();
+
+    let heard = next_messages(&mut realtime, POSTS).await;
+    assert_eq!(heard.last().unwrap(), "five", "a replay tells of a message at the place of its newest change");
+    assert_eq!(heard.iter().filter(|text| *text == "5").count(), 0);
+    assert!(matches!(soon(realtime.next()).await, Some(Event::Live { .. })));
+}
+
+#[tokio::test]
 async fn a_program_that_posts_while_it_is_behind_gets_its_answer_and_misses_nothing() {
     const BEFORE: usize = 5000;
 

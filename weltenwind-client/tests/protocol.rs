@@ -23,7 +23,7 @@ async fn joined_with(script: &mut Script, options: RealtimeOptions) -> (Realtime
     let handle = realtime.handle();
     let joining = tokio::spawn(async move { handle.join(Room::Channel(channel()), None).await });
     assert_eq!(peer.let_in("c0").await, Value::Null);
-    soon(joining).await.unwrap().unwrap();
+    soon(joining).await.expect("the task ends").expect("the room is joined");
     (realtime, peer)
 }
 
@@ -31,7 +31,7 @@ async fn connected(script: &mut Script, client: &Client, options: RealtimeOption
     let connecting = Realtime::connect_with(client, &options);
     let (realtime, mut peer) = tokio::join!(soon(connecting), script.accept());
     peer.welcome().await;
-    (realtime.unwrap(), peer)
+    (realtime.expect("a socket"), peer)
 }
 
 /// The next connection, with the channel joined; answers where the client went on from.

@@ -115,7 +115,9 @@ impl Actor {
 
         let display_name = DisplayName::new(name).expect("the embedding program names its players properly");
         let digest = Sha256::digest(format!("weltenwind player {display_name}"));
-        let account = AccountId::new(uuid::Builder::from_custom_bytes(digest[..16].try_into().expect("16 of 32 bytes")).into_uuid());
+        let account = AccountId::new(
+            uuid::Builder::from_custom_bytes(digest[..16].try_into().expect("16 of 32 bytes")).into_uuid(),
+        );
         Self::account(Principal { account, kind: AccountKind::Registered, display_name }, Self::local_request())
     }
 

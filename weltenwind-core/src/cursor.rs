@@ -7,13 +7,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::Sha256;
 
-use crate::{
-    code::Code,
-    error::Classify,
-    ids::ChannelId,
-    room::Room,
-    secret::Secret,
-};
+use crate::{code::Code, error::Classify, ids::ChannelId, room::Room, secret::Secret};
 
 /// Half of SHA-256 is enough: a forged cursor reads nothing that its bearer could not read anyway.
 const MAC_BYTES: usize = 16;

@@ -79,7 +79,11 @@ impl StorageError {
 
     /// The same failure for another caller who waited for the same step.
     pub fn shared(failure: &std::sync::Arc<Self>) -> Self {
-        Self { attempted: failure.attempted, transient: failure.transient, source: Box::new(std::sync::Arc::clone(failure)) }
+        Self {
+            attempted: failure.attempted,
+            transient: failure.transient,
+            source: Box::new(std::sync::Arc::clone(failure)),
+        }
     }
 
     /// Returns whether a repeat may cure it.

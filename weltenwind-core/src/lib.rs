@@ -47,8 +47,8 @@ pub use self::{
     cursor::{CursorInvalid, CursorSealer},
     error::{Class, Classify, StorageError, chain},
     ids::{
-        AccountId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, ParseIdError, SequentialIds, SessionId,
-        SystemIds, WorldId,
+        AccountId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, ParseIdError, SequentialIds,
+        SessionId, SystemIds, WorldId,
     },
     origin::AllowedOrigins,
     page::{Limit, Page, Revision},

@@ -74,7 +74,8 @@ mod tests {
         let origins = AllowedOrigins::of_public_url("https://Wind.example/worlds");
 
         assert!(origins.allows("https://wind.example"));
-        for other in ["http://wind.example", "https://wind.example:8443", "https://wind.example.evil.test", "null", ""] {
+        for other in ["http://wind.example", "https://wind.example:8443", "https://wind.example.evil.test", "null", ""]
+        {
             assert!(!origins.allows(other), "{other}");
         }
     }

@@ -122,8 +122,7 @@ impl Services {
             config.players_may_create_worlds,
         );
         let places: Arc<dyn Places> = Arc::new(worlds.clone());
-        let grants =
-            Grants::new(Arc::clone(&stores.grants), Arc::clone(&places), Arc::clone(&access), sources.clone());
+        let grants = Grants::new(Arc::clone(&stores.grants), Arc::clone(&places), Arc::clone(&access), sources.clone());
         let accounts = Accounts::start(
             Arc::clone(&stores.accounts),
             Arc::clone(&stores.sessions),
@@ -139,6 +138,16 @@ impl Services {
             .append(config.append)
             .sources(sources.clone())
             .build();
-        Ok(Self { cursors: accounts.cursor_sealer(), accounts, access, grants, worlds, chat, sources, health: stores.health, bus })
+        Ok(Self {
+            cursors: accounts.cursor_sealer(),
+            accounts,
+            access,
+            grants,
+            worlds,
+            chat,
+            sources,
+            health: stores.health,
+            bus,
+        })
     }
 }

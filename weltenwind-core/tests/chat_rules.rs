@@ -7,8 +7,8 @@ use weltenwind_core::{
     access::{GrantStore as _, MemoryGrantStore, NewGrant, Role, RoleAccess},
     accounts::AccountKind,
     chat::{
-        ChangeQuery, Channel, ChannelAmendment, ChannelDraft, Chat, ChatError, Draft, LiveEvent, MemoryChatStore, MessageQuery,
-        Position, RemovalMode, Seq,
+        ChangeQuery, Channel, ChannelAmendment, ChannelDraft, Chat, ChatError, Draft, LiveEvent, MemoryChatStore,
+        MessageQuery, Position, RemovalMode, Seq,
     },
 };
 
@@ -108,11 +108,9 @@ async fn a_missing_right_is_reported_before_a_broken_rule() {
 #[tokio::test]
 async fn guests_post_where_the_channel_lets_them() {
     let open = hall().await;
-    let closed = hall_with(ChannelDraft {
-        guests_may_post: false,
-        ..ChannelDraft::new(Scope::Global, "members", "Members")
-    })
-    .await;
+    let closed =
+        hall_with(ChannelDraft { guests_may_post: false, ..ChannelDraft::new(Scope::Global, "members", "Members") })
+            .await;
 
     assert!(open.say(&guest("Gast"), "hello").await.is_ok());
     assert_eq!(code(closed.say(&guest("Gast"), "hello").await), Code::GuestsMayNotPost);
@@ -121,7 +119,8 @@ async fn guests_post_where_the_channel_lets_them() {
 
 #[tokio::test]
 async fn slow_mode_asks_for_a_pause_and_moderators_need_none() {
-    let hall = hall_with(ChannelDraft { slowmode_seconds: 10, ..ChannelDraft::new(Scope::Global, "slow", "Slow") }).await;
+    let hall =
+        hall_with(ChannelDraft { slowmode_seconds: 10, ..ChannelDraft::new(Scope::Global, "slow", "Slow") }).await;
     let (mira, keeper) = (Actor::player("Mira"), Actor::player("Keeper"));
     hall.make_moderator(&keeper).await;
 

@@ -10,7 +10,8 @@ use weltenwind_core::{
     Actor, Room, Scope,
     bus::{Bus, LocalBus, RoomEvent, Subscription},
     chat::{
-        Change, ChannelDraft, Chat, ChatStore, Draft, GapCause, LiveEvent, MemoryChatStore, NewMessage, REPLAY_WINDOW, RoomPosition,
+        Change, ChannelDraft, Chat, ChatStore, Draft, GapCause, LiveEvent, MemoryChatStore, NewMessage, REPLAY_WINDOW,
+        RoomPosition,
     },
 };
 
@@ -65,8 +66,7 @@ impl Bus for BadBus {
 async fn every_message_is_heard_once_and_in_order() {
     const POSTS: i64 = 300;
     for seed in 0..50 {
-        let chat =
-            Chat::builder(Arc::new(MemoryChatStore::default())).bus(Arc::new(BadBus::new(seed))).build();
+        let chat = Chat::builder(Arc::new(MemoryChatStore::default())).bus(Arc::new(BadBus::new(seed))).build();
         let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
         let channel = chat.open_channel(&Actor::operator(), draft).await.expect("a channel").id;
         let mira = Actor::player("Mira");

@@ -6,10 +6,11 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 use weltenwind_core::{
     Invalid, Secret,
     accounts::{AccountError, DeviceDraft, DisplayName, Email, Password, RegistrationDraft, SessionGrant, Username},
-    wire::TicketBody,
+    wire::{SessionBody, TicketBody},
 };
 
 use crate::{
@@ -17,23 +18,46 @@ use crate::{
     context::{Context, Nothing},
     cookies::{self, Carrier, Visit},
     problem::{Stop, UnlessDenied as _},
+    reference::{Csrf, Origin},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OpenGuest {
+    /// The name that others see.
+    #[schema(min_length = 1, max_length = 32)]
     display_name: Option<String>,
+    /// The device that is signed in from.
     device: Option<Device>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Device {
+    /// What its owner calls it.
+    #[schema(min_length = 1, max_length = 64)]
     name: Option<String>,
+    /// A value by which the device is known again; kept as a keyed hash.
+    #[schema(min_length = 8, max_length = 256)]
     fingerprint: Option<String>,
 }
 
-/// `POST /api/v1/auth/guest`: opens an account for somebody who gives a name, or nothing.
+/// Opens an account for a guest.
+///
+/// It has the name that was given, or one that is made up. A guest becomes known again by its refresh token alone.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/guest",
+    operation_id = "openGuest",
+    tag = "sign-in",
+    params(Csrf),
+    request_body(content = OpenGuest, example = json!({ "displayName": "Mira", "device": { "name": "Firefox on Linux" } })),
+    responses(
+        (status = 201, description = "The session of the new account.", body = SessionBody),
+        (status = 403, description = "origin-not-allowed"),
+    ),
+    security(())
+)]
 pub(crate) async fn guest(visit: Visit, body: Body) -> Answer {
     let OpenGuest { display_name, device } = visit.cx.json(body).await?;
     let display_name = display_name.as_deref().map(DisplayName::new).transpose()?;
@@ -51,17 +75,42 @@ impl Device {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Register {
+    /// The name to sign in with.
+    #[schema(pattern = r"^[a-z0-9][a-z0-9_.-]{2,31}$")]
     username: String,
+    /// The password.
+    #[schema(min_length = 10, max_length = 128, format = Password)]
     password: String,
+    /// The name that others see; the username if absent.
+    #[schema(min_length = 1, max_length = 32)]
     display_name: Option<String>,
+    /// Where mail reaches its owner.
+    #[schema(format = "email", max_length = 254)]
     email: Option<String>,
+    /// The device that is signed in from.
     device: Option<Device>,
 }
 
-/// `POST /api/v1/auth/register`: makes a registered account.
+/// Makes a registered account.
+///
+/// Passwords have 10 to 128 characters, of whatever kind; those that everybody tries first are refused.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/register",
+    operation_id = "register",
+    tag = "sign-in",
+    params(Csrf),
+    request_body(content = Register, example = json!({ "username": "mira", "password": "correct horse battery", "displayName": "Mira" })),
+    responses(
+        (status = 201, description = "The session of the new account.", body = SessionBody),
+        (status = 403, description = "origin-not-allowed"),
+        (status = 409, description = "username-taken"),
+    ),
+    security(())
+)]
 pub(crate) async fn register(visit: Visit, body: Body) -> Answer {
     let Register { username, password, display_name, email, device } = visit.cx.json(body).await?;
     let draft = RegistrationDraft {
@@ -75,15 +124,33 @@ pub(crate) async fn register(visit: Visit, body: Body) -> Answer {
     Ok(made(&visit, grant))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Login {
+    /// The name to sign in with.
     username: String,
+    /// The password.
+    #[schema(format = Password)]
     password: String,
+    /// The device that is signed in from.
     device: Option<Device>,
 }
 
-/// `POST /api/v1/auth/login`: signs in with username and password.
+/// Signs in with username and password.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/login",
+    operation_id = "signIn",
+    tag = "sign-in",
+    params(Csrf),
+    request_body(content = Login, example = json!({ "username": "mira", "password": "correct horse battery" })),
+    responses(
+        (status = 200, description = "The session.", body = SessionBody),
+        (status = 401, description = "invalid-credentials"),
+        (status = 403, description = "origin-not-allowed"),
+    ),
+    security(())
+)]
 pub(crate) async fn login(visit: Visit, body: Body) -> Answer {
     let Login { username, password, device } = visit.cx.json(body).await?;
     let device = Device::draft(device)?;
@@ -91,15 +158,38 @@ pub(crate) async fn login(visit: Visit, body: Body) -> Answer {
     Ok(cookies::answered(visit.session(grant), None))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Bootstrap {
+    /// The one-time token.
     token: String,
+    /// The name to sign in with.
+    #[schema(pattern = r"^[a-z0-9][a-z0-9_.-]{2,31}$")]
     username: String,
+    /// The password.
+    #[schema(min_length = 10, max_length = 128, format = Password)]
     password: String,
 }
 
-/// `POST /api/v1/auth/bootstrap`: makes the holder of a one-time token a global owner.
+/// Makes the holder of a one-time token a global owner.
+///
+/// `weltenwind admin bootstrap` prints the token. It holds for 15 minutes.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/bootstrap",
+    operation_id = "bootstrap",
+    tag = "sign-in",
+    params(Csrf),
+    request_body(content = Bootstrap, example = json!({ "token": "wwb_2Zp0…", "username": "keeper", "password": "correct horse battery" })),
+    responses(
+        (status = 201, description = "The owner's session.", body = SessionBody),
+        (status = 401, description = "bootstrap-token-invalid"),
+        (status = 403, description = "origin-not-allowed"),
+        (status = 409, description = "username-taken"),
+        (status = 410, description = "bootstrap-token-spent"),
+    ),
+    security(())
+)]
 pub(crate) async fn bootstrap(visit: Visit, body: Body) -> Answer {
     let Bootstrap { token, username, password } = visit.cx.json(body).await?;
     let (username, password) = (Username::new(&username)?, Password::new(&password)?);
@@ -107,15 +197,32 @@ pub(crate) async fn bootstrap(visit: Visit, body: Body) -> Answer {
     Ok(made(&visit, grant))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Refresh {
+    /// The refresh token; absent where a cookie carries it.
     refresh_token: Option<String>,
 }
 
-/// `POST /api/v1/auth/refresh`: trades a refresh token for a fresh session answer.
+/// Trades a refresh token for a fresh session answer.
 ///
-/// A native client sends the token in the body, a browser in its cookie together with the header that only own scripts send.
+/// A native client sends the token in the body; a browser has it in its cookie, and sends the header that only own scripts send.
+/// Each token is traded once: a repeat within 10 seconds, or before the successor was used, answers the same successor; any
+/// other ends the session.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/refresh",
+    operation_id = "refreshSession",
+    tag = "sign-in",
+    params(Csrf),
+    request_body(content = Refresh, example = json!({ "refreshToken": "wwr_9Qe1…" })),
+    responses(
+        (status = 200, description = "The session, with the next tokens.", body = SessionBody),
+        (status = 401, description = "refresh-token-invalid, refresh-token-reused"),
+        (status = 403, description = "origin-not-allowed, csrf-header-required"),
+    ),
+    security((), ("refreshCookie" = []))
+)]
 pub(crate) async fn refresh(visit: Visit, body: Body) -> Answer {
     let Refresh { refresh_token } = visit.cx.json(body).await?;
     let cookie = cookies::refresh_token(&visit.cx);
@@ -134,7 +241,22 @@ pub(crate) async fn refresh(visit: Visit, body: Body) -> Answer {
     }
 }
 
-/// `POST /api/v1/auth/logout`: ends the session of the access token, or that of the cookie, and forgets the cookie.
+/// Ends a session and its sockets.
+///
+/// It is the session of the access token or, for a page whose token has run out, that of the cookie, which is forgotten.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/logout",
+    operation_id = "signOut",
+    tag = "sign-in",
+    params(Csrf),
+    responses(
+        (status = 204, description = "The session has ended."),
+        (status = 401, description = "unauthenticated, token-invalid, token-expired, session-ended, refresh-token-invalid, refresh-token-reused"),
+        (status = 403, description = "origin-not-allowed, csrf-header-required"),
+    ),
+    security(("bearer" = []), ("refreshCookie" = []))
+)]
 pub(crate) async fn logout(cx: Context, body: Body) -> Answer {
     let carrier = cookies::carrier(&cx)?;
     let Nothing {} = cx.json_or_default(body).await.unless_denied(cx.services.accounts.me(cx.actor())).await?;
@@ -156,7 +278,21 @@ async fn end_by_cookie(cx: &Context, token: &Secret<String>) -> Result<(), Accou
     accounts.sign_out(&actor).await
 }
 
-/// `POST /api/v1/realtime/tickets`: issues a ticket with which a page of an allowed origin opens one socket.
+/// Issues a ticket with which a page opens one socket.
+///
+/// It is bound to the session and to the origin of the page, and is spent by its first use.
+#[utoipa::path(
+    post,
+    path = "/api/v1/realtime/tickets",
+    operation_id = "issueTicket",
+    tag = "realtime",
+    params(Origin),
+    responses(
+        (status = 201, description = "The ticket.", body = TicketBody),
+        (status = 403, description = "origin-not-allowed"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn ticket(cx: Context, body: Body) -> Answer {
     let accounts = &cx.services.accounts;
     accounts.me(cx.actor()).await?;

@@ -2,10 +2,14 @@
 
 use axum::body::Body;
 use serde::Deserialize;
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{ObjectBuilder, Schema, Type, schema::AnyOfBuilder},
+};
 use weltenwind_core::{
     ChannelId, Scope,
     chat::{ChannelAmendment, ChannelDraft, ChannelName, ChannelQuery, ChatError, Seq},
-    wire::{ChannelBody, UnreadBody},
+    wire::{ChannelBody, ListBody, UnreadBody},
     worlds::Slug,
 };
 
@@ -15,24 +19,54 @@ use crate::{
     json::present,
     problem::{Stop, UnlessDenied as _},
     query::{LimitParam, Paging},
+    reference::{IfMatch, InChannel, InWorld},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListChannels {
+    /// Where the channels belong.
     scope: Scope,
+    /// Where the list goes on: `nextCursor` of the part before.
     cursor: Option<String>,
+    /// How many items at most.
+    #[param(value_type = u16, minimum = 1, maximum = 200, default = 50)]
     #[serde(default)]
     limit: LimitParam,
 }
 
-/// `GET /api/v1/channels?scope=`: the open channels of a scope.
+/// Lists the open channels of a scope.
+#[utoipa::path(
+    get,
+    path = "/api/v1/channels",
+    operation_id = "listChannels",
+    tag = "channels",
+    params(ListChannels),
+    responses(
+        (status = 200, description = "A part of the list.", body = ListBody<ChannelBody>),
+        (status = 404, description = "world-not-found"),
+    ),
+    security((), ("bearer" = []))
+)]
 pub(crate) async fn list(cx: Context<ListChannels>) -> Answer {
     let ListChannels { scope, cursor, limit } = &cx.query;
     page(&cx, *scope, cursor.as_deref(), *limit).await
 }
 
-/// `GET /api/v1/worlds/{world}/channels`: the open channels of a world.
+/// Lists the open channels of a world.
+#[utoipa::path(
+    get,
+    path = "/api/v1/worlds/{world}/channels",
+    operation_id = "listWorldChannels",
+    tag = "channels",
+    params(InWorld, Paging),
+    responses(
+        (status = 200, description = "A part of the list.", body = ListBody<ChannelBody>),
+        (status = 404, description = "world-not-found"),
+    ),
+    security((), ("bearer" = []))
+)]
 pub(crate) async fn list_of_world(cx: Context<Paging>) -> Answer {
     let world = cx.world_id().await?;
     page(&cx, Scope::World(world), cx.query.cursor.as_deref(), cx.query.limit).await
@@ -46,14 +80,25 @@ async fn page<Q>(cx: &Context<Q>, scope: Scope, cursor: Option<&str>, limit: Lim
     Ok(cx.list(page.items.iter().map(ChannelBody::from), next))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OpenChannel {
+    /// Where it belongs.
     scope: Scope,
+    /// Its short name, unique in its scope.
+    #[schema(min_length = 2, max_length = 48, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
     slug: String,
+    /// Its name.
+    #[schema(min_length = 1, max_length = 64)]
     name: String,
+    /// Whether accounts of kind guest may post.
+    #[schema(default = true)]
     guests_may_post: Option<bool>,
+    /// The pause between two messages of one author; 0 is none.
+    #[schema(default = 0, minimum = 0, maximum = 21600)]
     slowmode_seconds: Option<u32>,
+    /// After how many days messages are deleted; absent keeps them.
+    #[schema(minimum = 1, maximum = 3650)]
     retention_days: Option<u32>,
 }
 
@@ -68,7 +113,23 @@ impl From<OpenChannel> for ChannelDraft {
     }
 }
 
-/// `POST /api/v1/channels`: makes a channel.
+/// Makes a channel.
+///
+/// Needs `chat.manage` in its scope.
+#[utoipa::path(
+    post,
+    path = "/api/v1/channels",
+    operation_id = "openChannel",
+    tag = "channels",
+    request_body(content = OpenChannel, example = json!({ "scope": "global", "slug": "lobby", "name": "Lobby", "slowmodeSeconds": 5 })),
+    responses(
+        (status = 201, description = "The channel.", body = ChannelBody),
+        (status = 403, description = "permission-denied"),
+        (status = 404, description = "world-not-found"),
+        (status = 409, description = "slug-taken"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn open(cx: Context, body: Body) -> Answer {
     let wish = cx.tree(body).await?;
     // The scope says whom to ask, also where another member is wrong.
@@ -87,27 +148,54 @@ async fn may_open(cx: &Context, scope: Option<Scope>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// `GET /api/v1/channels/{id}`: one channel.
+/// Answers a channel.
+#[utoipa::path(
+    get,
+    path = "/api/v1/channels/{id}",
+    operation_id = "getChannel",
+    tag = "channels",
+    params(InChannel),
+    responses(
+        (status = 200, description = "The channel.", body = ChannelBody),
+        (status = 404, description = "channel-not-found"),
+    ),
+    security((), ("bearer" = []))
+)]
 pub(crate) async fn find(cx: Context) -> Answer {
     let channel = cx.services.chat.channel(cx.actor(), id(&cx)?).await?;
     Ok(answer::ok(&ChannelBody::from(&channel)).tagged(channel.revision))
 }
 
 /// What is to change; what is absent stays, and only the retention can be null.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[expect(clippy::option_option, reason = "absent and null are two wishes")]
 struct AmendChannel {
+    /// Its short name, unique in its scope.
+    #[schema(min_length = 2, max_length = 48, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
     #[serde(deserialize_with = "present")]
     slug: Option<String>,
+    /// Its name.
+    #[schema(min_length = 1, max_length = 64)]
     #[serde(deserialize_with = "present")]
     name: Option<String>,
+    /// Whether accounts of kind guest may post.
     #[serde(deserialize_with = "present")]
     guests_may_post: Option<bool>,
+    /// The pause between two messages of one author; 0 is none.
+    #[schema(minimum = 0, maximum = 21600)]
     #[serde(deserialize_with = "present")]
     slowmode_seconds: Option<u32>,
+    /// After how many days messages are deleted; null keeps them.
+    #[schema(schema_with = days_or_null)]
     #[serde(deserialize_with = "present")]
     retention_days: Option<Option<u32>>,
+}
+
+/// Days, or null as a wish of its own.
+fn days_or_null() -> Schema {
+    let days = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(3650));
+    AnyOfBuilder::new().item(days).item(ObjectBuilder::new().schema_type(Type::Null)).into()
 }
 
 impl AmendChannel {
@@ -122,7 +210,24 @@ impl AmendChannel {
     }
 }
 
-/// `PATCH /api/v1/channels/{id}`: changes a channel in the state that If-Match names.
+/// Changes a channel in the state that If-Match names.
+///
+/// Needs `chat.manage`. What is absent stays.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/channels/{id}",
+    operation_id = "amendChannel",
+    tag = "channels",
+    params(InChannel, IfMatch),
+    request_body(content = AmendChannel, example = json!({ "name": "Tavern", "retentionDays": null })),
+    responses(
+        (status = 200, description = "The channel as it is now.", body = ChannelBody),
+        (status = 403, description = "permission-denied"),
+        (status = 404, description = "channel-not-found"),
+        (status = 409, description = "slug-taken"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn amend(cx: Context, body: Body) -> Answer {
     let (chat, id) = (&cx.services.chat, id(&cx)?);
     let amendment = cx.json(body).await.and_then(AmendChannel::amendment);
@@ -132,7 +237,22 @@ pub(crate) async fn amend(cx: Context, body: Body) -> Answer {
     Ok(answer::ok(&ChannelBody::from(&channel)).tagged(channel.revision))
 }
 
-/// `DELETE /api/v1/channels/{id}`: closes a channel in the state that If-Match names.
+/// Closes a channel in the state that If-Match names.
+///
+/// Needs `chat.manage`.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/channels/{id}",
+    operation_id = "closeChannel",
+    tag = "channels",
+    params(InChannel, IfMatch),
+    responses(
+        (status = 204, description = "The channel is closed."),
+        (status = 403, description = "permission-denied"),
+        (status = 404, description = "channel-not-found"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn close(cx: Context) -> Answer {
     let (chat, id) = (&cx.services.chat, id(&cx)?);
     let expected = cx.if_match().unless_denied(chat.require_manage(cx.actor(), id)).await?;
@@ -140,13 +260,30 @@ pub(crate) async fn close(cx: Context) -> Answer {
     Ok(answer::no_content())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct MarkRead {
+    /// The number of the last message that was read; 0 is none.
+    #[schema(minimum = 0)]
     seq: i64,
 }
 
-/// `PUT /api/v1/channels/{id}/read`: notes how far the caller has read.
+/// Notes how far the caller has read.
+///
+/// A mark only moves forward.
+#[utoipa::path(
+    put,
+    path = "/api/v1/channels/{id}/read",
+    operation_id = "markRead",
+    tag = "channels",
+    params(InChannel),
+    request_body(content = MarkRead, example = json!({ "seq": 0 })),
+    responses(
+        (status = 200, description = "The mark, and what is left to read.", body = UnreadBody),
+        (status = 404, description = "channel-not-found"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn mark_read(cx: Context, body: Body) -> Answer {
     let (chat, id) = (&cx.services.chat, id(&cx)?);
     let MarkRead { seq } = cx.json(body).await.unless_denied(may_mark(&cx, id)).await?;

@@ -2,16 +2,10 @@
 
 use std::{convert::Infallible, fmt, sync::Arc};
 
-use axum::{
-    Router,
-    body::Body,
-    extract::Request,
-    middleware,
-    response::IntoResponse,
-    routing::{delete, get, post, put},
-};
+use axum::{Router, body::Body, extract::Request, middleware, response::IntoResponse};
 use prometheus::Registry;
 use tower::Service;
+use utoipa_axum::routes;
 use weltenwind_core::Services;
 
 use crate::{
@@ -19,7 +13,9 @@ use crate::{
     config::HttpConfig,
     context::App,
     layers::{self, Edge, Log},
-    messages, pages, users, worlds,
+    messages, pages,
+    reference::{self, Calls},
+    users, worlds,
 };
 
 /// The API and the pages of an installation, as one tower service.
@@ -72,7 +68,8 @@ impl HttpHost {
             );
         }
         let edge = Edge::new(ids, config, registry, Log::EveryRequest);
-        let router = api().layer(middleware::from_fn(layers::api)).merge(pages::routes()).with_state(Arc::new(app));
+        let api = api().into_router().layer(middleware::from_fn(layers::api));
+        let router = api.merge(pages::routes()).with_state(Arc::new(app));
         Self { router, edge }
     }
 
@@ -102,30 +99,30 @@ impl HttpHost {
     }
 }
 
-/// Every call of the API.
-fn api() -> Router<Arc<App>> {
-    let router = Router::new()
-        .route("/api/v1/auth/guest", post(auth::guest))
-        .route("/api/v1/auth/register", post(auth::register))
-        .route("/api/v1/auth/login", post(auth::login))
-        .route("/api/v1/auth/bootstrap", post(auth::bootstrap))
-        .route("/api/v1/auth/refresh", post(auth::refresh))
-        .route("/api/v1/auth/logout", post(auth::logout))
-        .route("/api/v1/realtime/tickets", post(auth::ticket))
-        .route("/api/v1/users/{id}", get(users::profile))
-        .route("/api/v1/worlds", get(worlds::list).post(worlds::create))
-        .route("/api/v1/worlds/{world}", get(worlds::find).patch(worlds::amend).delete(worlds::archive))
-        .route("/api/v1/worlds/{world}/channels", get(channels::list_of_world))
-        .route("/api/v1/worlds/{world}/members", get(worlds::members))
-        .route("/api/v1/worlds/{world}/members/me", put(worlds::join).delete(worlds::leave))
-        .route("/api/v1/worlds/{world}/members/{userId}", delete(worlds::remove_member))
-        .route("/api/v1/channels", get(channels::list).post(channels::open))
-        .route("/api/v1/channels/{id}", get(channels::find).patch(channels::amend).delete(channels::close))
-        .route("/api/v1/channels/{id}/messages", get(messages::list).post(messages::post))
-        .route("/api/v1/channels/{id}/read", put(channels::mark_read))
-        .route("/api/v1/messages/{id}", get(messages::find).patch(messages::edit).delete(messages::remove));
-    // One's own account has two names.
-    ["/api/v1/users/me", "/api/v1/me"].into_iter().fold(router, |router, me| {
-        router.route(me, get(users::me).patch(users::amend_me)).route(&format!("{me}/unread"), get(users::unread))
-    })
+/// Every call of the API, one line for each path; the path itself stands at the handler.
+pub(crate) fn api() -> Calls {
+    Calls::default()
+        .with(routes!(auth::guest))
+        .with(routes!(auth::register))
+        .with(routes!(auth::login))
+        .with(routes!(auth::bootstrap))
+        .with(routes!(auth::refresh))
+        .with(routes!(auth::logout))
+        .with(routes!(auth::ticket))
+        .with(routes!(users::me, users::amend_me))
+        .with(routes!(users::unread))
+        .with(routes!(users::profile))
+        .with(routes!(worlds::list, worlds::create))
+        .with(routes!(worlds::find, worlds::amend, worlds::archive))
+        .with(routes!(channels::list_of_world))
+        .with(routes!(worlds::members))
+        .with(routes!(worlds::join, worlds::leave))
+        .with(routes!(worlds::remove_member))
+        .with(routes!(channels::list, channels::open))
+        .with(routes!(channels::find, channels::amend, channels::close))
+        .with(routes!(messages::list, messages::post))
+        .with(routes!(channels::mark_read))
+        .with(routes!(messages::find, messages::edit, messages::remove))
+        .with(routes!(reference::openapi))
+        .with(routes!(reference::asyncapi))
 }

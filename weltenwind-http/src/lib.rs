@@ -24,6 +24,7 @@ mod operations;
 mod pages;
 mod problem;
 mod query;
+mod reference;
 mod serve;
 mod users;
 mod worlds;

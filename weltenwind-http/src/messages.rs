@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 use weltenwind_core::{
     ChannelId, Code, FieldError, MessageId,
     chat::{ChangeQuery, ChatError, Draft, History, Message, MessageQuery, Position, RemovalMode, Seq},
@@ -14,19 +15,27 @@ use crate::{
     context::Context,
     problem::{Refusal, UnlessDenied as _},
     query::LimitParam,
+    reference::{InChannel, OfMessage},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListMessages {
+    /// Where the list goes on: `nextCursor` of the part before.
     cursor: Option<String>,
+    /// Which way the history is read.
+    #[param(inline, default = "older")]
     direction: Option<Direction>,
+    /// A position: `roomCursor` of a page or `cursor` of the socket. Goes with neither `cursor` nor `direction`.
     since: Option<String>,
+    /// How many items at most.
+    #[param(value_type = u16, minimum = 1, maximum = 200, default = 50)]
     #[serde(default)]
     limit: LimitParam,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Direction {
     #[default]
@@ -34,7 +43,24 @@ enum Direction {
     Newer,
 }
 
-/// `GET /api/v1/channels/{id}/messages`: a part of the history or, with `since`, what changed.
+/// Reads a part of the history or, with `since`, what changed.
+///
+/// History is newest first, with `direction=newer` oldest first. `since` answers what is new, edited or removed after a position,
+/// each message once and in its newest state, oldest change first; more is there as long as `nextCursor` is not null, and goes
+/// into `since` again. `roomCursor` is a `since` for a join of the socket too, so that history and live meet without a gap.
+#[utoipa::path(
+    get,
+    path = "/api/v1/channels/{id}/messages",
+    operation_id = "listMessages",
+    tag = "messages",
+    params(InChannel, ListMessages),
+    responses(
+        (status = 200, description = "The messages, and the position that the page is complete to.", body = HistoryBody),
+        (status = 404, description = "channel-not-found"),
+        (status = 410, description = "replay-window-exceeded"),
+    ),
+    security((), ("bearer" = []))
+)]
 pub(crate) async fn list(cx: Context<ListMessages>) -> Answer {
     let channel = channels::id(&cx)?;
     let ListMessages { cursor, direction, since, .. } = &cx.query;
@@ -82,15 +108,40 @@ fn body(messages: &[Message], next_cursor: Option<String>, room_cursor: String) 
     HistoryBody { items: messages.iter().map(MessageBody::from).collect(), next_cursor, room_cursor }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PostMessage {
+    /// What the message says.
+    #[schema(min_length = 1, max_length = 2000)]
     body: String,
+    /// What the author calls it, so that a repeat is known.
+    #[schema(pattern = "^[!-~]{1,64}$")]
     client_id: Option<String>,
+    /// The message of the same channel that it replies to.
     reply_to: Option<MessageId>,
 }
 
-/// `POST /api/v1/channels/{id}/messages`: posts a message as the caller; 200 if it was posted before.
+/// Posts a message as the caller.
+///
+/// The same `clientId` with the same body again answers the first message.
+#[utoipa::path(
+    post,
+    path = "/api/v1/channels/{id}/messages",
+    operation_id = "postMessage",
+    tag = "messages",
+    params(InChannel),
+    request_body(content = PostMessage, example = json!({ "body": "well met", "clientId": "a1" })),
+    responses(
+        (status = 200, description = "The message was posted before.", body = MessageBody),
+        (status = 201, description = "The message.", body = MessageBody),
+        (status = 403, description = "permission-denied, guests-may-not-post"),
+        (status = 404, description = "channel-not-found"),
+        (status = 409, description = "client-id-reused"),
+        (status = 422, description = "validation-failed, reply-not-found"),
+        (status = 429, description = "slow-mode"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn post(cx: Context, body: Body) -> Answer {
     let (chat, channel) = (&cx.services.chat, channels::id(&cx)?);
     let PostMessage { body, client_id, reply_to } =
@@ -103,19 +154,50 @@ pub(crate) async fn post(cx: Context, body: Body) -> Answer {
     Ok(answer::created(&format!("/api/v1/messages/{}", body.id), &body))
 }
 
-/// `GET /api/v1/messages/{id}`: one message.
+/// Answers a message.
+#[utoipa::path(
+    get,
+    path = "/api/v1/messages/{id}",
+    operation_id = "getMessage",
+    tag = "messages",
+    params(OfMessage),
+    responses(
+        (status = 200, description = "The message.", body = MessageBody),
+        (status = 404, description = "message-not-found"),
+    ),
+    security((), ("bearer" = []))
+)]
 pub(crate) async fn find(cx: Context) -> Answer {
     let message = cx.services.chat.message(cx.actor(), id(&cx)?).await?;
     Ok(answer::ok(&MessageBody::from(&message)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EditMessage {
+    /// What the message says.
+    #[schema(min_length = 1, max_length = 2000)]
     body: String,
 }
 
-/// `PATCH /api/v1/messages/{id}`: gives one's own message another text.
+/// Gives an own message another text.
+///
+/// That is possible for 15 minutes.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/messages/{id}",
+    operation_id = "editMessage",
+    tag = "messages",
+    params(OfMessage),
+    request_body(content = EditMessage, example = json!({ "body": "well met, all" })),
+    responses(
+        (status = 200, description = "The message as it is now.", body = MessageBody),
+        (status = 403, description = "permission-denied, edit-window-passed"),
+        (status = 404, description = "message-not-found"),
+        (status = 409, description = "message-removed"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn edit(cx: Context, body: Body) -> Answer {
     let (chat, id) = (&cx.services.chat, id(&cx)?);
     let EditMessage { body } = cx.json(body).await.unless_denied(chat.check_edit(cx.actor(), id)).await?;
@@ -123,14 +205,33 @@ pub(crate) async fn edit(cx: Context, body: Body) -> Answer {
     Ok(answer::ok(&MessageBody::from(&message)))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RemoveMessage {
+    /// Why; required for messages of others.
+    #[schema(min_length = 1, max_length = 500)]
     reason: Option<String>,
+    /// What becomes of the text.
     mode: RemovalMode,
 }
 
-/// `DELETE /api/v1/messages/{id}`: removes a message; its place stays.
+/// Removes a message; its place stays.
+///
+/// One's own is masked at will. Others, and every purge, need `chat.moderate` and a reason.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/messages/{id}",
+    operation_id = "removeMessage",
+    tag = "messages",
+    params(OfMessage),
+    request_body(content = RemoveMessage, example = json!({ "reason": "insult", "mode": "mask" })),
+    responses(
+        (status = 204, description = "The message is removed."),
+        (status = 403, description = "permission-denied"),
+        (status = 404, description = "message-not-found"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn remove(cx: Context, body: Body) -> Answer {
     let (chat, id) = (&cx.services.chat, id(&cx)?);
     let allowed = chat.check_remove(cx.actor(), id, RemovalMode::default());

@@ -8,6 +8,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeOwned},
 };
+use utoipa::IntoParams;
 use weltenwind_core::{Code, FieldError, Limit};
 
 use crate::{
@@ -33,10 +34,14 @@ pub(crate) fn read<Q: DeserializeOwned>(uri: &Uri) -> Result<Q, Stop> {
 }
 
 /// The parameters of a list without filters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Paging {
+    /// Where the list goes on: `nextCursor` of the part before.
     pub(crate) cursor: Option<String>,
+    /// How many items at most.
+    #[param(value_type = u16, minimum = 1, maximum = 200, default = 50)]
     #[serde(default)]
     pub(crate) limit: LimitParam,
 }

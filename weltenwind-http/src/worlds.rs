@@ -2,9 +2,10 @@
 
 use axum::body::Body;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 use weltenwind_core::{
     access::AccessError,
-    wire::{MemberBody, WorldBody},
+    wire::{ListBody, MemberBody, WorldBody},
     worlds::{
         Description, JoinPolicy, Slug, Visibility, WorldAmendment, WorldDraft, WorldError, WorldName, WorldQuery,
         WorldRef, WorldSort,
@@ -17,20 +18,29 @@ use crate::{
     json::present,
     problem::{Stop, UnlessDenied as _},
     query::{LimitParam, Paging, SearchText},
+    reference::{IfMatch, InWorld, OfMember},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListWorlds {
+    /// Only worlds whose name contains this, whatever its case.
+    #[param(value_type = Option<String>, max_length = 64)]
     q: Option<SearchText>,
+    /// The order.
+    #[param(inline, default = "-createdAt")]
     #[serde(default)]
     sort: Sort,
+    /// Where the list goes on: `nextCursor` of the part before.
     cursor: Option<String>,
+    /// How many items at most.
+    #[param(value_type = u16, minimum = 1, maximum = 200, default = 50)]
     #[serde(default)]
     limit: LimitParam,
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
 enum Sort {
     #[default]
     #[serde(rename = "-createdAt")]
@@ -48,7 +58,18 @@ impl From<Sort> for WorldSort {
     }
 }
 
-/// `GET /api/v1/worlds`: the public worlds, and those the caller belongs to.
+/// Lists the public worlds, and those the caller belongs to.
+#[utoipa::path(
+    get,
+    path = "/api/v1/worlds",
+    operation_id = "listWorlds",
+    tag = "worlds",
+    params(ListWorlds),
+    responses(
+        (status = 200, description = "A part of the list.", body = ListBody<WorldBody>),
+    ),
+    security((), ("bearer" = []))
+)]
 pub(crate) async fn list(cx: Context<ListWorlds>) -> Answer {
     let ListWorlds { q, sort, cursor, limit } = &cx.query;
     let text = q.as_ref().map(|q| q.0.clone()).filter(|text| !text.is_empty());
@@ -60,13 +81,23 @@ pub(crate) async fn list(cx: Context<ListWorlds>) -> Answer {
     Ok(cx.list(page.items.iter().map(WorldBody::from), next))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateWorld {
+    /// Its name.
+    #[schema(min_length = 2, max_length = 64)]
     name: String,
+    /// Its slug; made of the name if absent. Words that may become paths are reserved.
+    #[schema(min_length = 2, max_length = 48, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
     slug: Option<String>,
+    /// What it says of itself.
+    #[schema(max_length = 2000)]
     description: Option<String>,
+    /// Who sees it.
+    #[schema(default = "public")]
     visibility: Option<Visibility>,
+    /// How one becomes a member.
+    #[schema(default = "open")]
     join_policy: Option<JoinPolicy>,
 }
 
@@ -82,7 +113,22 @@ impl CreateWorld {
     }
 }
 
-/// `POST /api/v1/worlds`: makes a world whose owner is the caller.
+/// Makes a world whose owner is the caller.
+///
+/// Needs `world.create`. Without a slug one is made of the name.
+#[utoipa::path(
+    post,
+    path = "/api/v1/worlds",
+    operation_id = "createWorld",
+    tag = "worlds",
+    request_body(content = CreateWorld, example = json!({ "name": "Mistral", "slug": "mistral", "visibility": "public", "joinPolicy": "open" })),
+    responses(
+        (status = 201, description = "The world.", body = WorldBody),
+        (status = 403, description = "permission-denied"),
+        (status = 409, description = "slug-taken"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn create(cx: Context, body: Body) -> Answer {
     let worlds = &cx.services.worlds;
     let draft =
@@ -92,7 +138,21 @@ pub(crate) async fn create(cx: Context, body: Body) -> Answer {
     Ok(answer::created(&location, &WorldBody::from(&world)).tagged(world.revision))
 }
 
-/// `GET /api/v1/worlds/{world}`: one world; 308 on a former slug.
+/// Answers a world.
+///
+/// A private world is found by its members alone.
+#[utoipa::path(
+    get,
+    path = "/api/v1/worlds/{world}",
+    operation_id = "getWorld",
+    tag = "worlds",
+    params(InWorld),
+    responses(
+        (status = 200, description = "The world.", body = WorldBody),
+        (status = 404, description = "world-not-found"),
+    ),
+    security((), ("bearer" = []))
+)]
 pub(crate) async fn find(cx: Context) -> Answer {
     let reference: WorldRef = cx.param("world").ok_or(WorldError::NotFound)?;
     let resolved = cx.services.worlds.resolve(cx.actor(), &reference).await?;
@@ -104,17 +164,25 @@ pub(crate) async fn find(cx: Context) -> Answer {
 }
 
 /// What is to change; what is absent stays, and nothing can be null.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct AmendWorld {
+    /// Its name.
+    #[schema(min_length = 2, max_length = 64)]
     #[serde(deserialize_with = "present")]
     name: Option<String>,
+    /// Its slug; the former one keeps leading here.
+    #[schema(min_length = 2, max_length = 48, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
     #[serde(deserialize_with = "present")]
     slug: Option<String>,
+    /// What it says of itself.
+    #[schema(max_length = 2000)]
     #[serde(deserialize_with = "present")]
     description: Option<String>,
+    /// Who sees it.
     #[serde(deserialize_with = "present")]
     visibility: Option<Visibility>,
+    /// How one becomes a member.
     #[serde(deserialize_with = "present")]
     join_policy: Option<JoinPolicy>,
 }
@@ -131,7 +199,24 @@ impl AmendWorld {
     }
 }
 
-/// `PATCH /api/v1/worlds/{world}`: changes a world in the state that If-Match names.
+/// Changes a world in the state that If-Match names.
+///
+/// Needs `world.manage`. What is absent stays. A former slug keeps leading to its world.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/worlds/{world}",
+    operation_id = "amendWorld",
+    tag = "worlds",
+    params(InWorld, IfMatch),
+    request_body(content = AmendWorld, example = json!({ "description": "Where the wind comes from." })),
+    responses(
+        (status = 200, description = "The world as it is now.", body = WorldBody),
+        (status = 403, description = "permission-denied"),
+        (status = 404, description = "world-not-found"),
+        (status = 409, description = "slug-taken"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn amend(cx: Context, body: Body) -> Answer {
     let worlds = &cx.services.worlds;
     let world = cx.world().await?;
@@ -142,7 +227,22 @@ pub(crate) async fn amend(cx: Context, body: Body) -> Answer {
     Ok(answer::ok(&WorldBody::from(&world)).tagged(world.revision))
 }
 
-/// `DELETE /api/v1/worlds/{world}`: archives a world in the state that If-Match names.
+/// Archives a world in the state that If-Match names.
+///
+/// Needs `world.manage`.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/worlds/{world}",
+    operation_id = "archiveWorld",
+    tag = "worlds",
+    params(InWorld, IfMatch),
+    responses(
+        (status = 204, description = "The world is archived."),
+        (status = 403, description = "permission-denied"),
+        (status = 404, description = "world-not-found"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn archive(cx: Context) -> Answer {
     let worlds = &cx.services.worlds;
     let world = cx.world().await?;
@@ -151,7 +251,19 @@ pub(crate) async fn archive(cx: Context) -> Answer {
     Ok(answer::no_content())
 }
 
-/// `GET /api/v1/worlds/{world}/members`: who holds a role in a world.
+/// Lists who holds a role in a world.
+#[utoipa::path(
+    get,
+    path = "/api/v1/worlds/{world}/members",
+    operation_id = "listMembers",
+    tag = "worlds",
+    params(InWorld, Paging),
+    responses(
+        (status = 200, description = "A part of the list.", body = ListBody<MemberBody>),
+        (status = 404, description = "world-not-found"),
+    ),
+    security((), ("bearer" = []))
+)]
 pub(crate) async fn members(cx: Context<Paging>) -> Answer {
     let world = cx.world_id().await?;
     let list = format!("worlds/{world}/members");
@@ -161,7 +273,20 @@ pub(crate) async fn members(cx: Context<Paging>) -> Answer {
     Ok(cx.list(page.items.iter().map(MemberBody::from), next))
 }
 
-/// `PUT /api/v1/worlds/{world}/members/me`: makes the caller a member, and answers the world that was joined.
+/// Makes the caller a member, and answers the world that was joined.
+#[utoipa::path(
+    put,
+    path = "/api/v1/worlds/{world}/members/me",
+    operation_id = "joinWorld",
+    tag = "worlds",
+    params(InWorld),
+    responses(
+        (status = 200, description = "The world.", body = WorldBody),
+        (status = 403, description = "invite-required, permission-denied"),
+        (status = 404, description = "world-not-found"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn join(cx: Context, body: Body) -> Answer {
     let world = cx.world().await?;
     let Nothing {} = cx.json_or_default(body).await.unless_denied(cx.services.accounts.me(cx.actor())).await?;
@@ -169,14 +294,43 @@ pub(crate) async fn join(cx: Context, body: Body) -> Answer {
     Ok(answer::ok(&WorldBody::from(&world)))
 }
 
-/// `DELETE /api/v1/worlds/{world}/members/me`: takes every role in a world from the caller.
+/// Takes every role in a world from the caller.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/worlds/{world}/members/me",
+    operation_id = "leaveWorld",
+    tag = "worlds",
+    params(InWorld),
+    responses(
+        (status = 204, description = "The caller is no member any more."),
+        (status = 404, description = "world-not-found, member-not-found"),
+        (status = 409, description = "last-owner"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn leave(cx: Context) -> Answer {
     let world = cx.world().await?;
     cx.services.worlds.leave(cx.actor(), &world).await?;
     Ok(answer::no_content())
 }
 
-/// `DELETE /api/v1/worlds/{world}/members/{userId}`: takes every role in a world from another account.
+/// Takes every role in a world from another account.
+///
+/// Needs `access.manage`, and a rank above that of every role that is taken.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/worlds/{world}/members/{userId}",
+    operation_id = "removeMember",
+    tag = "worlds",
+    params(InWorld, OfMember),
+    responses(
+        (status = 204, description = "The account is no member any more."),
+        (status = 403, description = "permission-denied"),
+        (status = 404, description = "world-not-found, member-not-found"),
+        (status = 409, description = "last-owner"),
+    ),
+    security(("bearer" = []))
+)]
 pub(crate) async fn remove_member(cx: Context) -> Answer {
     let world = cx.world().await?;
     let account = cx.param("userId").ok_or(AccessError::MemberNotFound)?;

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use crate::{config::Layers, failure::Failure, output::Output};
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Copy, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Show every value and where it came from; secrets are masked.
     Print,

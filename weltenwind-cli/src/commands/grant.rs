@@ -39,7 +39,7 @@ pub(crate) struct ListArgs {
 pub(crate) struct AddArgs {
     /// Who gets the role: a username or id.
     user: String,
-    /// The role: owner, admin, moderator, world_admin, …
+    /// The role: owner, admin, moderator, `world_admin`, …
     role: Role,
     /// Where it holds: global, world:<id> or group:<id>.
     #[arg(long, default_value = "global")]
@@ -101,7 +101,9 @@ async fn add(args: AddArgs, services: &Services, output: Output) -> Result<(), F
     let account = account(services, &user).await?;
     let draft = GrantDraft { account, role, scope, reason, expires_at };
     let grant = services.grants.give(&Actor::operator(), draft).await?;
-    output.value(&GrantBody::from(&grant), |grant| format!("{user} is {} in {} (grant {})", grant.role, grant.scope, grant.id))
+    output.value(&GrantBody::from(&grant), |grant| {
+        format!("{user} is {} in {} (grant {})", grant.role, grant.scope, grant.id)
+    })
 }
 
 async fn remove(args: RemoveArgs, services: &Services, output: Output) -> Result<(), Failure> {
@@ -112,10 +114,14 @@ async fn remove(args: RemoveArgs, services: &Services, output: Output) -> Result
     let operator = Actor::operator();
     if args.dry_run {
         let grant = services.grants.find(&operator, args.id).await?;
-        return output.value(&GrantBody::from(&grant), |grant| format!("would take {} in {} from {}", grant.role, grant.scope, grant.user_id));
+        return output.value(&GrantBody::from(&grant), |grant| {
+            format!("would take {} in {} from {}", grant.role, grant.scope, grant.user_id)
+        });
     }
     let grant = services.grants.take(&operator, args.id).await?;
-    output.value(&GrantBody::from(&grant), |grant| format!("took {} in {} from {}", grant.role, grant.scope, grant.user_id))
+    output.value(&GrantBody::from(&grant), |grant| {
+        format!("took {} in {} from {}", grant.role, grant.scope, grant.user_id)
+    })
 }
 
 /// Finds an account by id or username.

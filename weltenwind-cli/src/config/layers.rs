@@ -66,7 +66,8 @@ impl Layers {
 
     fn figment(&self) -> Result<Figment, Failure> {
         let defaults = Serialized::defaults(Config::default());
-        let known: Vec<String> = leaves(&defaults.data().map_err(unreadable)?).into_iter().map(|(key, _)| key).collect();
+        let known: Vec<String> =
+            leaves(&defaults.data().map_err(unreadable)?).into_iter().map(|(key, _)| key).collect();
         let file = match &self.file {
             Some(file) if !file.is_file() => {
                 return Err(Failure::usage(format!("the configuration file {} does not exist", file.display())));
@@ -90,6 +91,7 @@ impl Layers {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn unreadable(error: figment::Error) -> Failure {
     Failure::usage(error.to_string())
 }
@@ -109,11 +111,7 @@ fn origin(from: &Metadata, key: &str) -> String {
 }
 
 /// Refuses a key that nothing reads, and names the nearest that something does.
-fn require_known(
-    known: &[String],
-    given: &[(String, Value)],
-    whence: impl Fn(&str) -> String,
-) -> Result<(), Failure> {
+fn require_known(known: &[String], given: &[(String, Value)], whence: impl Fn(&str) -> String) -> Result<(), Failure> {
     for (key, _) in given {
         let section = format!("{key}.");
         if known.iter().any(|known| known == key || known.starts_with(&section)) {
@@ -136,9 +134,8 @@ fn require_known(
 /// Checks what types cannot.
 fn check(config: &Config) -> Result<(), Failure> {
     let refuse = |key: &str, rule: &str| Err(Failure::usage(format!("{key} {rule}")));
-    if !config.public_url.is_empty()
-        && !(config.public_url.starts_with("http://") || config.public_url.starts_with("https://"))
-    {
+    let url = &config.public_url;
+    if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
         return refuse("public_url", "must begin with http:// or https://");
     }
     if !(60..=3600).contains(&config.auth.access_token_seconds) {
@@ -185,9 +182,8 @@ impl Set {
     fn parse(pairs: &[String]) -> Result<Self, Failure> {
         let mut dict = Dict::new();
         for pair in pairs {
-            let (key, value) = pair
-                .split_once('=')
-                .ok_or_else(|| Failure::usage(format!("--set takes KEY=VALUE, not `{pair}`")))?;
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| Failure::usage(format!("--set takes KEY=VALUE, not `{pair}`")))?;
             // A value that reads as a number, a truth value or a list is one; everything else is a text.
             let value: Value = value.parse().unwrap_or_else(|error| match error {});
             insert(&mut dict, key, value);

@@ -20,7 +20,7 @@ pub(crate) struct Config {
     /// Where people reach this installation: links, token issuer and allowed origins come from it. Empty means the address
     /// that is listened on.
     pub(crate) public_url: String,
-    /// Networks whose X-Forwarded-For and X-Request-Id are believed: 10.0.0.0/8, ::1/128.
+    /// Networks whose X-Forwarded-For and X-Request-Id are believed: `10.0.0.0/8`, `::1/128`.
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) storage: StorageConfig,
     pub(crate) redis: RedisConfig,
@@ -76,7 +76,7 @@ impl Default for AuthConfig {
     }
 }
 
-const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+const DAY: std::time::Duration = std::time::Duration::from_hours(24);
 
 fn days(duration: std::time::Duration) -> u32 {
     u32::try_from(duration.as_secs() / DAY.as_secs()).expect("a default is some days")

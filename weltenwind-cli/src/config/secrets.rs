@@ -12,9 +12,10 @@ pub(super) fn shown(key: &str, value: &Value) -> serde_json::Value {
     }
 }
 
+/// A key names a secret by its last word: `key_prefix` and `master_key_file` do not.
 fn is_secret(key: &str) -> bool {
-    let name = key.rsplit('.').next().unwrap_or(key);
-    !name.ends_with("_file") && ["password", "secret", "token", "key"].iter().any(|word| name.split('_').any(|part| part == *word))
+    let word = key.rsplit(['.', '_']).next().unwrap_or(key);
+    matches!(word, "password" | "secret" | "token" | "key")
 }
 
 #[cfg(test)]
@@ -27,6 +28,8 @@ mod tests {
 
         assert_eq!(shown("mail.password", "hunter2"), "[redacted]");
         assert_eq!(shown("storage.url", "postgres://ww:hunter2@db/ww"), "postgres://ww:[redacted]@db/ww");
+        assert_eq!(shown("auth.master_key", "hunter2"), "[redacted]");
         assert_eq!(shown("auth.master_key_file", "/run/key"), "/run/key");
+        assert_eq!(shown("redis.key_prefix", "ww"), "ww");
     }
 }

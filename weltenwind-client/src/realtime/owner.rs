@@ -180,9 +180,9 @@ mod tests {
         End { code, reason: "over".to_owned() }
     }
 
-    fn bye(code: u16) -> Option<Bye> {
-        let window = (Duration::from_millis(250), Duration::from_millis(1000));
-        Some(Bye { code, reason: "the server stops".to_owned(), window, resume: true })
+    fn bye(code: u16) -> Bye {
+        let window = (Duration::from_millis(250), Duration::from_secs(1));
+        Bye { code, reason: "the server stops".to_owned(), window, resume: true }
     }
 
     #[test]
@@ -203,11 +203,11 @@ mod tests {
 
     #[test]
     fn a_goodbye_names_the_window_and_outweighs_the_close_frame() {
-        let next = after(end(None), bye(4000), "c");
+        let next = after(end(None), Some(bye(4000)), "c");
 
         let Next::Connect { window: Some((shortest, longest)), error, .. } = next else { panic!("{next:?}") };
         assert_eq!((shortest.as_millis(), longest.as_millis()), (250, 1000));
         assert_eq!(error.to_string(), "the connection c was lost: the server stops");
-        assert!(matches!(after(end(None), bye(4201), "c"), Next::Stop(_)));
+        assert!(matches!(after(end(None), Some(bye(4201)), "c"), Next::Stop(_)));
     }
 }

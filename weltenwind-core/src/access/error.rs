@@ -1,6 +1,9 @@
 //! Why access is refused.
 
-use super::{model::{Because, Decision}, permission::Permission};
+use super::{
+    model::{Because, Decision},
+    permission::Permission,
+};
 use crate::{
     code::Code,
     error::{Classify, StorageError},

@@ -204,7 +204,8 @@ mod tests {
     async fn one_takes_only_roles_below_one_s_own_and_the_last_owner_stays() {
         let (grants, store) = grants();
         let (owner, admin) = (Actor::player("Owner"), Actor::player("Admin"));
-        let owning = grants.give(&Actor::operator(), draft(&owner, Role::Owner, Scope::Global)).await.expect("an owner");
+        let owning =
+            grants.give(&Actor::operator(), draft(&owner, Role::Owner, Scope::Global)).await.expect("an owner");
         let running = grants.give(&owner, draft(&admin, Role::Admin, Scope::Global)).await.expect("an admin");
 
         let refused = grants.take(&admin, owning.id).await.expect_err("above");

@@ -130,7 +130,9 @@ impl AccessControlService for RoleAccess {
 fn allowing<'g>(grants: &'g [Grant], permission: Permission, place: &Place, now: Timestamp) -> Option<&'g Grant> {
     grants
         .iter()
-        .filter(|grant| grant.holds_at(now) && place.lies_in(grant.scope) && grant.role.permissions().contains(permission))
+        .filter(|grant| {
+            grant.holds_at(now) && place.lies_in(grant.scope) && grant.role.permissions().contains(permission)
+        })
         .max_by_key(|grant| grant.role.rank())
 }
 

@@ -10,6 +10,7 @@ mod keys;
 mod model;
 mod password;
 mod service;
+mod session;
 mod store;
 mod token;
 

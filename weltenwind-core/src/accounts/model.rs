@@ -46,6 +46,7 @@ text! {
 
 /// Whether an account is of a passing guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AccountKind {
     /// Known by a device alone.
@@ -157,7 +158,8 @@ impl DeviceDraft {
             one_line("name", name, 1, 64).map_err(|detail| Invalid::at("/device/name", detail))?;
         }
         if let Some(fingerprint) = fingerprint {
-            one_line("fingerprint", fingerprint, 8, 256).map_err(|detail| Invalid::at("/device/fingerprint", detail))?;
+            one_line("fingerprint", fingerprint, 8, 256)
+                .map_err(|detail| Invalid::at("/device/fingerprint", detail))?;
         }
         Ok(Self { name: name.map(str::to_owned), fingerprint: fingerprint.map(str::to_owned) })
     }

@@ -13,14 +13,14 @@ use super::{
     keys::{KeyStore, ServerKeys},
     model::{
         Account, AccountKind, AccountQuery, Bootstrap, DeviceDraft, DisplayName, Email, NewBootstrapToken, NewDevice,
-        NewGuest, NewSession, NewTicket, Registration, Rotation, SignedIn, TokenHash, Username, token_text,
+        NewGuest, NewSession, Registration, SignedIn, TokenHash, Username, token_text,
     },
     password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
     store::{AccountStore, SessionStore},
     token::{AccessToken, TokenIssuer},
 };
 use crate::{
-    actor::{Actor, CorrelationId, Identity, Principal},
+    actor::{Actor, Identity},
     clock::Timestamp,
     cursor::CursorSealer,
     error::StorageError,
@@ -63,10 +63,6 @@ impl Default for AccountsConfig {
 
 /// How long a one-time token for the first admin holds.
 const BOOTSTRAP_LIFE: Duration = Duration::from_mins(15);
-/// How long a ticket for a socket holds.
-const TICKET_LIFE: Duration = Duration::from_secs(30);
-/// How long a replaced refresh token still answers its successor: two tabs, or an answer that was lost.
-const REFRESH_GRACE: Duration = Duration::from_secs(10);
 /// For how long a session is believed: a session that was ended has no effect for longer than this, on any node.
 const BELIEVED: Duration = Duration::from_secs(1);
 /// Sessions that are remembered; some 300 bytes each.
@@ -118,25 +114,25 @@ pub struct BootstrapTicket {
 /// Accounts, sessions and tokens.
 #[derive(Debug, Clone)]
 pub struct Accounts {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    accounts: Arc<dyn AccountStore>,
-    sessions: Arc<dyn SessionStore>,
-    config: AccountsConfig,
-    sources: Sources,
-    hasher: PasswordHasher,
-    tokens: TokenIssuer,
-    root: Secret<[u8; 32]>,
-    known: Cache<SessionId, Known>,
+pub(super) struct Inner {
+    pub(super) accounts: Arc<dyn AccountStore>,
+    pub(super) sessions: Arc<dyn SessionStore>,
+    pub(super) config: AccountsConfig,
+    pub(super) sources: Sources,
+    pub(super) hasher: PasswordHasher,
+    pub(super) tokens: TokenIssuer,
+    pub(super) root: Secret<[u8; 32]>,
+    pub(super) known: Cache<SessionId, Known>,
     /// What the password of an unknown username is checked against.
-    decoy: OnceCell<PasswordRecord>,
+    pub(super) decoy: OnceCell<PasswordRecord>,
 }
 
 #[derive(Debug, Clone)]
-struct Known {
+pub(super) struct Known {
     signed_in: Arc<SignedIn>,
     read_at: Timestamp,
 }
@@ -296,142 +292,6 @@ impl Accounts {
         inner.grant(signed_in, refresh, now)
     }
 
-    /// Answers a fresh access token and the successor of a refresh token.
-    ///
-    /// A token that was replaced before answers its successor again within ten seconds, or as long as the successor was
-    /// never used: the answer got lost, or two tabs asked at once.
-    ///
-    /// # Errors
-    ///
-    /// [`AccountError::RefreshTokenReused`] for any other second use, which ends the session;
-    /// [`AccountError::RefreshTokenInvalid`].
-    pub async fn refresh(&self, actor: &Actor, refresh_token: &str) -> Result<SessionGrant, AccountError> {
-        let inner = &self.inner;
-        let now = inner.sources.clock.now();
-        let hash = TokenHash::of(refresh_token);
-        // Two refreshes at once: the slower one finds the token used and answers the faster one's successor.
-        for _ in 0..3 {
-            let presented = inner.sessions.find_refresh(&hash).await?.ok_or(AccountError::RefreshTokenInvalid)?;
-            let signed_in = inner.sessions.find(presented.session).await?.ok_or(AccountError::RefreshTokenInvalid)?;
-            let session = &signed_in.session;
-            if !session.holds_at(now) {
-                return Err(AccountError::RefreshTokenInvalid);
-            }
-            let successor = inner.refresh_token(session.id, presented.generation + 1);
-            if presented.generation < session.generation {
-                let successor_unused = presented.generation + 1 == session.generation;
-                let just_used = presented.used_at.is_some_and(|used_at| now < used_at + REFRESH_GRACE);
-                if successor_unused || just_used {
-                    return inner.grant(signed_in, successor, now);
-                }
-                let audit = AuditDraft::new("session.end", Scope::Global)
-                    .because("a refresh token was used again")
-                    .with(json!({ "account": signed_in.account.id, "session": session.id }));
-                self.end_session(&actor.step(now, audit), session.id).await?;
-                tracing::warn!(target: "weltenwind::security", event = "auth_refresh_reuse", account = %signed_in.account.id, session = %session.id);
-                return Err(AccountError::RefreshTokenReused);
-            }
-            let rotation = Rotation {
-                session: session.id,
-                from: presented.generation,
-                successor: TokenHash::of(successor.expose()),
-                idle_expires_at: now + inner.config.session_idle,
-            };
-            let audit = AuditDraft::new("session.refresh", Scope::Global).with(json!({ "session": session.id }));
-            if inner.sessions.rotate(&actor.step(now, audit), &rotation).await? {
-                return inner.grant(signed_in, successor, now);
-            }
-        }
-        Err(AccountError::RefreshTokenInvalid)
-    }
-
-    /// Ends the actor's session.
-    pub async fn sign_out(&self, actor: &Actor) -> Result<(), AccountError> {
-        let session = actor.session.ok_or(AccountError::SignInRequired)?;
-        let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("session.end", Scope::Global));
-        self.end_session(&step, session).await
-    }
-
-    async fn end_session(&self, step: &crate::step::Step, session: SessionId) -> Result<(), AccountError> {
-        self.inner.sessions.end(step, session).await?;
-        self.inner.known.invalidate(&session);
-        Ok(())
-    }
-
-    /// Answers who bears an access token.
-    ///
-    /// The token itself is checked without the store; whether its session has ended is believed for a second.
-    ///
-    /// # Errors
-    ///
-    /// [`AccountError::TokenInvalid`], [`AccountError::TokenExpired`], [`AccountError::SessionEnded`].
-    pub async fn authenticate(&self, token: &str, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
-        let token = self.verify(token)?;
-        let mut actor = self.actor_of_session(token.session, correlation_id).await?;
-        if actor.account_id() != Some(token.account) {
-            return Err(AccountError::TokenInvalid);
-        }
-        actor.ceiling = token.scope;
-        Ok(actor)
-    }
-
-    /// Checks an access token without the store.
-    pub fn verify(&self, token: &str) -> Result<AccessToken, AccountError> {
-        self.inner.tokens.verify(token, self.inner.sources.clock.now())
-    }
-
-    /// Answers who bears a session, if it holds.
-    ///
-    /// # Errors
-    ///
-    /// [`AccountError::SessionEnded`].
-    pub async fn actor_of_session(&self, id: SessionId, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
-        let now = self.inner.sources.clock.now();
-        let signed_in = self.inner.signed_in(id, now).await?.ok_or(AccountError::SessionEnded)?;
-        if !signed_in.session.holds_at(now) {
-            return Err(AccountError::SessionEnded);
-        }
-        let Account { id: account, kind, display_name, .. } = signed_in.account.clone();
-        let mut actor = Actor::account(Principal { account, kind, display_name }, correlation_id);
-        actor.session = Some(id);
-        actor.device = Some(signed_in.session.device);
-        Ok(actor)
-    }
-
-    /// Issues a ticket with which a page at `origin` may open one socket within half a minute.
-    pub async fn issue_ticket(&self, actor: &Actor, origin: &str) -> Result<(Secret<String>, Duration), AccountError> {
-        let session = actor.session.ok_or(AccountError::SignInRequired)?;
-        let inner = &self.inner;
-        let now = inner.sources.clock.now();
-        let ticket = token_text("wwt_", &inner.random());
-        let new = NewTicket {
-            hash: TokenHash::of(ticket.expose()),
-            session,
-            origin: origin.to_owned(),
-            expires_at: now + TICKET_LIFE,
-        };
-        inner.sessions.save_ticket(&new, now).await?;
-        Ok((ticket, TICKET_LIFE))
-    }
-
-    /// Spends a ticket and answers who bears it.
-    ///
-    /// # Errors
-    ///
-    /// [`AccountError::TicketInvalid`] if it was spent, has ended, or was issued to another origin, which spends it too.
-    pub async fn spend_ticket(
-        &self,
-        ticket: &str,
-        origin: &str,
-        correlation_id: CorrelationId,
-    ) -> Result<Actor, AccountError> {
-        let ticket = self.inner.sessions.spend_ticket(&TokenHash::of(ticket)).await?.ok_or(AccountError::TicketInvalid)?;
-        if ticket.origin != origin || ticket.expires_at <= self.inner.sources.clock.now() {
-            return Err(AccountError::TicketInvalid);
-        }
-        self.actor_of_session(ticket.session, correlation_id).await
-    }
-
     /// Reads the actor's own account.
     pub async fn me(&self, actor: &Actor) -> Result<Account, AccountError> {
         self.find(actor.account_id().ok_or(AccountError::SignInRequired)?).await
@@ -476,7 +336,12 @@ impl Inner {
         (session, refresh)
     }
 
-    fn grant(&self, signed_in: SignedIn, refresh_token: Secret<String>, now: Timestamp) -> Result<SessionGrant, AccountError> {
+    pub(super) fn grant(
+        &self,
+        signed_in: SignedIn,
+        refresh_token: Secret<String>,
+        now: Timestamp,
+    ) -> Result<SessionGrant, AccountError> {
         let SignedIn { account, session } = signed_in;
         let token = AccessToken {
             account: account.id,
@@ -496,7 +361,7 @@ impl Inner {
         })
     }
 
-    async fn signed_in(&self, id: SessionId, now: Timestamp) -> Result<Option<Arc<SignedIn>>, StorageError> {
+    pub(super) async fn signed_in(&self, id: SessionId, now: Timestamp) -> Result<Option<Arc<SignedIn>>, StorageError> {
         if let Some(known) = self.known.get(&id)
             && now < known.read_at + BELIEVED
         {
@@ -510,7 +375,7 @@ impl Inner {
     }
 
     /// Computes a session's refresh token of a generation, so that it can be answered again though only its hash is kept.
-    fn refresh_token(&self, session: SessionId, generation: u32) -> Secret<String> {
+    pub(super) fn refresh_token(&self, session: SessionId, generation: u32) -> Secret<String> {
         let mut message = session.uuid().into_bytes().to_vec();
         message.extend_from_slice(&generation.to_be_bytes());
         token_text("wwr_", &self.derive("refresh token", &message))
@@ -525,7 +390,7 @@ impl Inner {
         mac.finalize().into_bytes().into()
     }
 
-    fn random(&self) -> [u8; 32] {
+    pub(super) fn random(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
         self.sources.random.fill(&mut bytes);
         bytes

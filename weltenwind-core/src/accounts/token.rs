@@ -4,7 +4,9 @@ use std::fmt;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode, errors::ErrorKind};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode, errors::ErrorKind,
+};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -127,7 +129,8 @@ impl TokenIssuer {
             exp: token.expires_at.as_second(),
             scope: token.scope,
         };
-        let text = encode(&header, &claims, key).map_err(|error| StorageError::permanent("sign an access token", error))?;
+        let text =
+            encode(&header, &claims, key).map_err(|error| StorageError::permanent("sign an access token", error))?;
         Ok(Secret::new(text))
     }
 
@@ -276,7 +279,10 @@ mod tests {
             r#"{"alg":"EdDSA","typ":"JWT","kid":"k1"}"#,
             r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1","jku":"https://elsewhere.test/keys"}"#,
         ] {
-            assert!(matches!(issuer.verify(&forged(header, &claims), now), Err(AccountError::TokenInvalid)), "{header}");
+            assert!(
+                matches!(issuer.verify(&forged(header, &claims), now), Err(AccountError::TokenInvalid)),
+                "{header}"
+            );
         }
         for text in ["", "a.b", "a.b.c", "....", &"x".repeat(MAX_BYTES + 1)] {
             assert!(matches!(issuer.verify(text, now), Err(AccountError::TokenInvalid)));

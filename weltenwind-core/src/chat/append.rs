@@ -68,9 +68,9 @@ impl Appender {
         let (answer, answered) = oneshot::channel();
         let lane = &self.lanes[self.lane_of(&message)];
         lane.try_send(Waiting { message, epoch, answer }).map_err(|_| ChatError::Overloaded)?;
-        let appended = answered
-            .await
-            .map_err(|_| StorageError::transient("append chat messages", "the lane ended before the message was written"))??;
+        let appended = answered.await.map_err(|_| {
+            StorageError::transient("append chat messages", "the lane ended before the message was written")
+        })??;
         Ok(appended?)
     }
 

@@ -23,6 +23,7 @@
 
 mod append;
 mod body;
+mod channels;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod directory;
@@ -41,9 +42,9 @@ pub use self::{
     listen::{GapCause, LiveChannel, LiveEvent},
     memory::MemoryChatStore,
     model::{
-        Author, Change, ChangeQuery, Changes, Channel, ChannelAmendment, ChannelChange, ChannelDraft, ChannelName, ChannelQuery,
-        Draft, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position, Posted, Removal, RemovalMode, RoomPosition,
-        Seq, Tombstone, Unread,
+        Author, Change, ChangeQuery, Changes, Channel, ChannelAmendment, ChannelChange, ChannelDraft, ChannelName,
+        ChannelQuery, Draft, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position, Posted, Removal,
+        RemovalMode, RoomPosition, Seq, Tombstone, Unread,
     },
     service::{Chat, ChatBuilder, REPLAY_WINDOW},
     store::{Appended, ChatStore},

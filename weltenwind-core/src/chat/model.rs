@@ -135,12 +135,20 @@ impl ChannelDraft {
 
 /// Checks a pause between messages: none, or up to six hours.
 pub(crate) fn check_slowmode(seconds: u32) -> Result<u32, Invalid> {
-    if seconds <= 21_600 { Ok(seconds) } else { Err(Invalid::at("/slowmodeSeconds", "slowmodeSeconds must be 0 to 21600")) }
+    if seconds <= 21_600 {
+        Ok(seconds)
+    } else {
+        Err(Invalid::at("/slowmodeSeconds", "slowmodeSeconds must be 0 to 21600"))
+    }
 }
 
 /// Checks how long messages are kept.
 pub(crate) fn check_retention(days: u32) -> Result<u32, Invalid> {
-    if (1..=3650).contains(&days) { Ok(days) } else { Err(Invalid::at("/retentionDays", "retentionDays must be 1 to 3650")) }
+    if (1..=3650).contains(&days) {
+        Ok(days)
+    } else {
+        Err(Invalid::at("/retentionDays", "retentionDays must be 1 to 3650"))
+    }
 }
 
 /// A channel to be written.
@@ -288,6 +296,7 @@ pub struct Tombstone {
 
 /// What becomes of a removed message's text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RemovalMode {
     /// Hidden, and kept for moderators.
@@ -385,7 +394,10 @@ impl NewMessage {
         Self {
             id: MessageId::new(id),
             channel: NewChannel::sample(1).id,
-            author: Author { id: AccountId::new(uuid::Uuid::from_u128(1)), display_name: DisplayName::new("Mira").expect("a name") },
+            author: Author {
+                id: AccountId::new(uuid::Uuid::from_u128(1)),
+                display_name: DisplayName::new("Mira").expect("a name"),
+            },
             body: Body::new(body).expect("a body"),
             client_id: Some(ClientId::new(&body.replace(' ', "-")).expect("a client id")),
             reply_to: None,

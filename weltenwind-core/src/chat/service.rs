@@ -13,9 +13,8 @@ use super::{
     listen::LiveChannel,
     memory::MemoryChatStore,
     model::{
-        Author, ChangeQuery, Changes, Channel, ChannelAmendment, ChannelChange, ChannelDraft, ChannelName, ChannelQuery, Draft,
-        Edit, History, Message, MessageQuery, NewChannel, NewMessage, Posted, Removal, RemovalMode, RoomPosition, Seq,
-        Unread, check_retention, check_slowmode,
+        Author, ChangeQuery, Changes, Draft, Edit, History, Message, MessageQuery, NewMessage, Posted, Removal,
+        RemovalMode, RoomPosition, Seq, Unread,
     },
     store::ChatStore,
 };
@@ -25,13 +24,11 @@ use crate::{
     bus::{Bus, LocalBus, RoomEvent},
     error::StorageError,
     ids::{ChannelId, MessageId},
-    page::{Limit, Page, Revision},
     room::Room,
     scope::Scope,
     services::Sources,
     step::AuditDraft,
     validation::{Invalid, one_line},
-    worlds::Slug,
 };
 
 /// How many changes a reader may be behind and still be told each of them.
@@ -44,19 +41,19 @@ const PURGE_SLICE: u32 = 500;
 /// Channels and messages.
 #[derive(Debug, Clone)]
 pub struct Chat {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    store: Arc<dyn ChatStore>,
-    places: Arc<dyn Places>,
-    access: Arc<dyn AccessControlService>,
-    bus: Arc<dyn Bus>,
-    sources: Sources,
-    appender: Appender,
-    directory: Directory,
-    heads: Heads,
+pub(super) struct Inner {
+    pub(super) store: Arc<dyn ChatStore>,
+    pub(super) places: Arc<dyn Places>,
+    pub(super) access: Arc<dyn AccessControlService>,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) sources: Sources,
+    pub(super) appender: Appender,
+    pub(super) directory: Directory,
+    pub(super) heads: Heads,
 }
 
 /// Wires [`Chat`] to its ports; what is not named is the default that needs nothing installed.
@@ -137,114 +134,6 @@ impl Chat {
     /// Chat that is forgotten when the process ends.
     pub fn in_memory() -> Self {
         Self::builder(Arc::new(MemoryChatStore::default())).build()
-    }
-
-    /// Makes a channel. Needs `chat.manage` in its scope.
-    ///
-    /// # Errors
-    ///
-    /// [`ChatError::ScopeNotFound`], [`ChatError::SlugTaken`].
-    pub async fn open_channel(&self, actor: &Actor, draft: ChannelDraft) -> Result<Channel, ChatError> {
-        self.require_manage_scope(actor, draft.scope).await?;
-        let inner = &self.inner;
-        let channel = NewChannel {
-            id: ChannelId::new(inner.sources.ids.draw()),
-            scope: draft.scope,
-            slug: Slug::new(&draft.slug)?,
-            name: ChannelName::new(&draft.name)?,
-            guests_may_post: draft.guests_may_post,
-            slowmode_seconds: check_slowmode(draft.slowmode_seconds)?,
-            retention_days: draft.retention_days.map(check_retention).transpose()?,
-            epoch: inner.draw_epoch(),
-        };
-        let audit = AuditDraft::new("channel.create", draft.scope).with(json!({ "slug": channel.slug.as_str() }));
-        inner.store.create_channel(&actor.step(inner.sources.clock.now(), audit), &channel).await
-    }
-
-    /// Finds the open channel of the draft's scope and slug, or makes it: for programs that start more than once.
-    pub async fn find_or_open_channel(&self, actor: &Actor, draft: ChannelDraft) -> Result<Channel, ChatError> {
-        let mut query = ChannelQuery { scope: draft.scope, after: None, limit: Limit::MAX };
-        loop {
-            let page = self.channels(actor, &query).await?;
-            query.after = page.next(|channel| channel.id);
-            if let Some(channel) = page.items.into_iter().find(|channel| channel.slug.as_str() == draft.slug) {
-                return Ok(channel);
-            }
-            if query.after.is_none() {
-                return self.open_channel(actor, draft).await;
-            }
-        }
-    }
-
-    /// Passes if the actor may make channels in a scope.
-    pub async fn require_manage_scope(&self, actor: &Actor, scope: Scope) -> Result<(), ChatError> {
-        let place = self.inner.readable_place(actor, scope).await?;
-        self.inner.require(actor, Permission::ChatManage, &place).await
-    }
-
-    /// Lists the open channels of a scope, for whoever may read there.
-    pub async fn channels(&self, actor: &Actor, query: &ChannelQuery) -> Result<Page<Channel>, ChatError> {
-        self.inner.readable_place(actor, query.scope).await?;
-        Ok(self.inner.store.channels(query).await?)
-    }
-
-    /// Reads a channel. Needs `chat.read`.
-    pub async fn channel(&self, actor: &Actor, id: ChannelId) -> Result<Channel, ChatError> {
-        self.inner.readable(actor, id).await?;
-        // Settings carry a revision that a caller will send back, so they are read fresh.
-        let channel = self.inner.store.find_channel(id).await?;
-        channel.filter(|channel| channel.archived_at.is_none()).ok_or(ChatError::ChannelNotFound)
-    }
-
-    /// Passes if the actor may read a channel, as believed for a second.
-    pub async fn check_read(&self, actor: &Actor, id: ChannelId) -> Result<(), ChatError> {
-        self.inner.readable(actor, id).await.map(|_| ())
-    }
-
-    /// Changes a channel that the caller has seen in state `expected`. Needs `chat.manage`.
-    pub async fn amend_channel(
-        &self,
-        actor: &Actor,
-        id: ChannelId,
-        expected: Option<Revision>,
-        amendment: ChannelAmendment,
-    ) -> Result<Channel, ChatError> {
-        self.require_manage(actor, id).await?;
-        amendment.slowmode_seconds.map(check_slowmode).transpose()?;
-        amendment.retention_days.flatten().map(check_retention).transpose()?;
-        self.change_channel(actor, "channel.amend", ChannelChange { id, expected, amendment, archive: false }).await
-    }
-
-    /// Closes a channel: its history is gone for everybody. Needs `chat.manage`.
-    pub async fn close_channel(
-        &self,
-        actor: &Actor,
-        id: ChannelId,
-        expected: Option<Revision>,
-    ) -> Result<Channel, ChatError> {
-        self.require_manage(actor, id).await?;
-        let change = ChannelChange { id, expected, amendment: ChannelAmendment::default(), archive: true };
-        self.change_channel(actor, "channel.close", change).await
-    }
-
-    /// Passes if the actor may change a channel.
-    pub async fn require_manage(&self, actor: &Actor, id: ChannelId) -> Result<(), ChatError> {
-        let standing = self.inner.readable(actor, id).await?;
-        self.inner.require(actor, Permission::ChatManage, &standing.place).await
-    }
-
-    async fn change_channel(
-        &self,
-        actor: &Actor,
-        action: &'static str,
-        change: ChannelChange,
-    ) -> Result<Channel, ChatError> {
-        let inner = &self.inner;
-        let standing = inner.directory.find(change.id).await?.ok_or(ChatError::ChannelNotFound)?;
-        let step = actor.step(inner.sources.clock.now(), AuditDraft::new(action, standing.channel.scope));
-        let changed = inner.store.amend_channel(&step, &change).await;
-        inner.directory.forget(change.id);
-        changed
     }
 
     /// Posts a message as the actor. Needs `chat.post`; guests may be shut out, and a pause between messages may be asked for.
@@ -372,7 +261,9 @@ impl Chat {
                 reason
             }
             None if own => "removed by the author",
-            None => return Err(Invalid::at("/reason", "reason is required to remove a message of somebody else").into()),
+            None => {
+                return Err(Invalid::at("/reason", "reason is required to remove a message of somebody else").into());
+            }
         };
         let audit = AuditDraft::new("message.remove", standing.channel.scope)
             .because(reason)
@@ -447,7 +338,7 @@ impl Chat {
 
 impl Inner {
     /// Finds a channel that the actor may read; to others it does not exist.
-    async fn readable(&self, actor: &Actor, id: ChannelId) -> Result<Arc<Standing>, ChatError> {
+    pub(super) async fn readable(&self, actor: &Actor, id: ChannelId) -> Result<Arc<Standing>, ChatError> {
         let standing = self.directory.find(id).await?.ok_or(ChatError::ChannelNotFound)?;
         if self.access.allows(actor, Permission::ChatRead, &standing.place).await? {
             Ok(standing)
@@ -465,12 +356,16 @@ impl Inner {
         }
     }
 
-    async fn readable_place(&self, actor: &Actor, scope: Scope) -> Result<Place, ChatError> {
+    pub(super) async fn readable_place(&self, actor: &Actor, scope: Scope) -> Result<Place, ChatError> {
         let place = self.places.place(scope).await?.ok_or(ChatError::ScopeNotFound)?;
-        if self.access.allows(actor, Permission::ChatRead, &place).await? { Ok(place) } else { Err(ChatError::ScopeNotFound) }
+        if self.access.allows(actor, Permission::ChatRead, &place).await? {
+            Ok(place)
+        } else {
+            Err(ChatError::ScopeNotFound)
+        }
     }
 
-    async fn require(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<(), ChatError> {
+    pub(super) async fn require(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<(), ChatError> {
         self.access.require(actor, permission, place).await.map_err(|error| match error {
             AccessError::Denied(denied) => ChatError::Denied(denied),
             AccessError::Storage(error) => ChatError::Storage(error),
@@ -495,7 +390,7 @@ impl Inner {
         self.bus.publish(Arc::new(RoomEvent::new(message.clone(), standing.channel.epoch))).await;
     }
 
-    fn draw_epoch(&self) -> u32 {
+    pub(super) fn draw_epoch(&self) -> u32 {
         let mut bytes = [0; 4];
         self.sources.random.fill(&mut bytes);
         u32::from_be_bytes(bytes)

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::{
     error::{ChatError, Refusal},
     model::{
-        ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message, MessageQuery, NewChannel, NewMessage,
-        Removal, Seq, Unread,
+        ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message, MessageQuery, NewChannel,
+        NewMessage, Removal, Seq, Unread,
     },
 };
 use crate::{

@@ -14,21 +14,25 @@ use crate::{
 
 /// A list, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ListBody<T> {
     /// The items.
     pub items: Vec<T>,
     /// What to ask for next; null at the end.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub next_cursor: Option<String>,
 }
 
 /// A part of a channel's history, or what changed in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryBody {
     /// The messages.
     pub items: Vec<MessageBody>,
     /// What to ask for next; null at the end.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub next_cursor: Option<String>,
     /// The position that the page is complete to: a `since` for this call and for a join.
     pub room_cursor: String,
@@ -36,6 +40,7 @@ pub struct HistoryBody {
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SessionBody {
     /// The token for requests.
@@ -71,6 +76,7 @@ impl From<SessionGrant> for SessionBody {
 
 /// One's own account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UserBody {
     /// The account.
@@ -104,6 +110,7 @@ impl From<&Account> for UserBody {
 
 /// What everybody sees of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ProfileBody {
     /// The account.
@@ -129,6 +136,7 @@ impl From<&Account> for ProfileBody {
 
 /// A ticket for one socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketBody {
     /// The ticket.
@@ -139,6 +147,7 @@ pub struct TicketBody {
 
 /// A world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WorldBody {
     /// The world.
@@ -180,6 +189,7 @@ impl From<&World> for WorldBody {
 
 /// A member of a world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MemberBody {
     /// The account.
@@ -205,6 +215,7 @@ impl From<&Member> for MemberBody {
 
 /// A role bound to an account in a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct GrantBody {
     /// The grant.
@@ -216,6 +227,7 @@ pub struct GrantBody {
     /// Where it holds.
     pub scope: Scope,
     /// Who gave it; null for the operator.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub granted_by: Option<AccountId>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,6 +256,7 @@ impl From<&Grant> for GrantBody {
 
 /// A channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ChannelBody {
     /// The channel.
@@ -259,6 +272,7 @@ pub struct ChannelBody {
     /// The pause between two messages of one author, in seconds; 0 is none.
     pub slowmode_seconds: u32,
     /// After how many days messages are deleted; null keeps them.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub retention_days: Option<u32>,
     /// When it was made.
     pub created_at: WireTime,
@@ -281,6 +295,7 @@ impl From<&Channel> for ChannelBody {
 
 /// A message, as everybody sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MessageBody {
     /// The message.
@@ -292,6 +307,7 @@ pub struct MessageBody {
     /// Who wrote it.
     pub author: MessageAuthor,
     /// What it says; null once it was removed.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub body: Option<String>,
     /// What its author calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -313,6 +329,7 @@ pub struct MessageBody {
 
 /// Who wrote a message, under the name that was borne then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MessageAuthor {
     /// The account.
@@ -323,9 +340,11 @@ pub struct MessageAuthor {
 
 /// What remains of a removed message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TombstoneBody {
     /// Who removed it; null for the operator.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub deleted_by: Option<AccountId>,
     /// Why.
     pub reason: String,
@@ -357,6 +376,7 @@ impl From<&Message> for MessageBody {
 
 /// How far one has read a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UnreadBody {
     /// The channel.

@@ -5,14 +5,16 @@
 mod http;
 mod problem;
 mod realtime;
+#[cfg(feature = "openapi")]
+mod schema;
 mod time;
 
 pub use self::{
     http::{
-        ChannelBody, GrantBody, HistoryBody, ListBody, MemberBody, MessageAuthor, MessageBody, ProfileBody, SessionBody,
-        TicketBody, TombstoneBody, UnreadBody, UserBody, WorldBody,
+        ChannelBody, GrantBody, HistoryBody, ListBody, MemberBody, MessageAuthor, MessageBody, ProfileBody,
+        SessionBody, TicketBody, TombstoneBody, UnreadBody, UserBody, WorldBody,
     },
     problem::{ProblemBody, ProblemError},
-    realtime::{ClientRecord, LimitsRecord, ServerRecord, SUBPROTOCOL, close},
+    realtime::{ClientRecord, LimitsRecord, SUBPROTOCOL, ServerRecord, close},
     time::WireTime,
 };

@@ -2,10 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{actor::CorrelationId, code::Code, error::{Class, Classify}};
+use crate::{
+    actor::CorrelationId,
+    code::Code,
+    error::{Class, Classify},
+};
 
 /// A problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ProblemBody {
     /// `urn:weltenwind:problem:<code>`.
@@ -36,6 +41,7 @@ pub struct ProblemBody {
 
 /// A member that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProblemError {
     /// JSON Pointer to the member, or the name of a query parameter.
     pub pointer: String,
@@ -104,7 +110,8 @@ mod tests {
     fn a_refusal_speaks_in_its_own_words_and_names_the_member() {
         let request = CorrelationId::accept("request-1").unwrap();
 
-        let problem = ProblemBody::of(&WorldError::Invalid(Invalid::at("/name", "name must have 2 to 64 characters")), &request);
+        let problem =
+            ProblemBody::of(&WorldError::Invalid(Invalid::at("/name", "name must have 2 to 64 characters")), &request);
 
         assert_eq!((problem.status, problem.code.as_str()), (422, "validation-failed"));
         assert_eq!(problem.detail, "Name must have 2 to 64 characters.");

@@ -30,6 +30,7 @@ pub mod close {
 
 /// What a client sends. `id` is chosen by the client and comes back in the answer. Unknown members are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "t", rename_all = "kebab-case", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum ClientRecord {
     /// Joins a room; with `since` everything after that position is replayed first.
@@ -77,6 +78,7 @@ pub enum ClientRecord {
 
 /// What a server sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "t", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum ServerRecord {
     /// The first record on a socket.
@@ -152,6 +154,7 @@ pub enum ServerRecord {
     /// A request was refused, or a record could not be read (then `id` is null).
     Err {
         /// The request.
+        #[cfg_attr(feature = "openapi", schema(required))]
         id: Option<i64>,
         /// The code in the catalogue.
         code: String,
@@ -195,6 +198,7 @@ pub enum ServerRecord {
 
 /// What a connection may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsRecord {
     /// Rooms that may be joined at once.

@@ -21,8 +21,8 @@ mod store;
 pub use self::{
     error::WorldError,
     model::{
-        Description, JoinPolicy, NewWorld, ParsePolicyError, Visibility, World, WorldAmendment, WorldChange, WorldDraft,
-        WorldName, WorldPosition, WorldQuery, WorldRef, WorldSort,
+        Description, JoinPolicy, NewWorld, ParsePolicyError, Visibility, World, WorldAmendment, WorldChange,
+        WorldDraft, WorldName, WorldPosition, WorldQuery, WorldRef, WorldSort,
     },
     service::{Resolved, Worlds},
     slug::Slug,

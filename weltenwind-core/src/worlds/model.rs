@@ -24,6 +24,7 @@ text! {
 
 /// Who sees a world.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
     /// Everybody, and it is listed.
@@ -37,6 +38,7 @@ pub enum Visibility {
 
 /// How one becomes a member of a world.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum JoinPolicy {
     /// By joining.

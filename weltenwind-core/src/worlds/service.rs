@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     access::{
-        AccessControlService, GrantStore, Member, MemberPosition, MemberQuery, NewGrant, Permission, Place, Places, Role,
+        AccessControlService, GrantStore, Member, MemberPosition, MemberQuery, NewGrant, Permission, Place, Places,
+        Role,
     },
     accounts::AccountKind,
     actor::{Actor, Identity},
@@ -228,7 +229,8 @@ impl Worlds {
             let own = rank_of(self.grants.of(own, at).await?, &|scope| place.lies_in(scope));
             let theirs = rank_of(self.grants.of(account, at).await?, &|scope| scope == here);
             if theirs >= own {
-                let denied = crate::access::Denied { permission: Permission::WorldManage, scope: here, anonymous: false };
+                let denied =
+                    crate::access::Denied { permission: Permission::WorldManage, scope: here, anonymous: false };
                 return Err(denied.into());
             }
         }

@@ -6,9 +6,37 @@ use crate::validation::Invalid;
 
 /// Words that are, or may become, paths of their own.
 const RESERVED: &[&str] = &[
-    "account", "admin", "api", "assets", "auth", "channels", "docs", "global", "group", "groups", "health", "help", "invite",
-    "invites", "login", "logout", "me", "metrics", "new", "problems", "realtime", "register", "settings", "static", "support",
-    "system", "user", "users", "weltenwind", "world", "worlds",
+    "account",
+    "admin",
+    "api",
+    "assets",
+    "auth",
+    "channels",
+    "docs",
+    "global",
+    "group",
+    "groups",
+    "health",
+    "help",
+    "invite",
+    "invites",
+    "login",
+    "logout",
+    "me",
+    "metrics",
+    "new",
+    "problems",
+    "realtime",
+    "register",
+    "settings",
+    "static",
+    "support",
+    "system",
+    "user",
+    "users",
+    "weltenwind",
+    "world",
+    "worlds",
 ];
 
 /// The part of an address that names a world or a channel: 2 to 48 of `a-z`, `0-9` and single inner hyphens.
@@ -114,7 +142,20 @@ mod tests {
 
     #[test]
     fn slugs_that_would_mislead_are_refused() {
-        for text in ["a", "A1", "-ab", "ab-", "a--b", "ab/c", "ab.c", "a b", "admin", "me", "ä1", "018f0000-0000-7000-8000-00000000000a"] {
+        for text in [
+            "a",
+            "A1",
+            "-ab",
+            "ab-",
+            "a--b",
+            "ab/c",
+            "ab.c",
+            "a b",
+            "admin",
+            "me",
+            "ä1",
+            "018f0000-0000-7000-8000-00000000000a",
+        ] {
             assert!(Slug::new(text).is_err(), "{text}");
         }
     }

@@ -108,6 +108,7 @@ fn run(port: u16) -> Option<Child> {
 fn answers(port: u16) -> bool {
     let Ok(mut connection) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
     let mut answer = [0; 7];
-    let asked = connection.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| connection.write_all(b"PING\r\n"));
+    let asked =
+        connection.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| connection.write_all(b"PING\r\n"));
     asked.and_then(|()| connection.read_exact(&mut answer)).is_ok() && &answer == b"+PONG\r\n"
 }

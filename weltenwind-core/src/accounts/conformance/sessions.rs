@@ -1,7 +1,8 @@
 use super::{Ports, account, at, guest, hash, id, name, open_guest, session, step, step_with_key};
 use crate::{
     accounts::{
-        AccountError, NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Rotation, Session, SignedIn, Ticket, TokenHash,
+        AccountError, NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Rotation, Session, SignedIn, Ticket,
+        TokenHash,
     },
     ids::SessionId,
 };

@@ -1,4 +1,4 @@
-//! `weltenwind bench`: how fast this machine and store are, measured the way the documents quote it.
+//! `weltenwind bench append`: messages that are answered after their commit, with group commit and without.
 
 use std::{
     sync::{
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use weltenwind_core::{
@@ -17,21 +17,11 @@ use weltenwind_core::{
 };
 use weltenwind_storage::StorageConfig;
 
-use crate::{config::Config, failure::Failure, output::Output, store::unopened};
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// Post messages from many posters at once, each answered after its commit; with group commit and without, in turn.
-    ///
-    /// Without --database it uses a SQLite file in the system's temporary folder, and throws it away.
-    Append(AppendArgs),
-}
+use super::Waits;
+use crate::{failure::Failure, output::Output, store::unopened};
 
 #[derive(Debug, Args)]
 pub(crate) struct AppendArgs {
-    /// A store to write to; its bench channels are closed afterwards, their messages stay.
-    #[arg(long, value_name = "URL")]
-    database: Option<String>,
     /// Posters that post at once, each waiting for its answer before it posts again.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     posters: u32,
@@ -54,23 +44,12 @@ struct Measured {
     p99_ms: f64,
 }
 
-pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) -> Result<(), Failure> {
-    let BenchCommand::Append(args) = command;
-    let scratch = std::env::temp_dir().join(format!("weltenwind-bench-{}", std::process::id()));
-    let url = match &args.database {
-        Some(url) => url.clone(),
-        None => {
-            std::fs::create_dir_all(&scratch).map_err(|error| Failure::failed(format!("cannot make a folder: {error}")))?;
-            format!("sqlite://{}", scratch.join("bench.db").display())
-        }
-    };
-    let measured = append(&args, StorageConfig { url, ..config.storage.clone() }).await;
-    if args.database.is_none() {
-        std::fs::remove_dir_all(&scratch).map_err(|error| Failure::failed(format!("cannot remove a folder: {error}")))?;
-    }
-    output.list(&measured?, &["channels", "commit", "messages/s", "p50 ms", "p99 ms"], |row| {
+pub(crate) async fn run(args: &AppendArgs, storage: StorageConfig, output: Output) -> Result<(), Failure> {
+    let measured = append(args, storage).await?;
+    output.list(&measured, &["channels", "commit", "messages/s", "p50 ms", "p99 ms"], |row| {
         let rate = row.messages_per_second.to_string();
-        vec![row.channels.to_string(), row.commit.to_owned(), rate, format!("{:.2}", row.p50_ms), format!("{:.2}", row.p99_ms)]
+        let (p50, p99) = (format!("{:.2}", row.p50_ms), format!("{:.2}", row.p99_ms));
+        vec![row.channels.to_string(), row.commit.to_owned(), rate, p50, p99]
     })
 }
 
@@ -94,9 +73,15 @@ async fn append(args: &AppendArgs, storage: StorageConfig) -> Result<Vec<Measure
     Ok(rows)
 }
 
-async fn measure(args: &AppendArgs, store: &Arc<dyn ChatStore>, channels: u32, shared: bool) -> Result<Measured, Failure> {
+async fn measure(
+    args: &AppendArgs,
+    store: &Arc<dyn ChatStore>,
+    channels: u32,
+    shared: bool,
+) -> Result<Measured, Failure> {
     // Without group commit every message is a batch of its own, and as many are under way as connections allow.
-    let config = if shared { AppendConfig::default() } else { AppendConfig { lanes: 16, batch: 1, ..AppendConfig::default() } };
+    let config =
+        if shared { AppendConfig::default() } else { AppendConfig { lanes: 16, batch: 1, ..AppendConfig::default() } };
     let chat = Chat::builder(Arc::clone(store)).append(config).build();
     let operator = Actor::operator();
     let mut halls = Vec::new();
@@ -122,15 +107,14 @@ async fn measure(args: &AppendArgs, store: &Arc<dyn ChatStore>, channels: u32, s
     for hall in halls {
         chat.close_channel(&operator, hall, None).await?;
     }
-    waits.sort_unstable();
-    let at = |share: usize| waits.get(waits.len() * share / 100).map_or(0.0, |wait| wait.as_secs_f64() * 1000.0);
-    let per_second = waits.len() as u128 * 1_000_000 / elapsed.as_micros().max(1);
+    let waits = Waits::new(waits);
+    let per_second = waits.count() as u128 * 1_000_000 / elapsed.as_micros().max(1);
     Ok(Measured {
         channels,
         commit: if shared { "shared" } else { "single" },
         messages_per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
-        p50_ms: at(50),
-        p99_ms: at(99),
+        p50_ms: waits.at(50),
+        p99_ms: waits.at(99),
     })
 }
 

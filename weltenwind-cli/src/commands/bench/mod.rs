@@ -1,0 +1,101 @@
+//! `weltenwind bench`: how fast this machine and store are, measured the way the documents quote it.
+
+mod append;
+mod history;
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use weltenwind_storage::StorageConfig;
+
+use crate::{config::Config, failure::Failure, output::Output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Post messages from many posters at once, each answered after its commit; with group commit and without, in turn.
+    ///
+    /// Without --database it uses a SQLite file in the system's temporary folder, and throws it away.
+    Append {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        args: append::AppendArgs,
+    },
+    /// Read pages of 50 at random places of a long channel over HTTP, and at both of its ends.
+    ///
+    /// Without --database it uses a SQLite file in the system's temporary folder, and throws it away.
+    History {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        args: history::HistoryArgs,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// A store to write to; channels that a bench made are closed afterwards, their messages stay.
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+}
+
+pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) -> Result<(), Failure> {
+    match command {
+        BenchCommand::Append { store, args } => {
+            let scratch = Scratch::new(&store, config)?;
+            append::run(&args, scratch.storage.clone(), output).await
+        }
+        BenchCommand::History { store, args } => {
+            let scratch = Scratch::new(&store, config)?;
+            history::run(&args, scratch.storage.clone(), output).await
+        }
+    }
+}
+
+/// A store for a bench; a file of its own is gone with it.
+struct Scratch {
+    storage: StorageConfig,
+    folder: Option<std::path::PathBuf>,
+}
+
+impl Scratch {
+    fn new(args: &StoreArgs, config: &Config) -> Result<Self, Failure> {
+        if let Some(url) = &args.database {
+            return Ok(Self { storage: StorageConfig { url: url.clone(), ..config.storage.clone() }, folder: None });
+        }
+        let folder = std::env::temp_dir().join(format!("weltenwind-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| Failure::failed(format!("cannot make {}: {error}", folder.display())))?;
+        let url = format!("sqlite://{}", folder.join("bench.db").display());
+        Ok(Self { storage: StorageConfig { url, ..config.storage.clone() }, folder: Some(folder) })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder
+            && let Err(error) = std::fs::remove_dir_all(folder)
+        {
+            tracing::warn!(%error, folder = %folder.display(), "could not throw the bench's store away");
+        }
+    }
+}
+
+/// How long each of many calls took.
+pub(crate) struct Waits(Vec<Duration>);
+
+impl Waits {
+    fn new(mut waits: Vec<Duration>) -> Self {
+        waits.sort_unstable();
+        Self(waits)
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The time in milliseconds within which so many of a hundred were done.
+    fn at(&self, percent: usize) -> f64 {
+        self.0.get(self.0.len() * percent / 100).map_or(0.0, |wait| wait.as_secs_f64() * 1000.0)
+    }
+}

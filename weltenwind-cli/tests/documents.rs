@@ -1,0 +1,119 @@
+//! The documents say what is: every code, every configuration key, every metric, and every test that a promise names.
+
+mod fixture;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use fixture::Store;
+use serde_json::Value;
+use weltenwind_core::Code;
+
+fn read(path: &str) -> String {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in a workspace");
+    fs::read_to_string(workspace.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn every_code_stands_in_the_http_reference() {
+    let reference = read("docs/http.md");
+    let (_, table) = reference.split_once("## All codes").expect("the section of the codes");
+
+    let expected: BTreeSet<String> =
+        Code::ALL.iter().map(|code| format!("| `{code}` | {} | {} |", code.status(), code.title())).collect();
+    let written: BTreeSet<String> = table.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
+
+    let difference: Vec<_> = expected.symmetric_difference(&written).collect();
+    assert!(difference.is_empty(), "rows that stand on one side alone: {difference:#?}");
+    let known: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    for row in reference.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4) {
+        let codes = row.rsplit(" | ").next().expect("a last cell");
+        let invented: Vec<_> = quoted(codes).filter(|code| !known.contains(code)).collect();
+        assert!(invented.is_empty(), "{invented:?} in {row}");
+    }
+}
+
+#[test]
+fn every_key_stands_in_the_operators_reference_with_its_default() {
+    let store = Store::sqlite();
+    let reference = read("docs/operating.md");
+    let printed = store.run(&["config", "print", "--json"]);
+    let settings: Value = serde_json::from_slice(&printed.stdout).expect("the configuration is JSON");
+
+    let mut keys = BTreeSet::new();
+    for setting in settings.as_array().expect("a list") {
+        let key = setting["key"].as_str().expect("a key");
+        let row = format!("| `{key}` | `");
+        let row = reference.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("{key} is missing"));
+        // What the fixture sets has no default to be seen.
+        if setting["from"] == "default" {
+            assert!(row.starts_with(&format!("| `{key}` | `{}` |", setting["value"])), "{row}\nis not {setting}");
+        }
+        keys.insert(key.to_owned());
+    }
+    let (_, table) = reference.split_once("| key | default |").expect("the table of the keys");
+    let table = table.lines().skip(2).take_while(|line| line.starts_with("| "));
+    let written: BTreeSet<String> = table.filter_map(|row| Some(quoted(row).next()?.to_owned())).collect();
+    assert_eq!(written, keys);
+}
+
+#[tokio::test]
+async fn every_metric_stands_in_the_operators_reference() {
+    let store = Store::sqlite();
+    let server = store.serve(&[]);
+    server.general().await;
+    let reference = read("docs/operating.md");
+    let metrics = reqwest::get(format!("{}/metrics", server.operations)).await.expect("an answer");
+    let metrics = metrics.text().await.expect("a text");
+
+    let names: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+
+    assert!(names.len() > 10, "{metrics}");
+    for name in names {
+        assert!(reference.contains(&format!("| `{name}` |")), "{name} is missing");
+    }
+}
+
+#[test]
+fn every_test_that_a_promise_names_exists() {
+    let promises = read("PROMISES.md");
+    let mut named = 0;
+    for row in promises.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")) {
+        let Some((_, proof)) = row.trim_end_matches(" |").rsplit_once(" | ") else { continue };
+        let mut file = None;
+        for name in quoted(proof) {
+            if Path::new(name).extension().is_some() {
+                file = Some((name, read(name)));
+                continue;
+            }
+            let (path, source) = file.as_ref().unwrap_or_else(|| panic!("{name} has no file: {row}"));
+            assert!(is_test(source, name) || is_case(path, source, name), "{path} has no test {name}");
+            named += 1;
+        }
+        assert!(file.is_some() || proof == "proof", "a promise without proof: {row}");
+    }
+    assert!(named > 50, "only {named} tests are named");
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A function under an attribute that makes it a test.
+fn is_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let function = format!("fn {name}(");
+    let is_marked = |at: usize| {
+        let mut above = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+        above.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    };
+    (0..lines.len()).any(|at| lines[at].contains(&function) && is_marked(at))
+}
+
+/// A case of a conformance suite, which the suite's macro lists too.
+fn is_case(path: &str, source: &str, name: &str) -> bool {
+    let Some((suite, _)) = path.split_once("/conformance") else { return false };
+    let list = Path::new(suite).join("conformance/mod.rs");
+    let list = read(list.to_str().expect("a path of letters"));
+    source.contains(&format!("fn {name}(")) && list.lines().any(|line| line.trim() == name)
+}

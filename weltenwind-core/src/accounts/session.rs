@@ -1,0 +1,163 @@
+//! What an open session answers: fresh tokens, who bears them, tickets for sockets, and its end.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{
+    error::AccountError,
+    model::{Account, NewTicket, Rotation, TokenHash, token_text},
+    service::{Accounts, SessionGrant},
+    token::AccessToken,
+};
+use crate::{
+    actor::{Actor, CorrelationId, Principal},
+    ids::SessionId,
+    scope::Scope,
+    secret::Secret,
+    step::AuditDraft,
+};
+
+/// How long a ticket for a socket holds.
+const TICKET_LIFE: Duration = Duration::from_secs(30);
+/// How long a replaced refresh token still answers its successor: two tabs, or an answer that was lost.
+const REFRESH_GRACE: Duration = Duration::from_secs(10);
+
+impl Accounts {
+    /// Answers a fresh access token and the successor of a refresh token.
+    ///
+    /// A token that was replaced before answers its successor again within ten seconds, or as long as the successor was
+    /// never used: the answer got lost, or two tabs asked at once.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::RefreshTokenReused`] for any other second use, which ends the session;
+    /// [`AccountError::RefreshTokenInvalid`].
+    pub async fn refresh(&self, actor: &Actor, refresh_token: &str) -> Result<SessionGrant, AccountError> {
+        let inner = &self.inner;
+        let now = inner.sources.clock.now();
+        let hash = TokenHash::of(refresh_token);
+        // Two refreshes at once: the slower one finds the token used and answers the faster one's successor.
+        for _ in 0..3 {
+            let presented = inner.sessions.find_refresh(&hash).await?.ok_or(AccountError::RefreshTokenInvalid)?;
+            let signed_in = inner.sessions.find(presented.session).await?.ok_or(AccountError::RefreshTokenInvalid)?;
+            let session = &signed_in.session;
+            if !session.holds_at(now) {
+                return Err(AccountError::RefreshTokenInvalid);
+            }
+            let successor = inner.refresh_token(session.id, presented.generation + 1);
+            if presented.generation < session.generation {
+                let successor_unused = presented.generation + 1 == session.generation;
+                let just_used = presented.used_at.is_some_and(|used_at| now < used_at + REFRESH_GRACE);
+                if successor_unused || just_used {
+                    return inner.grant(signed_in, successor, now);
+                }
+                let audit = AuditDraft::new("session.end", Scope::Global)
+                    .because("a refresh token was used again")
+                    .with(json!({ "account": signed_in.account.id, "session": session.id }));
+                self.end_session(&actor.step(now, audit), session.id).await?;
+                tracing::warn!(target: "weltenwind::security", event = "auth_refresh_reuse", account = %signed_in.account.id, session = %session.id);
+                return Err(AccountError::RefreshTokenReused);
+            }
+            let rotation = Rotation {
+                session: session.id,
+                from: presented.generation,
+                successor: TokenHash::of(successor.expose()),
+                idle_expires_at: now + inner.config.session_idle,
+            };
+            let audit = AuditDraft::new("session.refresh", Scope::Global).with(json!({ "session": session.id }));
+            if inner.sessions.rotate(&actor.step(now, audit), &rotation).await? {
+                return inner.grant(signed_in, successor, now);
+            }
+        }
+        Err(AccountError::RefreshTokenInvalid)
+    }
+
+    /// Ends the actor's session.
+    pub async fn sign_out(&self, actor: &Actor) -> Result<(), AccountError> {
+        let session = actor.session.ok_or(AccountError::SignInRequired)?;
+        let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("session.end", Scope::Global));
+        self.end_session(&step, session).await
+    }
+
+    async fn end_session(&self, step: &crate::step::Step, session: SessionId) -> Result<(), AccountError> {
+        self.inner.sessions.end(step, session).await?;
+        self.inner.known.invalidate(&session);
+        Ok(())
+    }
+
+    /// Answers who bears an access token.
+    ///
+    /// The token itself is checked without the store; whether its session has ended is believed for a second.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::TokenInvalid`], [`AccountError::TokenExpired`], [`AccountError::SessionEnded`].
+    pub async fn authenticate(&self, token: &str, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
+        let token = self.verify(token)?;
+        let mut actor = self.actor_of_session(token.session, correlation_id).await?;
+        if actor.account_id() != Some(token.account) {
+            return Err(AccountError::TokenInvalid);
+        }
+        actor.ceiling = token.scope;
+        Ok(actor)
+    }
+
+    /// Checks an access token without the store.
+    pub fn verify(&self, token: &str) -> Result<AccessToken, AccountError> {
+        self.inner.tokens.verify(token, self.inner.sources.clock.now())
+    }
+
+    /// Answers who bears a session, if it holds.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::SessionEnded`].
+    pub async fn actor_of_session(&self, id: SessionId, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
+        let now = self.inner.sources.clock.now();
+        let signed_in = self.inner.signed_in(id, now).await?.ok_or(AccountError::SessionEnded)?;
+        if !signed_in.session.holds_at(now) {
+            return Err(AccountError::SessionEnded);
+        }
+        let Account { id: account, kind, display_name, .. } = signed_in.account.clone();
+        let mut actor = Actor::account(Principal { account, kind, display_name }, correlation_id);
+        actor.session = Some(id);
+        actor.device = Some(signed_in.session.device);
+        Ok(actor)
+    }
+
+    /// Issues a ticket with which a page at `origin` may open one socket within half a minute.
+    pub async fn issue_ticket(&self, actor: &Actor, origin: &str) -> Result<(Secret<String>, Duration), AccountError> {
+        let session = actor.session.ok_or(AccountError::SignInRequired)?;
+        let inner = &self.inner;
+        let now = inner.sources.clock.now();
+        let ticket = token_text("wwt_", &inner.random());
+        let new = NewTicket {
+            hash: TokenHash::of(ticket.expose()),
+            session,
+            origin: origin.to_owned(),
+            expires_at: now + TICKET_LIFE,
+        };
+        inner.sessions.save_ticket(&new, now).await?;
+        Ok((ticket, TICKET_LIFE))
+    }
+
+    /// Spends a ticket and answers who bears it.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::TicketInvalid`] if it was spent, has ended, or was issued to another origin, which spends it too.
+    pub async fn spend_ticket(
+        &self,
+        ticket: &str,
+        origin: &str,
+        correlation_id: CorrelationId,
+    ) -> Result<Actor, AccountError> {
+        let ticket =
+            self.inner.sessions.spend_ticket(&TokenHash::of(ticket)).await?.ok_or(AccountError::TicketInvalid)?;
+        if ticket.origin != origin || ticket.expires_at <= self.inner.sources.clock.now() {
+            return Err(AccountError::TicketInvalid);
+        }
+        self.actor_of_session(ticket.session, correlation_id).await
+    }
+}

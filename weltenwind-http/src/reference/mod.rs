@@ -1,0 +1,68 @@
+//! The documents of the API and of the socket, made of the code that answers.
+//!
+//! A call's documentation stands at its handler: method, path, body, what it answers and which codes it refuses with. What
+//! holds for every call of a kind (headers, conditional requests, pages, problems) is added in one place, [`openapi`].
+
+mod asyncapi;
+mod calls;
+mod openapi;
+mod params;
+mod problems;
+mod records;
+mod schemas;
+
+use std::sync::LazyLock;
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use http::header;
+use serde::Serialize;
+
+pub(crate) use self::{
+    calls::Calls,
+    params::{Csrf, IfMatch, InChannel, InWorld, OfAccount, OfMember, OfMessage, Origin},
+};
+use crate::{
+    answer::{Answer, JSON, With as _},
+    context::Context,
+    host,
+};
+
+/// Answers this document.
+#[utoipa::path(
+    get,
+    path = "/api/v1/openapi.json",
+    operation_id = "getOpenapi",
+    tag = "documents",
+    responses((status = 200, description = "An OpenAPI 3.1 document.", body = serde_json::Value)),
+    security((), ("bearer" = []))
+)]
+pub(crate) async fn openapi(_: Context) -> Answer {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| written(&openapi::document(host::api())));
+    Ok(document(&DOCUMENT))
+}
+
+/// Answers the document of the socket at `/realtime/v1`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/asyncapi.json",
+    operation_id = "getAsyncapi",
+    tag = "documents",
+    responses((status = 200, description = "An AsyncAPI 3.0 document.", body = serde_json::Value)),
+    security((), ("bearer" = []))
+)]
+pub(crate) async fn asyncapi(_: Context) -> Answer {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| written(&asyncapi::document()));
+    Ok(document(&DOCUMENT))
+}
+
+fn document(bytes: &Bytes) -> Response {
+    Response::new(Body::from(bytes.clone())).with(header::CONTENT_TYPE, JSON)
+}
+
+/// Indented, since the same bytes are committed and reviewed.
+fn written(document: &impl Serialize) -> Bytes {
+    let mut bytes = serde_json::to_vec_pretty(document).expect("a document is plain data");
+    bytes.push(b'\n');
+    bytes.into()
+}

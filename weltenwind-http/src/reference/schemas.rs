@@ -1,0 +1,76 @@
+//! Schemas of both documents, as clients should see them.
+
+use serde_json::{Map, Value};
+
+const PREFIX: &str = "#/components/schemas/";
+
+/// Gives schemas the names of what they describe, and says that optional members are absent and not null.
+pub(super) fn tidy(document: &mut Value) {
+    if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        *schemas = std::mem::take(schemas).into_iter().map(|(name, schema)| (title(&name), schema)).collect();
+    }
+    walk(document);
+}
+
+/// `WorldBody` is a Rust name; `World` is what the body is.
+fn title(name: &str) -> String {
+    match name.strip_prefix("ListBody_") {
+        Some(item) => format!("{}List", title(item)),
+        None => name.strip_suffix("Body").or_else(|| name.strip_suffix("Record")).unwrap_or(name).to_owned(),
+    }
+}
+
+fn walk(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::String(reference)) = members.get_mut("$ref")
+                && let Some(name) = reference.strip_prefix(PREFIX)
+            {
+                *reference = format!("{PREFIX}{}", title(name));
+            }
+            without_null(members);
+            // What a client sends as an example is no schema.
+            members
+                .iter_mut()
+                .filter(|(name, _)| *name != "example" && *name != "examples")
+                .for_each(|(_, value)| walk(value));
+        }
+        Value::Array(items) => items.iter_mut().for_each(walk),
+        _ => {}
+    }
+}
+
+/// An optional member (or parameter) is left out, by the server always and by clients best: only a required one is ever null.
+fn without_null(members: &mut Map<String, Value>) {
+    let required: Vec<String> = match members.get("required") {
+        Some(Value::Array(names)) => names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    };
+    if let Some(Value::Object(properties)) = members.get_mut("properties") {
+        properties.iter_mut().filter(|(name, _)| !required.contains(name)).for_each(|(_, schema)| never_null(schema));
+    }
+    if members.contains_key("in")
+        && let Some(schema) = members.get_mut("schema")
+    {
+        never_null(schema);
+    }
+}
+
+fn never_null(schema: &mut Value) {
+    let Some(members) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(types)) = members.get_mut("type") {
+        types.retain(|one| one != "null");
+        if let [only] = types.as_slice() {
+            members["type"] = only.clone();
+        }
+    }
+    // `oneOf` is what an optional reference becomes; null as a value of its own stands in an `anyOf`.
+    if let Some(Value::Array(choices)) = members.get_mut("oneOf") {
+        choices.retain(|choice| choice["type"] != "null");
+        if let [Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            members.remove("oneOf");
+            members.extend(only.into_iter().filter(|(name, _)| name != "description"));
+        }
+    }
+}

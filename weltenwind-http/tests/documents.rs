@@ -1,0 +1,114 @@
+//! The served documents: committed, held against the server that they describe, and against rules of our own.
+
+#[path = "documents/bounds.rs"]
+mod bounds;
+mod fixture;
+#[path = "documents/rules.rs"]
+mod rules;
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use http::Method;
+use serde_json::Value;
+
+use self::fixture::{Server, Town, id};
+
+const RENEW: &str = "WELTENWIND_WRITE_DOCS=1 cargo test -p weltenwind-http --test documents";
+
+pub(crate) const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+pub(crate) async fn openapi(server: &Server) -> Value {
+    server.get("openapi.json").await.expect(200).json()
+}
+
+/// Every operation with its path and method.
+pub(crate) fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = METHODS.into_iter().filter_map(move |method| Some((method, item.get(method)?)));
+            methods.map(move |(method, operation)| (path.as_str(), method, operation))
+        })
+        .collect()
+}
+
+/// A path with things that exist.
+pub(crate) fn filled(town: &Town, path: &str, message: &str) -> String {
+    let thing = match path {
+        path if path.contains("/channels/") => id(&town.lobby),
+        path if path.contains("/messages/") => message,
+        _ => &town.mira.id,
+    };
+    path.replace("{world}", "mistral").replace("{userId}", &town.mira.id).replace("{id}", thing)
+}
+
+#[tokio::test]
+async fn the_committed_documents_are_those_that_are_served() {
+    let server = Server::start().await;
+    let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs");
+
+    for name in ["openapi.json", "asyncapi.json"] {
+        let served = server.get(name).await.expect(200);
+        let file = docs.join(name);
+        if std::env::var_os("WELTENWIND_WRITE_DOCS").is_some() {
+            std::fs::write(&file, &served.body).unwrap();
+        }
+        let committed = std::fs::read(&file).unwrap_or_default();
+        let same = serde_json::from_slice::<Value>(&committed).is_ok_and(|committed| committed == served.json());
+        assert!(same, "docs/{name} is not what the code says; this renews it: {RENEW}");
+    }
+}
+
+#[tokio::test]
+async fn the_documents_are_public_and_a_repeated_read_costs_nothing() {
+    let server = Server::start().await;
+
+    for name in ["openapi.json", "asyncapi.json"] {
+        let reply = server.get(name).await.expect(200);
+        assert_eq!(reply.header("cache-control"), "public, no-cache");
+        server.get(name).with("if-none-match", reply.header("etag")).await.expect(304);
+    }
+}
+
+#[tokio::test]
+async fn every_documented_path_knows_the_documented_methods_and_no_other() {
+    let town = Town::start().await;
+    let document = openapi(&town.server).await;
+
+    for path in document["paths"].as_object().unwrap().keys() {
+        let item = document["paths"][path].as_object().unwrap();
+        let documented: BTreeSet<String> = item.keys().map(|method| method.to_uppercase()).collect();
+        let unknown = Method::from_bytes(b"BREW").unwrap();
+        let mut names = vec![path.clone()];
+        names.extend(path.strip_prefix("/api/v1/users/me").map(|below| format!("/api/v1/me{below}")));
+        for name in names {
+            let reply = town.server.ask(unknown.clone(), filled(&town, &name, &town.mira.id)).await.expect(405);
+            let routed =
+                reply.header("allow").split(',').filter(|method| *method != "HEAD").map(str::to_owned).collect();
+            assert_eq!(documented, routed, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_call_without_a_token_is_not_asked_for_one() {
+    let town = Town::start().await;
+    let message = town.server.say(&town.mira, &town.lobby, "hi").await;
+    let document = openapi(&town.server).await;
+
+    for (path, method, operation) in operations(&document) {
+        let is_open = operation["security"].as_array().unwrap().iter().any(|way| way.as_object().unwrap().is_empty());
+        let method: Method = method.to_uppercase().parse().unwrap();
+        let query = if path == "/api/v1/channels" { "?scope=global" } else { "" };
+        let query = if method == Method::GET { query } else { "" };
+        let path = format!("{}{query}", filled(&town, path, id(&message)));
+        let mut ask = town.server.ask(method.clone(), &path).with("if-match", "\"1\"");
+        if let Some(example) = operation.pointer("/requestBody/content/application~1json/example") {
+            ask = ask.json(example.clone());
+        }
+        let reply = ask.await;
+        let asked_for_one = reply.status == 401 && reply.code() == "unauthenticated";
+        assert_eq!(asked_for_one, !is_open, "{method} {path}: {}", reply.status);
+    }
+}

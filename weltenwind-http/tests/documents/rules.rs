@@ -1,0 +1,143 @@
+//! What we ask of our own document, whatever a linter thinks.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::{fixture::Server, openapi, operations};
+
+fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(&reference[1..]).expect("the reference leads somewhere"),
+        None => value,
+    }
+}
+
+fn has_parameter(document: &Value, operation: &Value, place: &str, name: &str) -> bool {
+    let parameters = operation["parameters"].as_array().into_iter().flatten().map(|value| resolved(document, value));
+    parameters.into_iter().any(|parameter| parameter["in"] == place && parameter["name"] == name)
+}
+
+/// Calls `see` with every value of a document and where it stands.
+fn walk(value: &Value, at: &str, see: &mut impl FnMut(&str, &Value)) {
+    see(at, value);
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, below)| walk(below, &format!("{at}/{name}"), see)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(n, below)| walk(below, &format!("{at}/{n}"), see)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_reference_leads_somewhere_and_every_component_is_used() {
+    let server = Server::start().await;
+
+    for name in ["openapi.json", "asyncapi.json"] {
+        let document = server.get(name).await.json();
+        let mut used = HashSet::new();
+        walk(&document, "", &mut |at, value| {
+            if let Some(reference) = value["$ref"].as_str() {
+                assert!(document.pointer(&reference[1..]).is_some(), "{name}: {reference} at {at}");
+                used.insert(reference.to_owned());
+            }
+            assert!(value.get("nullable").is_none(), "{name}: 3.1 has no nullable: {at}");
+        });
+        for kind in ["schemas", "responses", "headers", "messages"] {
+            for component in
+                document["components"][kind].as_object().into_iter().flatten().map(|(component, _)| component)
+            {
+                assert!(used.contains(&format!("#/components/{kind}/{component}")), "{name}: {component} is unused");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_has_a_name_a_sentence_a_tag_and_its_way_to_sign_in() {
+    let document = openapi(&Server::start().await).await;
+    let tags: HashSet<_> = document["tags"].as_array().unwrap().iter().filter_map(|tag| tag["name"].as_str()).collect();
+    let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+    let mut names = HashSet::new();
+
+    for (path, method, operation) in operations(&document) {
+        let at = format!("{method} {path}");
+        let name = operation["operationId"].as_str().unwrap_or_default();
+        assert!(names.insert(name), "{at}: {name} is taken");
+        let is_camel_case =
+            name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(char::is_alphanumeric);
+        assert!(is_camel_case, "{at}: {name}");
+        let summary = operation["summary"].as_str().unwrap_or_default();
+        assert!(summary.ends_with('.') && !summary.contains('\n'), "{at}: {summary:?}");
+        let tagged: Vec<_> = operation["tags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert!(matches!(tagged.as_slice(), [tag] if tags.contains(tag)), "{at}: {tagged:?}");
+        let ways = operation["security"].as_array().unwrap_or_else(|| panic!("{at} does not say who may call it"));
+        assert!(!ways.is_empty(), "{at}");
+        for scheme in ways.iter().flat_map(|way| way.as_object().unwrap().keys()) {
+            assert!(schemes.contains_key(scheme), "{at}: {scheme}");
+        }
+        let placeholders = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        for placeholder in placeholders {
+            assert!(has_parameter(&document, operation, "path", placeholder), "{at}: {placeholder}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_and_every_success_says_what_it_is() {
+    let document = openapi(&Server::start().await).await;
+
+    for (path, method, operation) in operations(&document) {
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.contains_key("default"), "{method} {path}");
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+        for (status, response) in responses {
+            let (at, response) = (format!("{method} {path}: {status}"), resolved(&document, response));
+            assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{at}");
+            let content = response["content"].as_object();
+            let media: Vec<_> = content.into_iter().flatten().map(|(media, _)| media.as_str()).collect();
+            let expected: &[&str] = match status.as_str() {
+                "204" | "304" | "308" => &[],
+                "200" | "201" => &["application/json"],
+                _ => &["application/problem+json"],
+            };
+            assert_eq!(media, expected, "{at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_reads_and_changes_keep_their_conventions() {
+    let document = openapi(&Server::start().await).await;
+
+    for (path, method, operation) in operations(&document) {
+        let (at, responses) = (format!("{method} {path}"), operation["responses"].as_object().unwrap());
+        let schema = responses.get("200").map(|answer| &answer["content"]["application/json"]["schema"]);
+        let is_list = schema.is_some_and(|schema| !resolved(&document, schema)["properties"]["nextCursor"].is_null());
+        // What is unread is one answer, however much it is.
+        if is_list && !path.ends_with("/unread") {
+            assert!(has_parameter(&document, operation, "query", "cursor"), "{at}");
+            assert!(has_parameter(&document, operation, "query", "limit"), "{at}");
+            assert!(!responses["200"]["headers"]["Link"].is_null(), "{at}");
+        }
+        if method == "get" {
+            assert!(has_parameter(&document, operation, "header", "If-None-Match"), "{at}");
+            assert!(responses.contains_key("304") && !responses["200"]["headers"]["ETag"].is_null(), "{at}");
+        }
+        let is_guarded = ["/api/v1/worlds/{world}", "/api/v1/channels/{id}"].contains(&path);
+        let names_a_state = has_parameter(&document, operation, "header", "If-Match");
+        assert_eq!(names_a_state, is_guarded && ["patch", "delete"].contains(&method), "{at}");
+        assert_eq!(names_a_state, responses.contains_key("412") && responses.contains_key("428"), "{at}");
+        if let Some(body) = operation.get("requestBody") {
+            assert!(!body["content"]["application/json"]["example"].is_null(), "{at} has no example");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_says_under_which_version_and_licence_it_stands() {
+    let document = openapi(&Server::start().await).await;
+
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["license"]["identifier"], "MIT OR Apache-2.0");
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
