@@ -137,6 +137,8 @@ struct Login {
 }
 
 /// Signs in with username and password.
+///
+/// Which of the two is wrong is not told. A sign-in without a known fingerprint makes a new device.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/login",

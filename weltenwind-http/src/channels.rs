@@ -37,6 +37,8 @@ pub(crate) struct ListChannels {
 }
 
 /// Lists the open channels of a scope.
+///
+/// Closed channels are left out.
 #[utoipa::path(
     get,
     path = "/api/v1/channels",
@@ -55,6 +57,8 @@ pub(crate) async fn list(cx: Context<ListChannels>) -> Answer {
 }
 
 /// Lists the open channels of a world.
+///
+/// The same list as that of its scope, under a name that people can type.
 #[utoipa::path(
     get,
     path = "/api/v1/worlds/{world}/channels",
@@ -149,6 +153,8 @@ async fn may_open(cx: &Context, scope: Option<Scope>) -> Result<(), Stop> {
 }
 
 /// Answers a channel.
+///
+/// A channel that the caller may not read does not exist for it.
 #[utoipa::path(
     get,
     path = "/api/v1/channels/{id}",

@@ -25,7 +25,7 @@ pub(crate) struct ListMessages {
     /// Where the list goes on: `nextCursor` of the part before.
     cursor: Option<String>,
     /// Which way the history is read.
-    #[param(inline, default = "older")]
+    #[param(inline)]
     direction: Option<Direction>,
     /// A position: `roomCursor` of a page or `cursor` of the socket. Goes with neither `cursor` nor `direction`.
     since: Option<String>,
@@ -37,6 +37,7 @@ pub(crate) struct ListMessages {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(default = "older")]
 enum Direction {
     #[default]
     Older,
@@ -155,6 +156,8 @@ pub(crate) async fn post(cx: Context, body: Body) -> Answer {
 }
 
 /// Answers a message.
+///
+/// A removed one is a tombstone: its `body` is null.
 #[utoipa::path(
     get,
     path = "/api/v1/messages/{id}",

@@ -16,6 +16,8 @@ use crate::{
 };
 
 /// Answers the own account.
+///
+/// Nobody else sees its username and address.
 #[utoipa::path(
     get,
     path = "/api/v1/users/me",
@@ -67,6 +69,8 @@ pub(crate) async fn amend_me(cx: Context, body: Body) -> Answer {
 }
 
 /// Answers what everybody sees of an account.
+///
+/// That is its name of the moment; messages keep the one that was borne when they were written.
 #[utoipa::path(
     get,
     path = "/api/v1/users/{id}",
@@ -86,6 +90,8 @@ pub(crate) async fn profile(cx: Context) -> Answer {
 }
 
 /// Lists the channels with something to read since the own marks.
+///
+/// Channels that were never marked are left out.
 #[utoipa::path(
     get,
     path = "/api/v1/users/me/unread",

@@ -29,7 +29,7 @@ pub(crate) struct ListWorlds {
     #[param(value_type = Option<String>, max_length = 64)]
     q: Option<SearchText>,
     /// The order.
-    #[param(inline, default = "-createdAt")]
+    #[param(inline)]
     #[serde(default)]
     sort: Sort,
     /// Where the list goes on: `nextCursor` of the part before.
@@ -41,6 +41,7 @@ pub(crate) struct ListWorlds {
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
+#[schema(default = "-createdAt")]
 enum Sort {
     #[default]
     #[serde(rename = "-createdAt")]
@@ -59,6 +60,8 @@ impl From<Sort> for WorldSort {
 }
 
 /// Lists the public worlds, and those the caller belongs to.
+///
+/// Archived worlds are left out.
 #[utoipa::path(
     get,
     path = "/api/v1/worlds",
@@ -252,6 +255,8 @@ pub(crate) async fn archive(cx: Context) -> Answer {
 }
 
 /// Lists who holds a role in a world.
+///
+/// Whoever may read the world may read this.
 #[utoipa::path(
     get,
     path = "/api/v1/worlds/{world}/members",
@@ -274,6 +279,8 @@ pub(crate) async fn members(cx: Context<Paging>) -> Answer {
 }
 
 /// Makes the caller a member, and answers the world that was joined.
+///
+/// Only worlds whose join policy is `open`; whoever is a member already stays one.
 #[utoipa::path(
     put,
     path = "/api/v1/worlds/{world}/members/me",
@@ -295,6 +302,8 @@ pub(crate) async fn join(cx: Context, body: Body) -> Answer {
 }
 
 /// Takes every role in a world from the caller.
+///
+/// The last owner of a world stays.
 #[utoipa::path(
     delete,
     path = "/api/v1/worlds/{world}/members/me",
@@ -316,7 +325,7 @@ pub(crate) async fn leave(cx: Context) -> Answer {
 
 /// Takes every role in a world from another account.
 ///
-/// Needs `access.manage`, and a rank above that of every role that is taken.
+/// Needs `world.manage`, and a rank above that of every role that is taken.
 #[utoipa::path(
     delete,
     path = "/api/v1/worlds/{world}/members/{userId}",

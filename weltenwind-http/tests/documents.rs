@@ -49,13 +49,13 @@ async fn the_committed_documents_are_those_that_are_served() {
     let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs");
 
     for name in ["openapi.json", "asyncapi.json"] {
-        let served = server.get(name).await.expect(200);
+        let answer = server.get(name).await.expect(200);
         let file = docs.join(name);
         if std::env::var_os("WELTENWIND_WRITE_DOCS").is_some() {
-            std::fs::write(&file, &served.body).unwrap();
+            std::fs::write(&file, &answer.body).unwrap();
         }
         let committed = std::fs::read(&file).unwrap_or_default();
-        let same = serde_json::from_slice::<Value>(&committed).is_ok_and(|committed| committed == served.json());
+        let same = serde_json::from_slice::<Value>(&committed).is_ok_and(|committed| committed == answer.json());
         assert!(same, "docs/{name} is not what the code says; this renews it: {RENEW}");
     }
 }

@@ -29,6 +29,8 @@ use crate::{
 };
 
 /// Answers this document.
+///
+/// It is made of the code that answers, so it is that of this very version.
 #[utoipa::path(
     get,
     path = "/api/v1/openapi.json",
@@ -43,6 +45,8 @@ pub(crate) async fn openapi(_: Context) -> Answer {
 }
 
 /// Answers the document of the socket at `/realtime/v1`.
+///
+/// Its messages have the shape that they have here.
 #[utoipa::path(
     get,
     path = "/api/v1/asyncapi.json",

@@ -35,6 +35,8 @@ pub(super) fn document(calls: Calls) -> Document {
     common.insert("responses".to_owned(), SHARED.iter().map(problems::Shared::component).collect::<Map<_, _>>().into());
     common.insert("headers".to_owned(), headers());
     common.insert("securitySchemes".to_owned(), security_schemes());
+    let examples = problems::examples(&document);
+    members(&mut document["components"]).insert("examples".to_owned(), examples.into());
     schemas::tidy(&mut document);
     Document {
         openapi: "3.1.0",

@@ -1,8 +1,9 @@
 //! Refusals: which there are, and how one looks.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use weltenwind_core::{Code, CorrelationId, wire::ProblemBody};
 
+const EXAMPLES: &str = "#/components/examples/";
 const REQUEST: &str = "01998b2e-7c00-7a19-8f3e-5d2a9c1b0e09";
 
 /// A kind of refusal that whole groups of calls share.
@@ -83,7 +84,7 @@ pub(super) fn response(codes: &[Code]) -> Value {
         "headers": headers,
         "content": { "application/problem+json": {
             "schema": { "$ref": "#/components/schemas/ProblemBody" },
-            "examples": codes.iter().map(|code| (code.to_string(), json!({ "value": example(*code) }))).collect::<serde_json::Map<_, _>>(),
+            "examples": codes.iter().map(|code| (code.to_string(), json!({ "$ref": format!("{EXAMPLES}{code}") }))).collect::<serde_json::Map<_, _>>(),
         } },
     })
 }
@@ -104,6 +105,13 @@ pub(super) fn codes(names: &str, status: &str) -> Vec<Code> {
 fn list(codes: &[Code]) -> String {
     let lines: Vec<String> = codes.iter().map(|code| format!("- `{code}`: {}.", code.title())).collect();
     lines.join("\n")
+}
+
+/// The problems that a document refers to, by their codes.
+pub(super) fn examples(document: &Value) -> Map<String, Value> {
+    let text = document.to_string();
+    let used = Code::ALL.iter().filter(|code| text.contains(&format!("\"{EXAMPLES}{code}\"")));
+    used.map(|code| (code.to_string(), json!({ "summary": code.title(), "value": example(*code) }))).collect()
 }
 
 fn example(code: Code) -> ProblemBody {

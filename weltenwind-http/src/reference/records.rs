@@ -10,7 +10,7 @@ use weltenwind_core::{
 const ACCOUNT: &str = "01998b2e-7c00-7a11-8f3e-5d2a9c1b0e01";
 const CHANNEL: &str = "01998b2e-7c00-7a17-8f3e-5d2a9c1b0e07";
 const MESSAGE: &str = "01998b2e-7c00-7a18-8f3e-5d2a9c1b0e08";
-const CURSOR: &str = "r1.AAAAAAAAACo.5sWq0cQ";
+const CURSOR: &str = "AQAAAAAAAAABAAAAAAAAACqX3bH5c0kQ";
 
 /// What a client says.
 pub(super) fn of_client() -> Vec<ClientRecord> {
@@ -35,7 +35,7 @@ pub(super) fn of_server() -> Vec<ServerRecord> {
             server_time: time(0),
             ping_every_seconds: 25,
             token_ttl_seconds: 300,
-            limits: LimitsRecord { rooms: 200, frame_bytes: 65_536, replay_window: 10_000 },
+            limits: LimitsRecord { rooms: 128, frame_bytes: 65_536, replay_window: 10_000 },
         },
         ServerRecord::Joined { id: 1, room, cursor: Some(cursor.clone()), recovered: true },
         ServerRecord::Msg { room, seq: 42, cursor: cursor.clone(), message: message() },

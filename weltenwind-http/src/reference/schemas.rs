@@ -1,12 +1,19 @@
 //! Schemas of both documents, as clients should see them.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 const PREFIX: &str = "#/components/schemas/";
+const LIST: &str = "ListBody_";
 
 /// Gives schemas the names of what they describe, and says that optional members are absent and not null.
 pub(super) fn tidy(document: &mut Value) {
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        for (name, schema) in schemas.iter_mut() {
+            // The item of a list has a name too, which utoipa does not use there.
+            if let Some(item) = name.strip_prefix(LIST) {
+                schema["properties"]["items"]["items"] = json!({ "$ref": format!("{PREFIX}{item}") });
+            }
+        }
         *schemas = std::mem::take(schemas).into_iter().map(|(name, schema)| (title(&name), schema)).collect();
     }
     walk(document);
@@ -14,10 +21,11 @@ pub(super) fn tidy(document: &mut Value) {
 
 /// `WorldBody` is a Rust name; `World` is what the body is.
 fn title(name: &str) -> String {
-    match name.strip_prefix("ListBody_") {
-        Some(item) => format!("{}List", title(item)),
-        None => name.strip_suffix("Body").or_else(|| name.strip_suffix("Record")).unwrap_or(name).to_owned(),
+    if let Some(item) = name.strip_prefix(LIST) {
+        return format!("{}List", title(item));
     }
+    let name = name.strip_prefix("Wire").unwrap_or(name);
+    name.strip_suffix("Body").or_else(|| name.strip_suffix("Record")).unwrap_or(name).to_owned()
 }
 
 fn walk(value: &mut Value) {
@@ -58,6 +66,7 @@ fn without_null(members: &mut Map<String, Value>) {
 
 fn never_null(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
+    members.retain(|name, value| !(name == "default" && value.is_null()));
     if let Some(Value::Array(types)) = members.get_mut("type") {
         types.retain(|one| one != "null");
         if let [only] = types.as_slice() {
@@ -70,7 +79,7 @@ fn never_null(schema: &mut Value) {
         if let [Value::Object(only)] = choices.as_slice() {
             let only = only.clone();
             members.remove("oneOf");
-            members.extend(only.into_iter().filter(|(name, _)| name != "description"));
+            members.extend(only);
         }
     }
 }

@@ -63,7 +63,7 @@ fn text(schema: &Value, length: usize) -> Value {
 fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
     let (mut fits, mut breaks) = (Vec::new(), Vec::new());
     let number = |name: &str| schema[name].as_i64();
-    let length = |name: &str| schema[name].as_u64().map(|n| usize::try_from(n).unwrap());
+    let length = |name: &str| schema[name].as_u64().map(|n| usize::try_from(n).expect("a length"));
     // `{2,31}` after one more character, or `{1,64}`.
     let pattern = schema["pattern"].as_str().unwrap_or_default();
     let repeated = pattern.rsplit_once('{').and_then(|(head, tail)| {
@@ -99,9 +99,14 @@ fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
 
 /// Every member of a body with its schema, those of objects in it too.
 fn members<'d>(document: &'d Value, schema: &'d Value, at: &str, found: &mut Vec<(String, &'d Value, bool)>) {
-    let schema = schema["$ref"].as_str().map_or(schema, |reference| document.pointer(&reference[1..]).unwrap());
+    let resolved = |value: &'d Value| {
+        value["$ref"]
+            .as_str()
+            .map_or(value, |reference| document.pointer(&reference[1..]).expect("a reference leads somewhere"))
+    };
+    let schema = resolved(schema);
     for (name, member) in schema["properties"].as_object().into_iter().flatten() {
-        let member = member["$ref"].as_str().map_or(member, |reference| document.pointer(&reference[1..]).unwrap());
+        let member = resolved(member);
         let is_required = schema["required"].as_array().is_some_and(|names| names.iter().any(|known| known == name));
         found.push((format!("{at}/{name}"), member, is_required));
         members(document, member, &format!("{at}/{name}"), found);

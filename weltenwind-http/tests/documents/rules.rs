@@ -42,7 +42,7 @@ async fn every_reference_leads_somewhere_and_every_component_is_used() {
             }
             assert!(value.get("nullable").is_none(), "{name}: 3.1 has no nullable: {at}");
         });
-        for kind in ["schemas", "responses", "headers", "messages"] {
+        for kind in ["schemas", "responses", "headers", "examples", "messages"] {
             for component in
                 document["components"][kind].as_object().into_iter().flatten().map(|(component, _)| component)
             {
@@ -68,6 +68,7 @@ async fn every_operation_has_a_name_a_sentence_a_tag_and_its_way_to_sign_in() {
         assert!(is_camel_case, "{at}: {name}");
         let summary = operation["summary"].as_str().unwrap_or_default();
         assert!(summary.ends_with('.') && !summary.contains('\n'), "{at}: {summary:?}");
+        assert!(operation["description"].as_str().is_some_and(|text| text.ends_with('.')), "{at} needs a description");
         let tagged: Vec<_> = operation["tags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         assert!(matches!(tagged.as_slice(), [tag] if tags.contains(tag)), "{at}: {tagged:?}");
         let ways = operation["security"].as_array().unwrap_or_else(|| panic!("{at} does not say who may call it"));

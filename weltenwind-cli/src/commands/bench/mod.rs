@@ -2,6 +2,8 @@
 
 mod append;
 mod history;
+mod nodes;
+mod socket;
 
 use std::time::Duration;
 
@@ -30,6 +32,11 @@ pub(crate) enum BenchCommand {
         #[command(flatten)]
         args: history::HistoryArgs,
     },
+    /// Post on two running nodes, and measure how long until listeners on both hear.
+    ///
+    /// Rooms are made in the store as the operator; all else goes through the nodes' API. Start the nodes with the same
+    /// public_url and with room for the sockets: --set realtime.max_connections_per_address=10000.
+    Nodes(nodes::NodesArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,6 +56,7 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
             let scratch = Scratch::new(&store, config)?;
             history::run(&args, scratch.storage.clone(), output).await
         }
+        BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
     }
 }
 
@@ -97,5 +105,10 @@ impl Waits {
     /// The time in milliseconds within which so many of a hundred were done.
     fn at(&self, percent: usize) -> f64 {
         self.0.get(self.0.len() * percent / 100).map_or(0.0, |wait| wait.as_secs_f64() * 1000.0)
+    }
+
+    /// The time in milliseconds of the slowest.
+    fn longest(&self) -> f64 {
+        self.0.last().map_or(0.0, |wait| wait.as_secs_f64() * 1000.0)
     }
 }
