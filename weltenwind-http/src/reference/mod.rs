@@ -1,7 +1,7 @@
 //! The documents of the API and of the socket, made of the code that answers.
 //!
 //! A call's documentation stands at its handler: method, path, body, what it answers and which codes it refuses with. What
-//! holds for every call of a kind (headers, conditional requests, pages, problems) is added in one place, [`openapi`].
+//! holds for every call of a kind (headers, conditional requests, pages, problems) is added in one place, `openapi.rs`.
 
 mod asyncapi;
 mod calls;

@@ -102,6 +102,7 @@ fn run(port: u16) -> Option<Child> {
         std::thread::sleep(Duration::from_millis(10));
     }
     let _ = process.kill();
+    let _ = process.wait();
     panic!("redis-server does not answer on port {port}");
 }
 

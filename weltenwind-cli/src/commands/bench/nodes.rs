@@ -21,7 +21,10 @@ use weltenwind_core::{
 };
 use weltenwind_storage::StorageConfig;
 
-use super::{Waits, socket};
+use super::{
+    Waits,
+    socket::{self, Times},
+};
 use crate::{failure::Failure, output::Output, store::unopened};
 
 #[derive(Debug, Args)]
@@ -33,7 +36,7 @@ pub(crate) struct NodesArgs {
     /// messages stay.
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// Rooms, each with one poster.
+    /// Rooms, each with a poster on either node.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     rooms: u32,
     /// Listeners in each room, every other one on the other node.
@@ -109,32 +112,32 @@ async fn measure(args: &NodesArgs, nodes: &[String; 2], rooms: &[ChannelId]) -> 
             let _place = places.acquire_owned().await.expect("nobody closes the semaphore");
             let mut listener = socket::open(&url, &token).await?;
             listener.join(id).await?;
-            Ok::<_, Failure>((listener, room % 2 == node))
+            Ok::<_, Failure>((listener, node))
         });
     }
     let mut listeners = JoinSet::new();
     while let Some(opened) = opening.join_next().await {
-        let (listener, is_home) = joined(opened)??;
+        let (listener, node) = joined(opened)??;
         let stop = Arc::clone(&stop);
-        listeners.spawn(async move { (is_home, listener.listen(clock, &stop).await) });
+        listeners.spawn(async move { (node, listener.listen(clock, &stop).await) });
     }
 
     let mut posters = Vec::new();
-    for n in 0..rooms.len() {
-        // Half of the posters on each node.
-        let node = &nodes[n % 2];
-        let mut poster = socket::open(node, &sign_in(node, &format!("Poster {n}")).await?).await?;
-        poster.join(rooms[n]).await?;
-        posters.push(poster);
+    for n in 0..rooms.len() * 2 {
+        let (room, node) = (rooms[n / 2], n % 2);
+        let mut poster = socket::open(&nodes[node], &sign_in(&nodes[node], &format!("Poster {n}")).await?).await?;
+        poster.join(room).await?;
+        posters.push((poster, room, node));
     }
 
     let begun = clock.elapsed();
     let (from, until) = (begun + WARM_UP, begun + Duration::from_secs(args.seconds));
-    let pause = Duration::from_secs(1) * args.rooms / args.rate;
+    let pause = Duration::from_secs(1) * args.rooms * 2 / args.rate;
     let mut posting = JoinSet::new();
-    for ((n, poster), room) in (0..).zip(posters).zip(rooms) {
+    for (n, (poster, room, node)) in (0..).zip(posters) {
         // Not all at the same moment.
-        posting.spawn(poster.post(*room, clock, begun + pause * n / args.rooms, pause, until));
+        let times = Times { start: begun + pause * n / (args.rooms * 2), pause, until };
+        posting.spawn(poster.post(room, node, clock, times));
     }
     let mut posted = 0;
     while let Some(poster) = posting.join_next().await {
@@ -145,9 +148,12 @@ async fn measure(args: &NodesArgs, nodes: &[String; 2], rooms: &[ChannelId]) -> 
     stop.store(true, Ordering::Relaxed);
     let mut waits = [Vec::new(), Vec::new()];
     while let Some(listener) = listeners.join_next().await {
-        let (is_home, heard) = joined(listener)?;
-        let counted = heard?.into_iter().filter(|(stamp, _)| stamp.is_in(from, until)).map(|(_, wait)| wait);
-        waits[usize::from(!is_home)].extend(counted);
+        let (node, heard) = joined(listener)?;
+        for (stamp, wait) in heard? {
+            if stamp.is_in(from, until) {
+                waits[usize::from(stamp.node != node)].push(wait);
+            }
+        }
     }
     let [home, away] = waits.map(Waits::new);
     let row = |heard_on, waits: &Waits| Measured {

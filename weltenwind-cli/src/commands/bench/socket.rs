@@ -21,34 +21,41 @@ use crate::failure::Failure;
 /// Longer than a node takes to answer while it is of any use.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// When a message was sent, in microseconds since the bench's clock began; every message says so of itself.
+/// Where and when a message was sent; every message says so of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp(u64);
+pub(super) struct Stamp {
+    /// Which of the nodes.
+    pub(super) node: usize,
+    /// Microseconds since the bench's clock began.
+    micros: u64,
+}
 
 impl Stamp {
     const MARK: &str = "\"body\":\"sent-at-";
 
-    fn at(time: Duration) -> Self {
-        Self(u64::try_from(time.as_micros()).expect("a bench ends before the clock does"))
+    fn new(node: usize, time: Duration) -> Self {
+        Self { node, micros: u64::try_from(time.as_micros()).expect("a bench ends before the clock does") }
     }
 
     /// As long as chat messages are; the peers in the documents were measured with as much.
     fn body(self) -> String {
-        format!("sent-at-{:012} {}", self.0, "the wind has turned, and with it the fleet; ".repeat(5))
+        let Self { node, micros } = self;
+        format!("sent-at-{node}-{micros:012} {}", "the wind has turned, and with it the fleet; ".repeat(5))
     }
 
     /// Finds the stamp in a record's text: to parse each record would measure the parser.
     fn find(record: &str) -> Option<Self> {
         let (_, stamped) = record.split_once(Self::MARK)?;
-        stamped.get(..12)?.parse().ok().map(Self)
+        let (node, micros) = stamped.get(..14)?.split_once('-')?;
+        Some(Self { node: node.parse().ok()?, micros: micros.parse().ok()? })
     }
 
     pub(super) fn is_in(self, from: Duration, until: Duration) -> bool {
-        (from..until).contains(&Duration::from_micros(self.0))
+        (from..until).contains(&Duration::from_micros(self.micros))
     }
 
     fn age(self, now: Duration) -> Duration {
-        now.saturating_sub(Duration::from_micros(self.0))
+        now.saturating_sub(Duration::from_micros(self.micros))
     }
 }
 
@@ -56,6 +63,14 @@ impl Stamp {
 pub(super) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     node: String,
+}
+
+/// When to post: once in every `pause`, from `start` to `until`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) start: Duration,
+    pub(super) pause: Duration,
+    pub(super) until: Duration,
 }
 
 /// Signs in on a node's socket.
@@ -120,20 +135,19 @@ impl Socket {
         Ok(heard)
     }
 
-    /// Posts to a joined room from `start` to `until`, once in every `pause`, whether answers come or not, and answers what was acknowledged.
+    /// Posts to a joined room as the poster on `node`, whether answers come or not, and answers what was acknowledged.
     pub(super) async fn post(
         mut self,
         room: ChannelId,
+        node: usize,
         clock: Instant,
-        start: Duration,
-        pause: Duration,
-        until: Duration,
+        times: Times,
     ) -> Result<Vec<Stamp>, Failure> {
         let mut sent = Vec::new();
         let mut acknowledged = 0;
-        let mut next = start;
+        let mut next = times.start;
         loop {
-            let is_over = next >= until;
+            let is_over = next >= times.until;
             if is_over && acknowledged == sent.len() {
                 return Ok(sent);
             }
@@ -150,12 +164,12 @@ impl Socket {
                 }
                 Err(_) if is_over => return Err(Failure::failed(format!("{} does not acknowledge", self.node))),
                 Err(_) => {
-                    let (n, stamp) = (sent.len(), Stamp::at(clock.elapsed()));
+                    let (n, stamp) = (sent.len(), Stamp::new(node, clock.elapsed()));
                     let id = i64::try_from(n).expect("a bench posts less");
                     let (room, client_id, body) = (Room::Channel(room), n.to_string(), stamp.body());
                     self.send(&ClientRecord::Pub { id, room, client_id, body, reply_to: None }).await?;
                     sent.push(stamp);
-                    next += pause;
+                    next += times.pause;
                 }
             }
         }
@@ -189,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_message_carries_the_time_it_was_sent() {
-        let stamp = Stamp::at(Duration::from_micros(1_234_567));
+        let stamp = Stamp::new(1, Duration::from_micros(1_234_567));
 
         let record = serde_json::json!({ "t": "msg", "message": { "body": stamp.body() } }).to_string();
 
