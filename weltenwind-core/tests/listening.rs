@@ -95,6 +95,54 @@ async fn every_message_is_heard_once_and_in_order() {
     }
 }
 
+/// Lets every second event overtake the one before it, as two nodes do that post in one room.
+#[derive(Debug, Default)]
+struct OvertakingBus {
+    inner: LocalBus,
+    held: Mutex<Option<Arc<RoomEvent>>>,
+    published: Mutex<Vec<Arc<RoomEvent>>>,
+}
+
+#[async_trait]
+impl Bus for OvertakingBus {
+    async fn publish(&self, event: Arc<RoomEvent>) {
+        self.published.lock().expect("no listener panics").push(Arc::clone(&event));
+        let mut held = self.held.lock().expect("no listener panics");
+        match held.take() {
+            Some(first) => {
+                self.inner.deliver(event);
+                self.inner.deliver(first);
+            }
+            None => *held = Some(event),
+        }
+    }
+
+    async fn subscribe(&self, room: Room) -> Subscription {
+        self.inner.subscribe(room).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_overtook_each_other_are_sorted_without_the_store() {
+    let bus = Arc::new(OvertakingBus::default());
+    let chat = Chat::builder(Arc::new(MemoryChatStore::default())).bus(bus.clone()).build();
+    let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
+    let channel = chat.open_channel(&Actor::operator(), draft).await.expect("a channel").id;
+    let mira = Actor::player("Mira");
+    let mut live = chat.listen(&mira, channel, None).await.expect("a listener");
+    assert!(matches!(live.next().await, Ok(LiveEvent::Live)));
+
+    for n in 0..10 {
+        chat.post(&mira, Draft::new(channel, format!("message {n}"))).await.expect("a message");
+    }
+
+    for n in 0..10 {
+        let Ok(LiveEvent::Posted(event)) = live.next().await else { panic!("a message is expected") };
+        let published = Arc::clone(&bus.published.lock().expect("no listener panics")[n]);
+        assert!(Arc::ptr_eq(&event, &published), "the bus's own event {n}, encoded once for all listeners");
+    }
+}
+
 async fn full_channel(messages: i64) -> (Chat, weltenwind_core::ChannelId, u32) {
     let store = Arc::new(MemoryChatStore::default());
     let chat = Chat::builder(store.clone()).build();

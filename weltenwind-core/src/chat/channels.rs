@@ -45,15 +45,26 @@ impl Chat {
 
     /// Finds the open channel of the draft's scope and slug, or makes it: for programs that start more than once.
     pub async fn find_or_open_channel(&self, actor: &Actor, draft: ChannelDraft) -> Result<Channel, ChatError> {
+        if let Some(channel) = self.channel_of_slug(actor, &draft).await? {
+            return Ok(channel);
+        }
+        match self.open_channel(actor, draft.clone()).await {
+            // Two programs that start at once: the slower one finds what the faster one made.
+            Err(ChatError::SlugTaken(slug)) => {
+                self.channel_of_slug(actor, &draft).await?.ok_or(ChatError::SlugTaken(slug))
+            }
+            opened => opened,
+        }
+    }
+
+    async fn channel_of_slug(&self, actor: &Actor, draft: &ChannelDraft) -> Result<Option<Channel>, ChatError> {
         let mut query = ChannelQuery { scope: draft.scope, after: None, limit: Limit::MAX };
         loop {
             let page = self.channels(actor, &query).await?;
             query.after = page.next(|channel| channel.id);
-            if let Some(channel) = page.items.into_iter().find(|channel| channel.slug.as_str() == draft.slug) {
-                return Ok(channel);
-            }
-            if query.after.is_none() {
-                return self.open_channel(actor, draft).await;
+            let found = page.items.into_iter().find(|channel| channel.slug.as_str() == draft.slug);
+            if found.is_some() || query.after.is_none() {
+                return Ok(found);
             }
         }
     }

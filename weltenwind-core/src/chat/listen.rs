@@ -1,6 +1,12 @@
 //! A channel as it happens: replay from the store, then live from the bus, without a gap or a repeat between them.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use super::{
     error::ChatError,
@@ -16,6 +22,13 @@ use crate::{
 
 /// How long a room may be silent before the store is asked whether something was missed.
 const HEAD_CHECK: Duration = Duration::from_secs(5);
+
+/// How long a hole may stay before the store is read. Events of two nodes that post in one room overtake each other by
+/// milliseconds, and what is lost is late anyway.
+const HOLE_PATIENCE: Duration = Duration::from_millis(20);
+
+/// Events that may wait behind a hole.
+const EARLY: usize = 64;
 
 /// What a listener hears.
 #[derive(Debug, Clone)]
@@ -51,6 +64,9 @@ pub struct LiveChannel {
     bus: Subscription,
     position: RoomPosition,
     pending: VecDeque<LiveEvent>,
+    /// What came before its turn, and until when the hole in front of it may stay.
+    early: BTreeMap<Change, Arc<RoomEvent>>,
+    hole_until: Option<Instant>,
     behind: bool,
     live: bool,
 }
@@ -68,7 +84,18 @@ impl LiveChannel {
         let gap = since.and_then(|since| gap_between(since, head));
         let position = if gap.is_some() { head } else { since.unwrap_or(head) };
         let pending = gap.map(LiveEvent::Gap).into_iter().collect();
-        Self { channel, store, heads, bus, position, pending, behind: position != head, live: false }
+        Self {
+            channel,
+            store,
+            heads,
+            bus,
+            position,
+            pending,
+            early: BTreeMap::new(),
+            hole_until: None,
+            behind: position != head,
+            live: false,
+        }
     }
 
     /// Returns how far the listener has heard.
@@ -100,9 +127,17 @@ impl LiveChannel {
 
     /// Hears one event from the bus, or finds that the store must be read.
     async fn hear(&mut self) -> Result<Option<LiveEvent>, ChatError> {
-        let event = match tokio::time::timeout(HEAD_CHECK, self.bus.next()).await {
+        if let Some(event) = self.early.remove(&self.position.change.next()) {
+            return Ok(Some(self.advance(event)));
+        }
+        let patience = self.hole_until.map_or(HEAD_CHECK, |until| until.saturating_duration_since(Instant::now()));
+        let event = match tokio::time::timeout(patience, self.bus.next()).await {
             Ok(Ok(event)) => event,
             Ok(Err(BusLag)) => {
+                self.behind = true;
+                return Ok(None);
+            }
+            Err(_) if self.hole_until.is_some() => {
                 self.behind = true;
                 return Ok(None);
             }
@@ -113,18 +148,29 @@ impl LiveChannel {
                 return Ok(None);
             }
         };
-        let change = event.message.change;
-        if event.epoch != self.position.epoch || change > self.position.change.next() {
+        let (change, next) = (event.message.change, self.position.change.next());
+        if change == next && event.epoch == self.position.epoch {
+            return Ok(Some(self.advance(event)));
+        }
+        if event.epoch != self.position.epoch || self.early.len() >= EARLY {
             self.behind = true;
-            return Ok(None);
+        } else if change > next {
+            self.early.insert(change, event);
+            self.hole_until.get_or_insert_with(|| Instant::now() + HOLE_PATIENCE);
         }
-        if change <= self.position.change {
-            return Ok(None);
-        }
-        self.position.change = change;
-        Ok(Some(if event.message.is_new() { LiveEvent::Posted(event) } else { LiveEvent::Updated(event) }))
+        Ok(None)
     }
 
+    /// Takes the next event.
+    fn advance(&mut self, event: Arc<RoomEvent>) -> LiveEvent {
+        self.position.change = event.message.change;
+        if self.early.is_empty() {
+            self.hole_until = None;
+        }
+        if event.message.is_new() { LiveEvent::Posted(event) } else { LiveEvent::Updated(event) }
+    }
+
+    /// Reads what was missed from the store, and whatever waited behind a hole with it.
     async fn catch_up(&mut self) -> Result<(), ChatError> {
         let seen = self.position;
         let query = ChangeQuery { channel: self.channel, since: seen, limit: Limit::MAX };
@@ -144,6 +190,8 @@ impl LiveChannel {
             }
             Err(error) => return Err(error),
         }
+        self.early.clear();
+        self.hole_until = None;
         Ok(())
     }
 }

@@ -118,8 +118,8 @@ pub trait ChatStore: Debug + Send + Sync + 'static {
     /// Reads the marks of `account` in open channels that have messages behind the mark, in order of the channels' ids.
     async fn unread(&self, account: AccountId) -> Result<Vec<Unread>, StorageError>;
 
-    /// Deletes up to `limit` messages of `channel` that were sent before `before`, oldest first, and answers how many.
-    /// Counters stay as they are, so no number is given twice.
+    /// Deletes the oldest messages of `channel`, up to `limit`, stopping at the first that was sent at `before` or later, and
+    /// answers how many. Counters stay as they are, so no number is given twice.
     async fn purge(&self, channel: ChannelId, before: Timestamp, limit: u32) -> Result<u64, StorageError>;
 
     /// Reads the open channels whose messages are to be deleted after some days.

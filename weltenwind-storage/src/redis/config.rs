@@ -111,8 +111,11 @@ mod tests {
     #[test]
     fn a_prefix_cannot_change_what_is_hashed() {
         for prefix in ["", "{ww}", "w w", &"w".repeat(65)] {
-            let config =
-                RedisConfig { url: "redis://cache".to_owned(), key_prefix: prefix.to_owned(), ..RedisConfig::default() };
+            let config = RedisConfig {
+                url: "redis://cache".to_owned(),
+                key_prefix: prefix.to_owned(),
+                ..RedisConfig::default()
+            };
 
             assert!(matches!(config.client(), Err(RedisConfigError::PrefixInvalid(_))), "{prefix:?}");
         }

@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{
-    AsyncConnectionConfig, Client, RedisError,
-    aio::MultiplexedConnection,
-};
+use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnection};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     time::{MissedTickBehavior, interval},
@@ -151,7 +148,8 @@ impl Link {
     }
 
     async fn join(&self, redis: &mut MultiplexedConnection, joins: &mut Vec<Join>) -> Result<(), Lost> {
-        let mut rooms: Vec<Room> = joins.iter().map(|join| join.room).filter(|room| !self.shared.follows(*room)).collect();
+        let mut rooms: Vec<Room> =
+            joins.iter().map(|join| join.room).filter(|room| !self.shared.follows(*room)).collect();
         rooms.sort_unstable();
         rooms.dedup();
         self.follow(redis, rooms).await?;

@@ -35,7 +35,7 @@ pub(crate) enum BenchCommand {
     /// Post on two running nodes, and measure how long until listeners on both hear.
     ///
     /// Rooms are made in the store as the operator; all else goes through the nodes' API. Start the nodes with the same
-    /// public_url and with room for the sockets: --set realtime.max_connections_per_address=10000.
+    /// `public_url` and with room for the sockets: `--set realtime.max_connections_per_address=10000`.
     Nodes(nodes::NodesArgs),
 }
 

@@ -29,7 +29,7 @@ use crate::{failure::Failure, output::Output, store::unopened};
 
 #[derive(Debug, Args)]
 pub(crate) struct NodesArgs {
-    /// Where a node listens: http://127.0.0.1:8080. Give it twice, once for each node.
+    /// Where a node listens: `http://127.0.0.1:8080`. Give it twice, once for each node.
     #[arg(long = "url", value_name = "URL", required = true)]
     urls: Vec<String>,
     /// The store that both nodes use, to make rooms in; storage.url if absent. The rooms are closed afterwards, their
@@ -158,7 +158,7 @@ async fn measure(args: &NodesArgs, nodes: &[String; 2], rooms: &[ChannelId]) -> 
     let [home, away] = waits.map(Waits::new);
     let row = |heard_on, waits: &Waits| Measured {
         heard_on,
-        messages_per_second: posted as u64 / (until - from).as_secs().max(1),
+        messages_per_second: posted as u64 / (args.seconds - WARM_UP.as_secs()).max(1),
         deliveries: waits.count(),
         missing: expected.saturating_sub(waits.count()),
         p50_ms: waits.at(50),
