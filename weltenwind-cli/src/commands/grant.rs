@@ -30,7 +30,7 @@ pub(crate) struct ListArgs {
     /// Only roles of this account: its username or id.
     #[arg(long)]
     user: Option<String>,
-    /// Only roles in this scope: global, world:<id> or group:<id>.
+    /// Only roles in this scope: `global`, `world:<id>` or `group:<id>`.
     #[arg(long)]
     scope: Option<Scope>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct AddArgs {
     user: String,
     /// The role: owner, admin, moderator, `world_admin`, …
     role: Role,
-    /// Where it holds: global, world:<id> or group:<id>.
+    /// Where it holds: `global`, `world:<id>` or `group:<id>`.
     #[arg(long, default_value = "global")]
     scope: Scope,
     /// Why.
