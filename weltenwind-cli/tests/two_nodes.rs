@@ -321,6 +321,9 @@ async fn a_node_starts_without_redis_and_finds_it_later() {
     let node = serve(&store, &redis);
 
     assert_eq!(node.metric("weltenwind_bus_up").await.to_string(), "0");
+    let ready = reqwest::get(format!("{}/readyz", node.operations)).await.expect("an answer");
+    assert_eq!(ready.status().as_u16(), 200, "the store is the truth");
+    assert!(ready.text().await.expect("a body").contains(r#"{"name":"bus","status":"away"}"#));
     let guest = node.guest("Mira").await;
     let path = format!("/api/v1/channels/{}/messages", node.general().await);
     assert_eq!(node.post(&path, Some(&guest.token), &json!({ "body": "alone?" })).await.0, 201);

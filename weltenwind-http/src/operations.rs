@@ -64,7 +64,8 @@ struct Operations {
 /// `/livez`, `/readyz` and `/metrics`, for a listener of their own that only operators reach.
 ///
 /// `/livez` answers 200 as long as requests are answered at all. `/readyz` answers 200 with each check, or 503 if one fails:
-/// the store answers within two seconds, and the process is not about to stop. `/metrics` is Prometheus' text format.
+/// the store answers within two seconds, and the process is not about to stop. A bus that is away is told and fails nothing.
+/// `/metrics` is Prometheus' text format.
 pub fn operations(services: Services, registry: Registry, readiness: Readiness) -> Router {
     // Counted apart, so that a balancer's questions do not pass for players'.
     let ids = Arc::clone(&services.sources.ids);
@@ -99,7 +100,11 @@ async fn ready(State(operations): State<Arc<Operations>>) -> Answer {
     if !failed.is_empty() {
         return Err(Refusal::new(Code::Unavailable, "not ready").naming(failed).into());
     }
-    let checks: Vec<_> = checks.iter().map(|(name, _)| json!({ "name": name, "status": "ok" })).collect();
+    let mut checks: Vec<_> = checks.iter().map(|(name, _)| json!({ "name": name, "status": "ok" })).collect();
+    // Without the bus messages of other nodes come late and nothing else: no reason to send people away, least of all
+    // from every node at once.
+    let bus = if operations.services.bus.check().is_ok() { "ok" } else { "away" };
+    checks.push(json!({ "name": "bus", "status": bus }));
     Ok(no_store(answer::ok(&json!({ "status": "ready", "checks": checks }))))
 }
 

@@ -210,13 +210,16 @@ impl Node {
 
 /// The next message that a program is told of; other events are passed over.
 pub(crate) async fn next_message(realtime: &mut Realtime) -> String {
-    loop {
-        match soon(realtime.next()).await.expect("the socket stays open") {
-            Event::Message { message, .. } => return message.body.expect("a text"),
-            Event::Gap { .. } | Event::Updated { .. } | Event::Closed { .. } => panic!("a message is expected"),
-            _ => {}
+    let next = async {
+        loop {
+            match realtime.next().await.expect("the socket stays open") {
+                Event::Message { message, .. } => return message.body.expect("a text"),
+                Event::Gap { .. } | Event::Updated { .. } | Event::Closed { .. } => panic!("a message is expected"),
+                _ => {}
+            }
         }
-    }
+    };
+    soon(next).await
 }
 
 /// So many messages.
