@@ -108,6 +108,14 @@ impl Conversation {
         }
     }
 
+    /// Tells the program that the connection is lost. One that has not heard yet that the last one was back hears of one long
+    /// loss, so that a program which takes nothing is not told of one loss after the other.
+    pub(super) fn tell_lost(&mut self, error: ClientError, retry_in: Duration) {
+        if self.inbox.pop_back_if(|event| matches!(event, Event::Reconnected)).is_none() {
+            self.inbox.push_back(Event::Disconnected { error, retry_in });
+        }
+    }
+
     /// Returns whether the socket should be read. While the program has events to take, it is not, so that the server
     /// holds back what comes next; but an answer that the program may be waiting for is always read.
     pub(super) fn is_reading(&self) -> bool {
@@ -329,5 +337,26 @@ impl Conversation {
         self.inbox.push_back(Event::Left { room, code });
         // Messages that waited for the room are refused by the server.
         self.send_posts();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_takes_nothing_is_told_of_one_long_loss() {
+        let mut conversation = Conversation::new(1);
+        let lose = |conversation: &mut Conversation| conversation.tell_lost(ClientError::Closed, ROOM_PAUSE);
+
+        lose(&mut conversation);
+        for _ in 0..3 {
+            conversation.inbox.push_back(Event::Reconnected);
+            lose(&mut conversation);
+        }
+        conversation.inbox.push_back(Event::Reconnected);
+
+        let told: Vec<Event> = conversation.inbox.drain(..).collect();
+        assert!(matches!(told.as_slice(), [Event::Disconnected { .. }, Event::Reconnected]), "{told:?}");
     }
 }

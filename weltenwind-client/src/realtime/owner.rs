@@ -110,7 +110,7 @@ impl Owner {
                     self.conversation.lose(keeps_positions);
                     let connection = &self.conversation.connection;
                     tracing::info!(%connection, %error, ?pause, "the connection is lost");
-                    self.conversation.inbox.push_back(Event::Disconnected { error, retry_in: pause });
+                    self.conversation.tell_lost(error, pause);
                 }
             }
         }

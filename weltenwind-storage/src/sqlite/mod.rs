@@ -155,6 +155,8 @@ impl File {
             // In pages of 4 KiB: a batch of messages in many channels writes hundreds, and a checkpoint at SQLite's default
             // of 1000 would come with every third batch.
             .pragma("wal_autocheckpoint", "8000")
+            // A page of 50 is read as 51 rows, and the largest as 201: each comes over in one go.
+            .row_buffer_size(256)
             .busy_timeout(Duration::from_millis(config.busy_timeout_ms));
         Ok(Self { path, options })
     }
