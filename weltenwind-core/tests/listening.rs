@@ -204,3 +204,31 @@ async fn after_a_gap_the_listener_is_live_from_the_head() {
     chat.post(&mira, Draft::new(channel, "fresh")).await.expect("a message");
     assert!(matches!(live.next().await.expect("an event"), LiveEvent::Posted(event) if event.message.seq.get() == 4));
 }
+
+#[tokio::test]
+async fn a_message_edited_during_a_long_replay_is_told_as_new() {
+    const POSTS: i64 = 450;
+    let chat = Chat::in_memory();
+    let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
+    let channel = chat.open_channel(&Actor::operator(), draft).await.expect("a channel");
+    let mira = Actor::player("Mira");
+    let mut first = None;
+    for n in 0..POSTS {
+        let posted = chat.post(&mira, Draft::new(channel.id, format!("message {n}"))).await.expect("a message");
+        first.get_or_insert(posted.message.id);
+    }
+    chat.edit(&mira, first.expect("a first message"), "edited").await.expect("an edit");
+
+    let since = RoomPosition { epoch: channel.epoch, change: Change::ZERO };
+    let mut live = chat.listen(&mira, channel.id, Some(since)).await.expect("a listener");
+    let mut told = 0;
+    loop {
+        match live.next().await.expect("an event") {
+            LiveEvent::Posted(_) => told += 1,
+            LiveEvent::Live => break,
+            other => panic!("the listener was never told of this message: {other:?}"),
+        }
+    }
+
+    assert_eq!(told, POSTS);
+}

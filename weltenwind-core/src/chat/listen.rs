@@ -68,6 +68,8 @@ pub struct LiveChannel {
     early: BTreeMap<Change, Arc<RoomEvent>>,
     hole_until: Option<Instant>,
     behind: bool,
+    /// Where the replay under way began; it may take several pages.
+    replay_from: Option<Change>,
     live: bool,
 }
 
@@ -94,6 +96,7 @@ impl LiveChannel {
             early: BTreeMap::new(),
             hole_until: None,
             behind: position != head,
+            replay_from: None,
             live: false,
         }
     }
@@ -176,9 +179,13 @@ impl LiveChannel {
         let query = ChangeQuery { channel: self.channel, since: seen, limit: Limit::MAX };
         match self.store.changes(&query).await {
             Ok(changes) => {
+                let from = *self.replay_from.get_or_insert(seen.change);
                 self.position = changes.position;
                 self.behind = changes.page.more;
-                let events = changes.page.items.into_iter().map(|message| unseen(message, seen));
+                if !self.behind {
+                    self.replay_from = None;
+                }
+                let events = changes.page.items.into_iter().map(|message| unseen(message, from, seen.epoch));
                 self.pending.extend(events);
             }
             Err(ChatError::ReplayWindowExceeded) => {
@@ -186,6 +193,7 @@ impl LiveChannel {
                 let cause = gap_between(seen, head).unwrap_or(GapCause::Window);
                 self.position = head;
                 self.behind = false;
+                self.replay_from = None;
                 self.pending.push_back(LiveEvent::Gap(cause));
             }
             Err(error) => return Err(error),
@@ -196,10 +204,10 @@ impl LiveChannel {
     }
 }
 
-/// Tells a message that was posted after `seen` from one that was changed after it.
-fn unseen(message: Message, seen: RoomPosition) -> LiveEvent {
-    let is_news = message.posted_change > seen.change;
-    let event = Arc::new(RoomEvent::new(message, seen.epoch));
+/// Tells a message that was posted after `from` from one that was changed after it.
+fn unseen(message: Message, from: Change, epoch: u32) -> LiveEvent {
+    let is_news = message.posted_change > from;
+    let event = Arc::new(RoomEvent::new(message, epoch));
     if is_news { LiveEvent::Posted(event) } else { LiveEvent::Updated(event) }
 }
 
