@@ -17,12 +17,12 @@ pub(crate) type Answer = Result<Response, Stop>;
 
 /// 200 with a body.
 pub(crate) fn ok(body: &impl Serialize) -> Response {
-    json(StatusCode::OK, body)
+    json(StatusCode::OK, bytes(body))
 }
 
 /// 201 with the thing that was made and where it stands.
 pub(crate) fn created(location: &str, body: &impl Serialize) -> Response {
-    json(StatusCode::CREATED, body).with(header::LOCATION, path(location))
+    json(StatusCode::CREATED, bytes(body)).with(header::LOCATION, path(location))
 }
 
 /// 204.
@@ -30,10 +30,19 @@ pub(crate) fn no_content() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// A status with a JSON body.
-pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let bytes = serde_json::to_vec(body).expect("bodies are plain data");
-    let mut response = Response::new(Body::from(bytes)).with(header::CONTENT_TYPE, JSON);
+/// 304, for a handler that knows its tag before it has read the body.
+pub(crate) fn not_modified() -> Response {
+    StatusCode::NOT_MODIFIED.into_response()
+}
+
+/// Writes a body.
+pub(crate) fn bytes(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("bodies are plain data")
+}
+
+/// A status with a body that is JSON.
+pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body)).with(header::CONTENT_TYPE, JSON);
     *response.status_mut() = status;
     response
 }

@@ -301,7 +301,7 @@ pub(crate) async fn ticket(cx: Context, body: Body) -> Answer {
     let Nothing {} = cx.json_or_default(body).await?;
     let (ticket, life) = accounts.issue_ticket(cx.actor(), cookies::require_origin(&cx)?).await?;
     let body = TicketBody { ticket: ticket.expose().clone(), expires_in: life.as_secs() };
-    Ok(answer::json(StatusCode::CREATED, &body))
+    Ok(answer::json(StatusCode::CREATED, answer::bytes(&body)))
 }
 
 /// Answers a session of an account that was just made.

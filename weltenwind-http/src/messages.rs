@@ -1,17 +1,21 @@
 //! `channels/{id}/messages` and `messages/{id}`.
 
 use axum::body::Body;
-use serde::Deserialize;
+use http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use weltenwind_core::{
     ChannelId, Code, FieldError, MessageId,
-    chat::{ChangeQuery, ChatError, Draft, History, Message, MessageQuery, Position, RemovalMode, Seq},
+    chat::{
+        ChangeQuery, ChatError, Draft, History, Message, MessageQuery, Position, RemovalMode, RoomPosition, Seq,
+        SharedMessage,
+    },
     wire::{HistoryBody, MessageBody},
 };
 
 use crate::{
     answer::{self, Answer, With as _},
-    channels,
+    channels, conditional,
     context::Context,
     problem::{Refusal, UnlessDenied as _},
     query::LimitParam,
@@ -76,6 +80,8 @@ pub(crate) async fn list(cx: Context<ListMessages>) -> Answer {
     }
 }
 
+/// A page is what its address says, as of the channel's position: so the position is its tag, and whoever has the page is
+/// told so before it is read.
 async fn history(cx: &Context<ListMessages>, channel: ChannelId) -> Answer {
     let ListMessages { cursor, direction, limit, .. } = &cx.query;
     let direction = direction.unwrap_or_default();
@@ -87,11 +93,47 @@ async fn history(cx: &Context<ListMessages>, channel: ChannelId) -> Answer {
         (Direction::Newer, from) => Position::After(from.unwrap_or(Seq::ZERO)),
     };
     let query = MessageQuery { channel, position, limit: limit.0 };
+    if cx.headers.contains_key(header::IF_NONE_MATCH) {
+        let tag = tag(cx.services.chat.position(cx.actor(), channel).await?);
+        if conditional::is_known(&cx.headers, &tag) {
+            return Ok(answer::not_modified().with(header::ETAG, tag));
+        }
+    }
     let History { page, position } = cx.services.chat.history(cx.actor(), &query).await?;
     let next = page.next(|message| cx.services.cursors.seal(&list, &message.seq));
     let link = next.as_deref().map(|cursor| cx.link("cursor", cursor));
     let room_cursor = cx.services.cursors.seal_room(channel, position);
-    Ok(answer::ok(&body(&page.items, next, room_cursor)).with_next(link))
+    let body = write_page(&page.items, next.as_deref(), &room_cursor);
+    Ok(answer::json(StatusCode::OK, body).with(header::ETAG, tag(position)).with_next(link))
+}
+
+/// Names the state of a channel in which a page was read, and the form in which this version writes it.
+fn tag(position: RoomPosition) -> HeaderValue {
+    let RoomPosition { epoch, change } = position;
+    HeaderValue::from_str(&format!("W/\"1-{epoch:x}-{change}\"")).expect("numbers are visible")
+}
+
+/// Writes a [`HistoryBody`], its messages in the form that other readers of them share.
+fn write_page(messages: &[SharedMessage], next_cursor: Option<&str>, room_cursor: &str) -> Vec<u8> {
+    const USUAL: usize = 400;
+    let mut body = Vec::with_capacity(messages.len() * USUAL + USUAL);
+    body.extend_from_slice(b"{\"items\":[");
+    for (n, message) in messages.iter().enumerate() {
+        if n > 0 {
+            body.push(b',');
+        }
+        message.append_to(&mut body, |message, body| write(&MessageBody::from(message), body));
+    }
+    body.extend_from_slice(b"],\"nextCursor\":");
+    write(&next_cursor, &mut body);
+    body.extend_from_slice(b",\"roomCursor\":");
+    write(&room_cursor, &mut body);
+    body.push(b'}');
+    body
+}
+
+fn write(value: &impl Serialize, body: &mut Vec<u8>) {
+    serde_json::to_writer(body, value).expect("bodies are plain data");
 }
 
 /// Where more has changed than one page holds, `nextCursor` is the `roomCursor`: the next page is what changed since then.
@@ -245,4 +287,34 @@ pub(crate) async fn remove(cx: Context, body: Body) -> Answer {
 
 fn id(cx: &Context) -> Result<MessageId, ChatError> {
     cx.param("id").ok_or(ChatError::MessageNotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use weltenwind_core::{
+        Actor, Limit, Scope,
+        chat::{ChannelDraft, Chat},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_is_written_as_its_schema_says() {
+        let (chat, mira) = (Chat::in_memory(), Actor::player("Mira"));
+        let lobby =
+            chat.open_channel(&Actor::operator(), ChannelDraft::new(Scope::Global, "lobby", "Lobby")).await.unwrap();
+        for text in ["well met", "\"quoted\"", "wind \u{1f32c}"] {
+            chat.post(&mira, Draft::new(lobby.id, text)).await.unwrap();
+        }
+        let query = MessageQuery { channel: lobby.id, position: Position::Newest, limit: Limit::default() };
+        let messages = chat.history(&mira, &query).await.unwrap().page.items;
+        let plain: Vec<Message> = messages.iter().map(|message| Message::clone(message)).collect();
+
+        for next in [Some("a\"b"), None] {
+            let page: HistoryBody = serde_json::from_slice(&write_page(&messages, next, "here")).unwrap();
+            assert_eq!(page, body(&plain, next.map(str::to_owned), "here".to_owned()));
+        }
+        let empty: HistoryBody = serde_json::from_slice(&write_page(&[], None, "here")).unwrap();
+        assert_eq!(empty, body(&[], None, "here".to_owned()));
+    }
 }

@@ -41,6 +41,19 @@ impl Subscription {
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
+
+    /// Takes the next event if one is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn try_next(&mut self) -> Result<Option<Arc<RoomEvent>>, BusLag> {
+        match self.signals.try_recv() {
+            Ok(signal) => signal.map(Some).ok_or(BusLag),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => Err(BusLag),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => Ok(None),
+        }
+    }
 }
 
 type Rooms = Arc<Mutex<HashMap<Room, RoomEntry>>>;

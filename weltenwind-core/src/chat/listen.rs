@@ -151,9 +151,43 @@ impl LiveChannel {
                 return Ok(None);
             }
         };
+        Ok(self.place(event))
+    }
+
+    /// Takes all that is known by now and waits for the store alone, where something was missed.
+    pub(super) async fn drain(&mut self, mut hear: impl FnMut(LiveEvent)) -> Result<(), ChatError> {
+        self.live = true;
+        loop {
+            self.pending.drain(..).for_each(&mut hear);
+            if self.behind {
+                self.catch_up().await?;
+                continue;
+            }
+            if let Some(event) = self.early.remove(&self.position.change.next()) {
+                hear(self.advance(event));
+                continue;
+            }
+            match self.bus.try_next() {
+                Ok(Some(event)) => self.place(event).into_iter().for_each(&mut hear),
+                Ok(None) if self.hole_until.is_some_and(|until| until <= Instant::now()) => self.behind = true,
+                Ok(None) => return Ok(()),
+                Err(BusLag) => self.behind = true,
+            }
+        }
+    }
+
+    /// Looks whether the store is further than what was heard.
+    pub(super) async fn confirm(&mut self) -> Result<(), ChatError> {
+        let head = self.heads.now(self.channel).await?;
+        self.behind |= head.epoch != self.position.epoch || head.change > self.position.change;
+        Ok(())
+    }
+
+    /// Takes an event if it is the next one, and keeps it if it came early.
+    fn place(&mut self, event: Arc<RoomEvent>) -> Option<LiveEvent> {
         let (change, next) = (event.message.change, self.position.change.next());
         if change == next && event.epoch == self.position.epoch {
-            return Ok(Some(self.advance(event)));
+            return Some(self.advance(event));
         }
         if event.epoch != self.position.epoch || self.early.len() >= EARLY {
             self.behind = true;
@@ -161,7 +195,7 @@ impl LiveChannel {
             self.early.insert(change, event);
             self.hole_until.get_or_insert_with(|| Instant::now() + HOLE_PATIENCE);
         }
-        Ok(None)
+        None
     }
 
     /// Takes the next event.

@@ -34,6 +34,7 @@ mod memory;
 mod model;
 mod service;
 mod store;
+mod tail;
 
 pub use self::{
     append::{AppendConfig, Appender},
@@ -44,7 +45,7 @@ pub use self::{
     model::{
         Author, Change, ChangeQuery, Changes, Channel, ChannelAmendment, ChannelChange, ChannelDraft, ChannelName,
         ChannelQuery, Draft, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position, Posted, Removal,
-        RemovalMode, RoomPosition, Seq, Tombstone, Unread,
+        RemovalMode, RoomPosition, Seq, SharedMessage, Tombstone, Unread,
     },
     service::{Chat, ChatBuilder, REPLAY_WINDOW},
     store::{Appended, ChatStore},

@@ -1,7 +1,13 @@
 //! What channels and messages are.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    ops::Deref,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -437,14 +443,61 @@ pub enum Position {
     After(Seq),
 }
 
-/// A part of a channel's history.
+/// A part of a channel's history; of shared messages where many readers get the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct History {
+pub struct History<M = Message> {
     /// The messages.
-    pub page: Page<Message>,
+    pub page: Page<M>,
     /// The position that the page is complete to.
     pub position: RoomPosition,
 }
+
+/// A message that many readers get; whoever writes it down for the first of them does it for all.
+#[derive(Debug, Clone)]
+pub struct SharedMessage(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    message: Message,
+    written: OnceLock<Bytes>,
+}
+
+impl SharedMessage {
+    /// Shares a message.
+    pub fn new(message: Message) -> Self {
+        Self(Arc::new(Shared { message, written: OnceLock::new() }))
+    }
+
+    /// Appends the message as `write` writes it, which has to be the same for all readers and all calls.
+    pub fn append_to(&self, buffer: &mut Vec<u8>, write: impl FnOnce(&Message, &mut Vec<u8>)) {
+        if let Some(written) = self.0.written.get() {
+            buffer.extend_from_slice(written);
+            return;
+        }
+        let start = buffer.len();
+        write(&self.0.message, buffer);
+        // Nobody else holds it, so nobody will ask again.
+        if Arc::strong_count(&self.0) > 1 {
+            let _ = self.0.written.set(Bytes::copy_from_slice(&buffer[start..]));
+        }
+    }
+}
+
+impl Deref for SharedMessage {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.0.message
+    }
+}
+
+impl PartialEq for SharedMessage {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.message == other.0.message
+    }
+}
+
+impl Eq for SharedMessage {}
 
 /// What changed in a channel since a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

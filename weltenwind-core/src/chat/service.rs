@@ -14,16 +14,19 @@ use super::{
     memory::MemoryChatStore,
     model::{
         Author, ChangeQuery, Changes, Draft, Edit, History, Message, MessageQuery, NewMessage, Posted, Removal,
-        RemovalMode, RoomPosition, Seq, Unread,
+        RemovalMode, RoomPosition, Seq, SharedMessage, Unread,
     },
     store::ChatStore,
+    tail::Tails,
 };
 use crate::{
     access::{AccessControlService, AccessError, MemoryGrantStore, OpenPlaces, Permission, Place, Places, RoleAccess},
     actor::{Actor, Identity, Principal},
     bus::{Bus, LocalBus, RoomEvent},
+    clock::Timestamp,
     error::StorageError,
     ids::{ChannelId, MessageId},
+    page::Page,
     room::Room,
     scope::Scope,
     services::Sources,
@@ -35,6 +38,7 @@ use crate::{
 pub const REPLAY_WINDOW: i64 = 10_000;
 /// How long a message may be edited.
 const EDIT_WINDOW: Duration = Duration::from_mins(15);
+const DAY: Duration = Duration::from_hours(24);
 /// Messages that one statement of the retention job deletes: short enough not to hold up who writes.
 const PURGE_SLICE: u32 = 500;
 
@@ -54,6 +58,7 @@ pub(super) struct Inner {
     pub(super) appender: Appender,
     pub(super) directory: Directory,
     pub(super) heads: Heads,
+    tails: Tails,
 }
 
 /// Wires [`Chat`] to its ports; what is not named is the default that needs nothing installed.
@@ -113,7 +118,8 @@ impl ChatBuilder {
         let appender = Appender::start(&store, &bus, &append);
         let directory = Directory::new(Arc::clone(&store), Arc::clone(&places), Arc::clone(&sources.clock));
         let heads = Heads::new(Arc::clone(&store));
-        Chat { inner: Arc::new(Inner { store, places, access, bus, sources, appender, directory, heads }) }
+        let tails = Tails::new(Arc::clone(&store), Arc::clone(&bus), heads.clone());
+        Chat { inner: Arc::new(Inner { store, places, access, bus, sources, appender, directory, heads, tails }) }
     }
 }
 
@@ -180,9 +186,28 @@ impl Chat {
     }
 
     /// Reads a part of a channel's history. Needs `chat.read`.
-    pub async fn history(&self, actor: &Actor, query: &MessageQuery) -> Result<History, ChatError> {
-        self.inner.readable(actor, query.channel).await?;
-        self.inner.store.page(query).await?.ok_or(ChatError::ChannelNotFound)
+    ///
+    /// The newest thousand messages of a channel that is read often come from memory. What is posted on this node is in
+    /// them at once, what other nodes post as soon as the bus tells, and what the bus loses within a quarter of a second.
+    pub async fn history(&self, actor: &Actor, query: &MessageQuery) -> Result<History<SharedMessage>, ChatError> {
+        let inner = &self.inner;
+        let standing = inner.readable(actor, query.channel).await?;
+        if let Some(history) = inner.tails.page(query, inner.kept_since(&standing)).await? {
+            return Ok(history);
+        }
+        let History { page, position } = inner.store.page(query).await?.ok_or(ChatError::ChannelNotFound)?;
+        let items = page.items.into_iter().map(SharedMessage::new).collect();
+        Ok(History { page: Page { items, more: page.more }, position })
+    }
+
+    /// Tells how far a channel is, as fresh as [`Chat::history`] and as a rule without asking the store: a reader that
+    /// knows a page of this position knows it still. Needs `chat.read`.
+    pub async fn position(&self, actor: &Actor, channel: ChannelId) -> Result<RoomPosition, ChatError> {
+        self.inner.readable(actor, channel).await?;
+        match self.inner.tails.position(channel).await? {
+            Some(position) => Ok(position),
+            None => self.inner.heads.now(channel).await,
+        }
     }
 
     /// Reads what changed in a channel since a position. Needs `chat.read`.
@@ -318,7 +343,6 @@ impl Chat {
 
     /// Deletes messages that are older than their channels keep them, and answers how many.
     pub async fn enforce_retention(&self) -> Result<u64, ChatError> {
-        const DAY: Duration = Duration::from_hours(24);
         let inner = &self.inner;
         let mut deleted = 0;
         for channel in inner.store.channels_with_retention().await? {
@@ -371,6 +395,11 @@ impl Inner {
             AccessError::Storage(error) => ChatError::Storage(error),
             other => ChatError::Storage(StorageError::permanent("decide about a permission", other)),
         })
+    }
+
+    /// Returns before when a channel's messages are deleted by age; the memory is not told of it.
+    fn kept_since(&self, standing: &Standing) -> Option<Timestamp> {
+        standing.channel.retention_days.map(|days| self.sources.clock.now() - DAY * days)
     }
 
     /// Refuses a message that comes too soon after the author's last; moderators need not pause.

@@ -2,6 +2,7 @@
 
 mod append;
 mod history;
+mod load;
 mod nodes;
 mod socket;
 
@@ -37,6 +38,9 @@ pub(crate) enum BenchCommand {
     /// Rooms are made in the store as the operator; all else goes through the nodes' API. Start the nodes with the same
     /// `public_url` and with room for the sockets: `--set realtime.max_connections_per_address=10000`.
     Nodes(nodes::NodesArgs),
+    /// Be the clients of another bench; what they do comes on standard input.
+    #[command(hide = true)]
+    Load,
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +61,7 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
             history::run(&args, scratch.storage.clone(), output).await
         }
         BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
+        BenchCommand::Load => load::run().await,
     }
 }
 
