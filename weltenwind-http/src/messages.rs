@@ -311,10 +311,10 @@ mod tests {
         let plain: Vec<Message> = messages.iter().map(|message| Message::clone(message)).collect();
 
         for next in [Some("a\"b"), None] {
-            let page: HistoryBody = serde_json::from_slice(&write_page(&messages, next, "here")).unwrap();
-            assert_eq!(page, body(&plain, next.map(str::to_owned), "here".to_owned()));
+            let written = write_page(&messages, next, "here");
+            assert_eq!(written, serde_json::to_vec(&body(&plain, next.map(str::to_owned), "here".to_owned())).unwrap());
         }
-        let empty: HistoryBody = serde_json::from_slice(&write_page(&[], None, "here")).unwrap();
-        assert_eq!(empty, body(&[], None, "here".to_owned()));
+        let empty = write_page(&[], None, "here");
+        assert_eq!(empty, serde_json::to_vec(&body(&[], None, "here".to_owned())).unwrap());
     }
 }
