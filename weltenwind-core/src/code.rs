@@ -135,6 +135,8 @@ catalogue! {
     MethodNotAllowed = "method-not-allowed", Invalid(405), "The method is not allowed here";
     /// No representation fits the Accept header.
     NotAcceptable = "not-acceptable", Invalid(406), "No acceptable representation exists";
+    /// The body did not arrive in time.
+    BodyTooSlow = "body-too-slow", Malformed(408), "The body took too long to arrive";
     /// The revision in If-Match is stale.
     PreconditionFailed = "precondition-failed", Conflict(412), "The resource has changed";
     /// The body is larger than allowed.

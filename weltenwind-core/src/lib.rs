@@ -44,7 +44,7 @@ pub use self::{
     actor::{Actor, ClientAddress, CorrelationId, Identity, Principal},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     code::Code,
-    cursor::{CursorInvalid, CursorSealer},
+    cursor::{CURSOR_LIFE, CursorInvalid, CursorKey, CursorSealer},
     error::{Class, Classify, StorageError, chain},
     ids::{
         AccountId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, ParseIdError, SequentialIds,

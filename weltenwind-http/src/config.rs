@@ -30,16 +30,17 @@ pub struct HttpConfig {
     /// Not a key of this section, for the same reason.
     #[serde(skip)]
     pub trusted_proxies: Vec<IpNet>,
-    /// Origins whose pages may sign in with cookies and open sockets; empty means that of `public_url` and, if that is the
-    /// machine itself, its other names.
+    /// Origins whose pages may call the API and open sockets, and sign in with cookies where they are this server's own;
+    /// empty means that of `public_url` and, if that is the machine itself, its other names.
     pub allowed_origins: Vec<String>,
     /// How long a request may take from its head to its answer, in seconds, at least 1; then it is answered 503
-    /// `timed-out`.
+    /// `timed-out` or, if it is the body that does not come, 408 `body-too-slow`.
     pub request_timeout_seconds: u64,
     /// How long the head of a request may take, in seconds, at least 1, and how long an idle connection is kept; then it
     /// is closed.
     pub header_timeout_seconds: u64,
-    /// How long running requests may take once the server stops, in seconds.
+    /// How long running requests may take once the server stops, in seconds; with the sockets' own time, a stop should fit
+    /// into the half minute that most supervisors grant.
     pub drain_seconds: u64,
     /// The largest body, in bytes; a larger one is answered 413 `payload-too-large`.
     pub max_body_bytes: usize,
@@ -56,7 +57,7 @@ impl Default for HttpConfig {
             allowed_origins: Vec::new(),
             request_timeout_seconds: 30,
             header_timeout_seconds: 10,
-            drain_seconds: 30,
+            drain_seconds: 15,
             max_body_bytes: 64 * 1024,
             max_header_bytes: 16 * 1024,
         }

@@ -59,7 +59,7 @@ impl fmt::Debug for HttpHost {
 impl HttpHost {
     /// Puts services behind HTTP; requests are counted in `registry`.
     pub fn new(services: Services, config: HttpConfig, registry: &Registry) -> Self {
-        let ids = Arc::clone(&services.sources.ids);
+        let sources = services.sources.clone();
         let app = App { services: Arc::new(services), origins: config.origins(), is_secure: config.is_secure() };
         if !app.is_secure && !config.is_local() {
             tracing::warn!(
@@ -67,7 +67,7 @@ impl HttpHost {
                 "browsers come without TLS: whoever listens in gets their cookies"
             );
         }
-        let edge = Edge::new(ids, config, registry, Log::EveryRequest);
+        let edge = Edge::new(&sources, config, registry, Log::EveryRequest);
         let api = api().into_router().layer(middleware::from_fn(layers::api));
         let router = api.merge(pages::routes()).with_state(Arc::new(app));
         Self { router, edge }

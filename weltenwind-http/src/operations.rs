@@ -68,8 +68,7 @@ struct Operations {
 /// `/metrics` is Prometheus' text format.
 pub fn operations(services: Services, registry: Registry, readiness: Readiness) -> Router {
     // Counted apart, so that a balancer's questions do not pass for players'.
-    let ids = Arc::clone(&services.sources.ids);
-    let edge = Edge::new(ids, HttpConfig::default(), &Registry::new(), Log::Failures);
+    let edge = Edge::new(&services.sources, HttpConfig::default(), &Registry::new(), Log::Failures);
     let router = Router::new()
         .route("/livez", get(live))
         .route("/readyz", get(ready))

@@ -65,7 +65,8 @@ impl Problem {
         match error.class() {
             Class::Internal => tracing::error!(error = chain(error), code = %error.code(), "a request failed"),
             Class::Unavailable => tracing::warn!(error = chain(error), code = %error.code(), "a request failed"),
-            _ => tracing::debug!(error = chain(error), code = %error.code(), "a request was refused"),
+            // Its words may repeat the caller's.
+            _ => tracing::debug!(code = %error.code(), "a request was refused"),
         }
         let (mut parts, _) = response.into_parts();
         // A mounted service may know statuses that no code of the catalogue has.

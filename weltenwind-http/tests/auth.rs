@@ -7,8 +7,8 @@ use std::time::Duration;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::json;
 use weltenwind_core::{
-    Actor, Clock as _, Scope, Secret, SessionId, Timestamp,
-    accounts::{AccessToken, ServerKeys, SigningKey, TokenIssuer},
+    Actor, Clock as _, Scope, SessionId,
+    accounts::{AccessToken, TokenIssuer},
 };
 use weltenwind_http::HttpConfig;
 
@@ -129,10 +129,7 @@ async fn a_bootstrap_token_that_is_old_or_invented_is_refused() {
 
 /// A token of this installation's keys that says something else.
 async fn forged(server: &Server, issuer: &str, session: Option<SessionId>) -> String {
-    let unused =
-        SigningKey { id: "unused".to_owned(), pkcs8: Secret::new(Vec::new()), created_at: Timestamp::UNIX_EPOCH };
-    let fresh = ServerKeys { signing: vec![unused], root: Secret::new([0; 32]) };
-    let keys = server.stores.keys.adopt(&fresh).await.expect("keys");
+    let keys = server.stores.keys.read().await.expect("keys");
     let mira = server.guest("Mira").await;
     let known = server.services.accounts.verify(&mira.token).expect("a token");
     let token = AccessToken { session: session.unwrap_or(known.session), scope: Scope::Global, ..known };

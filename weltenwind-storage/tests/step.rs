@@ -7,11 +7,12 @@ mod fixture;
 use serde_json::json;
 use uuid::Uuid;
 use weltenwind_core::{
-    AccountId, AuditDraft, CorrelationId, DeviceId, EffectKey, GrantId, Scope, SessionId, Step, Timestamp, WorldId,
+    AccountId, AuditDraft, CorrelationId, DeviceId, EffectKey, GrantId, Scope, Secret, SessionId, Step, Timestamp,
+    WorldId,
     access::{NewGrant, Role},
     accounts::{
-        Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord, Rotation,
-        TokenHash, Username,
+        Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord, RootKey,
+        Rotation, TokenHash, Username,
     },
     worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldAmendment, WorldChange, WorldName},
 };
@@ -141,6 +142,7 @@ async fn every_mutating_call_writes_one_row(fixture: &Fixture) {
     stores.grants.grant(&step("grant.give"), &grant(6, 1, 3)).await.unwrap();
     let scope = Scope::World(WorldId::new(id(3)));
     stores.grants.revoke_all(&step("member.remove"), AccountId::new(id(1)), scope).await.unwrap();
+    stores.keys.add_root(&step("key.rotate"), &root_key("two")).await.unwrap();
 
     let rows = fixture.audit_log().await;
     let written: Vec<_> = rows.iter().map(|row| (row.action.as_str(), row.target.as_str())).collect();
@@ -158,6 +160,7 @@ async fn every_mutating_call_writes_one_row(fixture: &Fixture) {
         ("grant.take", &targets[5]),
         ("grant.give", &targets[6]),
         ("member.remove", &targets[1]),
+        ("key.rotate", "two"),
     ];
     assert_eq!(written, expected);
 }
@@ -178,10 +181,13 @@ async fn what_changes_nothing_leaves_no_trace(fixture: &Fixture) {
     stores.grants.revoke(&with_key("refused", 6), GrantId::new(id(5))).await.unwrap_err();
     stores.sessions.end(&with_key("done before", 7), SessionId::new(id(1))).await.unwrap();
     assert!(!stores.sessions.rotate(&with_key("done before", 8), &rotation(1, 0)).await.unwrap());
+    for n in [9, 9, 10] {
+        stores.keys.add_root(&with_key("key.rotate", n), &root_key("two")).await.unwrap();
+    }
 
     let actions: Vec<String> = fixture.audit_log().await.into_iter().map(|row| row.action).collect();
-    assert_eq!(actions, ["account.open", "world.create", "session.end"]);
-    assert_eq!(fixture.execute("DELETE FROM effect_keys").await, 3);
+    assert_eq!(actions, ["account.open", "world.create", "session.end", "key.rotate"]);
+    assert_eq!(fixture.execute("DELETE FROM effect_keys").await, 4);
 }
 
 async fn a_row_that_breaks_an_invariant_is_named(fixture: &Fixture) {
@@ -260,6 +266,10 @@ fn world(n: u8) -> NewWorld {
 fn renaming(n: u8) -> WorldChange {
     let amendment = WorldAmendment { name: Some(WorldName::new("Sirocco").unwrap()), ..WorldAmendment::default() };
     WorldChange { id: WorldId::new(id(n)), expected: None, amendment, archive: false }
+}
+
+fn root_key(id: &str) -> RootKey {
+    RootKey { id: id.to_owned(), secret: Secret::new([2; 32]), created_at: at(0) }
 }
 
 /// Grant `n` of the world's membership to an account.

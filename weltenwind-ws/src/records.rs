@@ -68,11 +68,14 @@ impl Failure {
 
     /// Writes a failure of the server in full to the log; a refusal is none.
     pub(crate) fn log(&self, request: &CorrelationId) {
-        let (code, error) = (self.0.code(), chain(&*self.0));
+        let code = self.0.code();
         match self.0.class() {
-            Class::Internal => tracing::error!(correlation_id = %request, %code, error, "a record failed"),
-            Class::Unavailable => tracing::warn!(correlation_id = %request, %code, error, "a record failed"),
-            _ => tracing::debug!(correlation_id = %request, %code, error, "a record is refused"),
+            Class::Internal => tracing::error!(correlation_id = %request, %code, error = chain(&*self.0), "a record failed"),
+            Class::Unavailable => {
+                tracing::warn!(correlation_id = %request, %code, error = chain(&*self.0), "a record failed");
+            }
+            // Its words may repeat the client's.
+            _ => tracing::debug!(correlation_id = %request, %code, "a record is refused"),
         }
     }
 

@@ -9,6 +9,7 @@ mod error;
 mod keys;
 mod model;
 mod password;
+mod ring;
 mod service;
 mod session;
 mod store;
@@ -16,7 +17,7 @@ mod token;
 
 pub use self::{
     error::AccountError,
-    keys::{KeyStore, ServerKeys, SigningKey},
+    keys::{KeyStore, RootKey, ServerKeys, SigningKey},
     model::{
         Account, AccountKind, AccountQuery, Bootstrap, Credentials, Device, DeviceDraft, DisplayName, Email,
         NewBootstrapToken, NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Registration, Rotation, Session,

@@ -2,20 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use moka::sync::Cache;
 use serde_json::json;
-use sha2::Sha256;
 use tokio::sync::OnceCell;
 
 use super::{
     error::AccountError,
-    keys::{KeyStore, ServerKeys},
+    keys::{KeyStore, RootKey, ServerKeys},
     model::{
         Account, AccountKind, AccountQuery, Bootstrap, DeviceDraft, DisplayName, Email, NewBootstrapToken, NewDevice,
         NewGuest, NewSession, Registration, SignedIn, TokenHash, Username, token_text,
     },
     password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
+    ring::{KeyRing, root_key},
     store::{AccountStore, SessionStore},
     token::{AccessToken, TokenIssuer},
 };
@@ -125,7 +124,8 @@ pub(super) struct Inner {
     pub(super) sources: Sources,
     pub(super) hasher: PasswordHasher,
     pub(super) tokens: TokenIssuer,
-    pub(super) root: Secret<[u8; 32]>,
+    keys: Arc<dyn KeyStore>,
+    pub(super) ring: KeyRing,
     pub(super) known: Cache<SessionId, Known>,
     /// What the password of an unknown username is checked against.
     pub(super) decoy: OnceCell<PasswordRecord>,
@@ -146,14 +146,17 @@ impl Accounts {
         config: AccountsConfig,
         sources: Sources,
     ) -> Result<Self, AccountError> {
-        let mut root = [0; 32];
-        sources.random.fill(&mut root);
-        let signing = TokenIssuer::generate_key(&sources.ids.draw().to_string(), sources.clock.now())?;
-        let keys = keys.adopt(&ServerKeys { signing: vec![signing], root: Secret::new(root) }).await?;
+        let mut secret = [0; 32];
+        sources.random.fill(&mut secret);
+        let now = sources.clock.now();
+        let root = root_key(RootKey::FOUNDING.to_owned(), secret, now);
+        let signing = TokenIssuer::generate_key(&sources.ids.draw().to_string(), now)?;
+        let adopted = keys.adopt(&ServerKeys { signing: vec![signing], roots: vec![root] }).await?;
         let inner = Inner {
             hasher: PasswordHasher::new(&config.hashing)?,
-            tokens: TokenIssuer::new(&config.issuer, &keys)?,
-            root: keys.root,
+            tokens: TokenIssuer::new(&config.issuer, &adopted)?,
+            ring: KeyRing::new(adopted.roots, Arc::clone(&sources.clock)),
+            keys,
             known: Cache::new(REMEMBERED_SESSIONS),
             decoy: OnceCell::new(),
             accounts,
@@ -164,9 +167,33 @@ impl Accounts {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Returns the sealer of cursors under the installation's key.
+    /// Returns the sealer of cursors under the installation's root keys.
     pub fn cursor_sealer(&self) -> CursorSealer {
-        CursorSealer::new(self.inner.derive("cursor", &[]))
+        self.inner.ring.cursor_sealer()
+    }
+
+    /// Makes another root key. For the operator alone.
+    ///
+    /// Cursors and refresh tokens are derived from it once it is [`RootKey::SETTLING`] old; cursors that were sealed before
+    /// open for [`CURSOR_LIFE`](crate::CURSOR_LIFE) more, and every session takes its next refresh token from it.
+    /// Fingerprints of devices stay under the first key, so that devices are known again.
+    pub async fn rotate_root(&self, actor: &Actor) -> Result<(), AccountError> {
+        if actor.identity != Identity::Operator {
+            return Err(AccountError::SignInRequired);
+        }
+        let inner = &self.inner;
+        let now = inner.sources.clock.now();
+        let root = root_key(inner.sources.ids.draw().to_string(), inner.random(), now);
+        inner.keys.add_root(&actor.step(now, AuditDraft::new("key.rotate", Scope::Global)), &root).await?;
+        self.reload_keys().await
+    }
+
+    /// Reads the root keys that other nodes have made. Whoever runs several nodes calls it at least twice per
+    /// [`RootKey::SETTLING`].
+    pub async fn reload_keys(&self) -> Result<(), AccountError> {
+        let keys = self.inner.keys.read().await?;
+        self.inner.ring.replace(keys.roots);
+        Ok(())
     }
 
     /// Opens an account for somebody who gives nothing but, perhaps, a name.
@@ -325,7 +352,7 @@ impl Inner {
         let id = SessionId::new(self.sources.ids.draw());
         let refresh = self.refresh_token(id, 0);
         let fingerprint =
-            device.fingerprint.map(|text| TokenHash::new(self.derive("device fingerprint", text.as_bytes())));
+            device.fingerprint.map(|text| TokenHash::new(self.ring.derive_lasting("device fingerprint", text.as_bytes())));
         let session = NewSession {
             id,
             device: NewDevice { id: DeviceId::new(self.sources.ids.draw()), name: device.name, fingerprint },
@@ -376,18 +403,22 @@ impl Inner {
 
     /// Computes a session's refresh token of a generation, so that it can be answered again though only its hash is kept.
     pub(super) fn refresh_token(&self, session: SessionId, generation: u32) -> Secret<String> {
-        let mut message = session.uuid().into_bytes().to_vec();
-        message.extend_from_slice(&generation.to_be_bytes());
-        token_text("wwr_", &self.derive("refresh token", &message))
+        token_text("wwr_", &self.ring.derive("refresh token", &refresh_message(session, generation)))
     }
 
-    /// Derives 256 bits for a purpose from the installation's secret.
-    fn derive(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.root.expose()).expect("HMAC takes a key of any length");
-        mac.update(purpose.as_bytes());
-        mac.update(&[0]);
-        mac.update(message);
-        mac.finalize().into_bytes().into()
+    /// Computes the refresh token of a generation that was issued before, perhaps under a root key that was replaced since.
+    pub(super) async fn issued_refresh_token(
+        &self,
+        session: SessionId,
+        generation: u32,
+    ) -> Result<Option<Secret<String>>, StorageError> {
+        for derived in self.ring.derive_all("refresh token", &refresh_message(session, generation)) {
+            let token = token_text("wwr_", &derived);
+            if self.sessions.find_refresh(&TokenHash::of(token.expose())).await?.is_some() {
+                return Ok(Some(token));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn random(&self) -> [u8; 32] {
@@ -402,6 +433,12 @@ impl Inner {
         let number = u16::from_be_bytes(bytes) % 10_000;
         DisplayName::new(&format!("Guest {number:04}")).expect("the name is short")
     }
+}
+
+fn refresh_message(session: SessionId, generation: u32) -> Vec<u8> {
+    let mut message = session.uuid().into_bytes().to_vec();
+    message.extend_from_slice(&generation.to_be_bytes());
+    message
 }
 
 impl AccountKind {

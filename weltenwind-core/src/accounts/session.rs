@@ -45,11 +45,12 @@ impl Accounts {
             if !session.holds_at(now) {
                 return Err(AccountError::RefreshTokenInvalid);
             }
-            let successor = inner.refresh_token(session.id, presented.generation + 1);
             if presented.generation < session.generation {
                 let successor_unused = presented.generation + 1 == session.generation;
                 let just_used = presented.used_at.is_some_and(|used_at| now < used_at + REFRESH_GRACE);
                 if successor_unused || just_used {
+                    let successor = inner.issued_refresh_token(session.id, presented.generation + 1).await?;
+                    let successor = successor.ok_or(AccountError::RefreshTokenInvalid)?;
                     return inner.grant(signed_in, successor, now);
                 }
                 let audit = AuditDraft::new("session.end", Scope::Global)
@@ -59,6 +60,7 @@ impl Accounts {
                 tracing::warn!(target: "weltenwind::security", event = "auth_refresh_reuse", account = %signed_in.account.id, session = %session.id);
                 return Err(AccountError::RefreshTokenReused);
             }
+            let successor = inner.refresh_token(session.id, presented.generation + 1);
             let rotation = Rotation {
                 session: session.id,
                 from: presented.generation,

@@ -216,7 +216,7 @@ mod tests {
 
     fn keys() -> ServerKeys {
         let key = TokenIssuer::generate_key("k1", ManualClock::default().now()).unwrap();
-        ServerKeys { signing: vec![key], root: Secret::new([7; 32]) }
+        ServerKeys { signing: vec![key], roots: Vec::new() }
     }
 
     fn token(now: Timestamp) -> AccessToken {

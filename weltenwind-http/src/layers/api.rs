@@ -19,6 +19,8 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// What everybody may read may be kept by everybody, and is asked for anew each time: a removed message must not live on.
 const PUBLIC: HeaderValue = HeaderValue::from_static("public, no-cache");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+/// Who asks shapes the answer, and the origin of the page what its scripts may read.
+const VARY: HeaderValue = HeaderValue::from_static("authorization, origin");
 
 /// Refuses callers that cannot read JSON, says how long answers may be kept, and answers 304 to those who have them.
 pub(crate) async fn api(request: Request, next: Next) -> Response {
@@ -26,7 +28,7 @@ pub(crate) async fn api(request: Request, next: Next) -> Response {
     if !accepts_json(&headers) {
         return Problem::from(Refusal::new(Code::NotAcceptable, "the API answers application/json")).into_response();
     }
-    let mut response = next.run(request).await.with(header::VARY, HeaderValue::from_static("authorization"));
+    let mut response = next.run(request).await.with(header::VARY, VARY);
     let is_read = method == Method::GET || method == Method::HEAD;
     let keep = match (is_read, headers.contains_key(header::AUTHORIZATION)) {
         (false, _) => NO_STORE,

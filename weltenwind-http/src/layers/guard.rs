@@ -1,6 +1,14 @@
 //! Bounds: how large a request is, how long it takes, and what becomes of a panic.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
 
 use axum::{
     body::Body,
@@ -8,12 +16,17 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http::header;
+use bytes::Bytes;
+use http::{HeaderValue, Version, header};
+use http_body::{Frame, SizeHint};
 use http_body_util::Limited;
 use weltenwind_core::Code;
 
 use super::Edge;
-use crate::problem::{Problem, Refusal};
+use crate::{
+    answer::With as _,
+    problem::{Problem, Refusal},
+};
 
 /// Refuses a head or body that is too large; a body without a length is cut off where it becomes so.
 pub(super) async fn size(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
@@ -38,10 +51,45 @@ fn too_large(max_body: usize) -> Refusal {
 }
 
 /// Answers for a handler that takes too long, and drops it. What it handed to a store may have taken effect.
+///
+/// Whose fault it is decides how: a caller whose body did not come hears 408, and no operator is woken for it.
 pub(super) async fn time(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(edge.config.request_timeout(), next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => refuse(Code::TimedOut, "the request took longer than it may".to_owned()),
+    let version = request.version();
+    let waits = Arc::new(AtomicBool::new(false));
+    let request = request.map(|body| Body::new(Awaited { body, waits: Arc::clone(&waits) }));
+    if let Ok(response) = tokio::time::timeout(edge.config.request_timeout(), next.run(request)).await {
+        return response;
+    }
+    if !waits.load(Ordering::Relaxed) {
+        return refuse(Code::TimedOut, "the request took longer than it may".to_owned());
+    }
+    let response = refuse(Code::BodyTooSlow, "the body did not arrive in time".to_owned());
+    // HTTP/2 gives up the stream alone, and knows no such header.
+    if version < Version::HTTP_2 { response.with(header::CONNECTION, HeaderValue::from_static("close")) } else { response }
+}
+
+/// A body that tells whether somebody waits for more of it.
+struct Awaited {
+    body: Body,
+    waits: Arc<AtomicBool>,
+}
+
+impl http_body::Body for Awaited {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.waits.store(frame.is_pending(), Ordering::Relaxed);
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

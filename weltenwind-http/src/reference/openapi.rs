@@ -95,7 +95,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         let applies = match shared.status {
             "401" | "403" => knows_callers,
             "412" | "428" => changes_a_state,
-            "413" | "415" | "422" => has_body,
+            "408" | "413" | "415" | "422" => has_body,
             _ => true,
         };
         if applies {

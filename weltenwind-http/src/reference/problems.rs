@@ -25,6 +25,7 @@ pub(super) const SHARED: &[Shared] = &[
         "",
     ),
     shared("403", "Forbidden", &[Code::PermissionDenied], ""),
+    shared("408", "BodyTooSlow", &[Code::BodyTooSlow], ""),
     shared("412", "PreconditionFailed", &[Code::PreconditionFailed], "The member `current` is the present ETag."),
     shared("413", "PayloadTooLarge", &[Code::PayloadTooLarge], ""),
     shared("415", "UnsupportedMediaType", &[Code::UnsupportedMediaType], ""),

@@ -8,12 +8,12 @@ use weltenwind_core::{
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, Email,
         KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, PasswordRecord, RefreshToken, Registration,
-        Rotation, ServerKeys, SessionStore, SignedIn, Ticket, TokenHash, Username,
+        RootKey, Rotation, ServerKeys, SessionStore, SignedIn, Ticket, TokenHash, Username,
     },
 };
 
 use super::{
-    rows::{AccountRow, CredentialsRow, ROOT, RefreshTokenRow, SignedInRow, TicketRow, owner_grant, server_keys},
+    rows::{AccountRow, CredentialsRow, RefreshTokenRow, SignedInRow, TicketRow, owner_grant, server_keys},
     sql,
 };
 use crate::{
@@ -404,17 +404,46 @@ impl KeyStore for PgKeyStore {
     async fn adopt(&self, fresh: &ServerKeys) -> Result<ServerKeys, StorageError> {
         self.db.write("adopt the keys of the installation", async |tx| adopt_in(tx, fresh).await).await
     }
+
+    async fn read(&self) -> Result<ServerKeys, StorageError> {
+        let rows = query_as(sql::KEYS).fetch_all(self.db.pool()).await;
+        let keys = rows.and_then(|rows| Ok(server_keys(rows)?));
+        keys.map_err(failed("read the keys of the installation"))
+    }
+
+    async fn add_root(&self, step: &Step, root: &RootKey) -> Result<(), StorageError> {
+        self.db.write("add a root key", async |tx| add_root_in(tx, step, root).await).await
+    }
 }
 
 async fn adopt_in(tx: &mut PgConnection, fresh: &ServerKeys) -> Result<ServerKeys, Abort<StorageError>> {
-    let made_at = fresh.signing.iter().map(|key| key.created_at).max().unwrap_or(Timestamp::UNIX_EPOCH);
-    // Whoever stores the root stores the rest.
-    if insert_key_in(tx, ROOT, "root", fresh.root.expose(), made_at).await? {
+    let (founding, others) = fresh.roots.split_last().expect("an installation has a root key");
+    // Whoever stores the founding key stores the rest.
+    if insert_root_in(tx, founding).await? {
+        for root in others {
+            insert_root_in(tx, root).await?;
+        }
         for key in &fresh.signing {
             insert_key_in(tx, &key.id, "signing", key.pkcs8.expose(), key.created_at).await?;
         }
     }
     Ok(server_keys(query_as(sql::KEYS).fetch_all(&mut *tx).await?)?)
+}
+
+async fn add_root_in(tx: &mut PgConnection, step: &Step, root: &RootKey) -> Result<(), Abort<StorageError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(());
+    }
+    if insert_root_in(tx, root).await? {
+        step::finish(tx, step, &Outcome::of(&root.id)).await?;
+    } else {
+        step::skip(tx, step).await?;
+    }
+    Ok(())
+}
+
+async fn insert_root_in(tx: &mut PgConnection, root: &RootKey) -> sqlx::Result<bool> {
+    insert_key_in(tx, &root.id, "root", root.secret.expose(), root.created_at).await
 }
 
 async fn insert_key_in(

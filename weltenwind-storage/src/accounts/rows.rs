@@ -5,8 +5,8 @@ use weltenwind_core::{
     AccountId, DeviceId, Revision, Scope, Secret, SessionId,
     access::{NewGrant, Role},
     accounts::{
-        Account, Bootstrap, Credentials, DisplayName, Email, PasswordRecord, RefreshToken, ServerKeys, Session,
-        SignedIn, SigningKey, Ticket, Username,
+        Account, Bootstrap, Credentials, DisplayName, Email, PasswordRecord, RefreshToken, RootKey, ServerKeys,
+        Session, SignedIn, SigningKey, Ticket, Username,
     },
 };
 
@@ -130,26 +130,26 @@ pub(super) struct KeyRow {
     created_at: Instant,
 }
 
-/// The id of the one key that is no signing key.
-pub(super) const ROOT: &str = "root";
-
 /// Gathers the keys of an installation, youngest first.
 pub(super) fn server_keys(rows: Vec<KeyRow>) -> Result<ServerKeys, BrokenRow> {
-    let mut root = None;
-    let mut signing = Vec::new();
-    for row in rows {
-        match row.kind.as_str() {
-            "root" => root = Some(Secret::new(RowName::new("server_keys", &row.id).bytes("secret", &row.secret)?)),
-            "signing" => {
-                signing.push(SigningKey { id: row.id, pkcs8: Secret::new(row.secret), created_at: row.created_at.0 });
+    let (mut roots, mut signing) = (Vec::new(), Vec::new());
+    for KeyRow { id, kind, secret, created_at: Instant(created_at) } in rows {
+        match kind.as_str() {
+            "root" => {
+                let secret = Secret::new(RowName::new("server_keys", &id).bytes("secret", &secret)?);
+                roots.push(RootKey { id, secret, created_at });
             }
-            _ => return Err(BrokenRow::new("server_keys", "kind", row.id)),
+            "signing" => signing.push(SigningKey { id, pkcs8: Secret::new(secret), created_at }),
+            _ => return Err(BrokenRow::new("server_keys", "kind", id)),
         }
     }
-    match root {
-        Some(root) if !signing.is_empty() => Ok(ServerKeys { signing, root }),
-        _ => Err(BrokenRow::new("server_keys", "kind", ROOT)),
+    // Whatever its clock said when it was made: the founding key was there first.
+    roots.sort_by_key(|root| root.id == RootKey::FOUNDING);
+    let is_founded = roots.last().is_some_and(|root| root.id == RootKey::FOUNDING);
+    if is_founded && !signing.is_empty() {
+        return Ok(ServerKeys { signing, roots });
     }
+    Err(BrokenRow::new("server_keys", "kind", RootKey::FOUNDING))
 }
 
 /// The grant that makes an account an owner of the installation.

@@ -1,6 +1,6 @@
-use super::{Ports, at};
+use super::{Ports, at, step, step_with_key};
 use crate::{
-    accounts::{ServerKeys, SigningKey},
+    accounts::{RootKey, ServerKeys, SigningKey},
     secret::Secret,
 };
 
@@ -40,8 +40,50 @@ pub async fn two_nodes_that_start_at_once_get_the_same_keys(ports: &Ports) {
     assert_eq!(adopt(ports, &keys(4)).await, answers.0);
 }
 
+/// A node that runs learns of a key that another one made.
+pub async fn a_further_root_key_is_answered_before_the_older_ones(ports: &Ports) {
+    let fresh = keys(1);
+    adopt(ports, &fresh).await;
+
+    ports.keys.add_root(&step(200), &root(2, "two", 200)).await.expect("the store works");
+    ports.keys.add_root(&step(100), &root(3, "three", 100)).await.expect("the store works");
+
+    let read = ports.keys.read().await.expect("the store works");
+    assert_eq!(read.roots, [root(2, "two", 200), root(3, "three", 100), fresh.roots[0].clone()]);
+    assert_eq!(read.signing, fresh.signing);
+    assert_eq!(adopt(ports, &keys(4)).await, read);
+}
+
+/// A rotation whose answer got lost is not done twice.
+pub async fn a_root_key_is_added_once(ports: &Ports) {
+    adopt(ports, &keys(1)).await;
+
+    for n in [2, 3] {
+        ports.keys.add_root(&step_with_key(200, 1), &root(n, "two", 200)).await.expect("the store works");
+        ports.keys.add_root(&step(200), &root(n, "two", 200)).await.expect("the store works");
+    }
+
+    let roots = ports.keys.read().await.expect("the store works").roots;
+    assert_eq!(roots[..roots.len() - 1], [root(2, "two", 200)]);
+}
+
+/// Two operators at once are one too many, but no harm.
+pub async fn root_keys_that_are_added_at_once_are_all_kept(ports: &Ports) {
+    adopt(ports, &keys(1)).await;
+    let (one, two, step) = (root(2, "two", 200), root(3, "three", 300), step(300));
+
+    let (first, second) = tokio::join!(ports.keys.add_root(&step, &one), ports.keys.add_root(&step, &two));
+
+    first.and(second).expect("the store works");
+    assert_eq!(ports.keys.read().await.expect("the store works").roots[..2], [two, one]);
+}
+
 fn keys(n: u8) -> ServerKeys {
-    ServerKeys { signing: vec![key(n, 0)], root: Secret::new([n; 32]) }
+    ServerKeys { signing: vec![key(n, 0)], roots: vec![root(n, RootKey::FOUNDING, 0)] }
+}
+
+fn root(n: u8, id: &str, seconds: i64) -> RootKey {
+    RootKey { id: id.to_owned(), secret: Secret::new([n; 32]), created_at: at(seconds) }
 }
 
 fn key(n: u8, seconds: i64) -> SigningKey {

@@ -145,6 +145,9 @@ macro_rules! key_store_conformance {
             an_installation_with_keys_keeps_them
             signing_keys_are_answered_youngest_first
             two_nodes_that_start_at_once_get_the_same_keys
+            a_further_root_key_is_answered_before_the_older_ones
+            a_root_key_is_added_once
+            root_keys_that_are_added_at_once_are_all_kept
         }
     };
 }
