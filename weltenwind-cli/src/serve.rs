@@ -14,12 +14,17 @@ use crate::{
     logging, metrics, output, store, welcome,
 };
 
+/// How often keys that other nodes made are read, so that each is known everywhere before it is used.
+const KEYS_EVERY: Duration = Duration::from_secs(30);
+/// How long operators' questions that are being answered may take once the server has stopped, in seconds.
+const OPS_DRAIN_SECONDS: u64 = 1;
 /// How often messages that are older than their channels keep them are deleted.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
 pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure> {
     logging::start(&config.log)?;
     let signal = termination()?;
+    let proxies = proxies(&config)?;
     // Addresses first: a taken port should not leave a database behind.
     let http = bind("http.listen", &config.http.listen).await?;
     let ops = match config.ops.listen.as_str() {
@@ -28,6 +33,7 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     };
     let address = local(&http)?;
     let public_url = config.public_url_at(&address.to_string());
+    let origins = origins(&config, &public_url)?;
     let services = store::node(&config, &public_url).await?;
     if !no_welcome {
         welcome::furnish(&services).await?;
@@ -36,11 +42,9 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     let registry = prometheus::Registry::new();
     metrics::register_bus(Arc::clone(&services.bus), &registry)
         .map_err(|error| Failure::failed(format!("cannot register metrics: {error}")))?;
-    let origins = origins(&config, &public_url);
     let realtime = Realtime::new(services.clone(), origins, config.realtime.clone(), &registry)
         .map_err(|error| Failure::failed(format!("cannot register metrics: {error}")))?;
-    let http_config =
-        HttpConfig { public_url: public_url.clone(), trusted_proxies: proxies(&config)?, ..config.http.clone() };
+    let http_config = HttpConfig { public_url: public_url.clone(), trusted_proxies: proxies, ..config.http.clone() };
     let host = HttpHost::new(services.clone(), http_config.clone(), &registry).mount("/realtime/v1", realtime.clone());
     let readiness = Readiness::default();
     let stop = CancellationToken::new();
@@ -49,7 +53,8 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     let mut tasks = tokio::task::JoinSet::new();
     if let Some(ops) = ops {
         let router = weltenwind_http::operations(services.clone(), registry, readiness.clone());
-        let (config, stop) = (http_config.clone(), ops_stop.clone());
+        let config = HttpConfig { drain_seconds: OPS_DRAIN_SECONDS, ..http_config.clone() };
+        let stop = ops_stop.clone();
         announce(&format!("Operations    http://{}/readyz and /metrics", local(&ops)?))?;
         tasks.spawn(async move { weltenwind_http::serve(ops, router, &config, stop).await });
     }
@@ -63,6 +68,7 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     }
     announce("First admin   weltenwind admin bootstrap")?;
     let retention = tokio::spawn(keep_retention(services.clone()));
+    let keys = tokio::spawn(keep_keys(services.clone()));
     let serving = {
         let (stop, service) = (stop.clone(), host.into_router());
         tokio::spawn(async move { weltenwind_http::serve(http, service, &http_config, stop).await })
@@ -77,6 +83,7 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
         tracing::error!(error = %chain(&error), "the HTTP server ended badly");
     }
     retention.abort();
+    keys.abort();
     ops_stop.cancel();
     tasks.join_all().await;
     services.health.close().await;
@@ -94,12 +101,17 @@ fn proxies(config: &Config) -> Result<Vec<ipnet::IpNet>, Failure> {
     config.trusted_proxies.iter().map(parse).collect()
 }
 
-fn origins(config: &Config, public_url: &str) -> AllowedOrigins {
-    if config.http.allowed_origins.is_empty() {
+fn origins(config: &Config, public_url: &str) -> Result<AllowedOrigins, Failure> {
+    let listed = &config.http.allowed_origins;
+    if let Some(other) = listed.iter().find(|origin| !AllowedOrigins::is_origin(origin)) {
+        let failure = Failure::usage(format!("http.allowed_origins: `{other}` is no origin"));
+        return Err(failure.hint("write each as https://wind.example, with its port if it has one of its own"));
+    }
+    Ok(if listed.is_empty() {
         AllowedOrigins::of_public_url(public_url)
     } else {
-        AllowedOrigins::new(config.http.allowed_origins.iter().map(String::as_str))
-    }
+        AllowedOrigins::new(listed.iter().map(String::as_str))
+    })
 }
 
 async fn bind(key: &str, address: &str) -> Result<TcpListener, Failure> {
@@ -127,6 +139,16 @@ async fn keep_retention(services: Services) {
             Err(error) => {
                 tracing::error!(error = %chain(&error), "cannot delete old messages; trying again in an hour");
             }
+        }
+    }
+}
+
+async fn keep_keys(services: Services) {
+    let mut timer = tokio::time::interval(KEYS_EVERY);
+    loop {
+        timer.tick().await;
+        if let Err(error) = services.accounts.reload_keys().await {
+            tracing::warn!(error = %chain(&error), "cannot read the keys; trying again in half a minute");
         }
     }
 }

@@ -117,6 +117,18 @@ fn a_wrong_key_is_named_with_the_nearest_right_one() {
 }
 
 #[test]
+fn a_wildcard_is_no_origin() {
+    let store = Store::sqlite();
+
+    for origin in ["*", "https://*.example", "wind.example"] {
+        let (code, stderr) = failure(&store.run(&["--set", &format!("http.allowed_origins=[\"{origin}\"]")]));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(&format!("http.allowed_origins: `{origin}` is no origin")), "{stderr}");
+    }
+    assert!(!store.path().exists());
+}
+
+#[test]
 fn a_store_of_an_unknown_kind_is_refused() {
     let store = Store::sqlite();
 

@@ -156,9 +156,8 @@ impl CursorSealer {
         let (name, rest) = rest.split_at_checked(NAME_BYTES).ok_or(CursorInvalid)?;
         let (mac, payload) = rest.split_at_checked(MAC_BYTES).ok_or(CursorInvalid)?;
         let keys = self.keys();
-        let sealed_by = |key: &CursorKey| {
-            key.name == *name && key.mac(list, payload).verify_truncated_left(mac).is_ok()
-        };
+        let sealed_by =
+            |key: &CursorKey| key.name == *name && key.mac(list, payload).verify_truncated_left(mac).is_ok();
         let at = keys.iter().position(sealed_by).ok_or(CursorInvalid)?;
         // Whatever replaced the youngest key has yet to come.
         if at > 0 && self.clock.now() >= keys[at - 1].seals_from + CURSOR_LIFE {

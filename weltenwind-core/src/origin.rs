@@ -18,9 +18,14 @@ pub struct AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// Allows exactly these; a path behind the port is cut, upper case is lowered.
+    /// Returns whether a text names one origin, as [`AllowedOrigins::new`] takes it: no wildcard, and not `null`.
+    pub fn is_origin(text: &str) -> bool {
+        origin_of(text).is_some_and(|origin| !origin.contains(['*', ' ', ',']))
+    }
+
+    /// Allows exactly these; a path behind the port is cut, upper case is lowered, and what is no origin is left out.
     pub fn new<'o>(origins: impl IntoIterator<Item = &'o str>) -> Self {
-        Self { origins: origins.into_iter().filter_map(origin_of).collect() }
+        Self { origins: origins.into_iter().filter(|origin| Self::is_origin(origin)).filter_map(origin_of).collect() }
     }
 
     /// Allows the origin of the installation's public URL and, if that is the machine itself, its other names.
@@ -78,6 +83,17 @@ mod tests {
         {
             assert!(!origins.allows(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_is_no_origin() {
+        for text in
+            ["*", "https://*.wind.example", "null", "", "wind.example", "ftp://wind.example", "https://", "https://a@b"]
+        {
+            assert!(!AllowedOrigins::is_origin(text), "{text}");
+            assert_eq!(AllowedOrigins::new([text]), AllowedOrigins::default(), "{text}");
+        }
+        assert!(AllowedOrigins::is_origin("https://wind.example:8443"));
     }
 
     #[test]

@@ -193,7 +193,11 @@ async fn every_read_has_a_tag_and_is_answered_304_to_who_knows_it() {
             let known = ask().with("if-none-match", fresh.header("etag")).await.expect(304);
             for reply in [&fresh, &known] {
                 let keep = if signed_in { "private, no-cache" } else { "public, no-cache" };
-                assert_eq!((reply.header("cache-control"), reply.header("vary")), (keep, "authorization"), "{path}");
+                assert_eq!(
+                    (reply.header("cache-control"), reply.header("vary")),
+                    (keep, "authorization, origin"),
+                    "{path}"
+                );
                 assert_eq!(reply.header("etag"), fresh.header("etag"), "{path}");
             }
             assert_eq!(fresh.header("content-type"), "application/json", "{path}");
@@ -254,6 +258,23 @@ async fn a_head_that_is_too_large_is_refused() {
     let reply = server.get("worlds").with("x-padding", &"x".repeat(17 * 1024)).await;
 
     assert_eq!(reply.expect(431).code(), "headers-too-large");
+}
+
+#[tokio::test]
+async fn a_head_may_be_just_as_large_as_is_said() {
+    let server = Server::start().await;
+    // The path, and each field as it is written: name, value, and four characters between and behind them.
+    let room = 16 * 1024 - "/api/v1/worlds".len() - "x-padding".len() - 4;
+
+    server.get("worlds").with("x-padding", &"x".repeat(room)).await.expect(200);
+    let reply = server.get("worlds").with("x-padding", &"x".repeat(room + 1)).await;
+
+    assert_eq!(reply.expect(431).code(), "headers-too-large");
+    let narrow =
+        Server::with(HttpConfig { max_body_bytes: r#"{"displayName":"Mira"}"#.len(), ..HttpConfig::default() }).await;
+    let body = |name: &str| json!({ "displayName": name });
+    narrow.post("auth/guest").json(body("Mira")).await.expect(201);
+    assert_eq!(narrow.post("auth/guest").json(body("Mira!")).await.expect(413).code(), "payload-too-large");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 #[path = "documents/bounds.rs"]
 mod bounds;
+#[path = "documents/calls.rs"]
+mod calls;
 mod fixture;
 #[path = "documents/rules.rs"]
 mod rules;
@@ -11,37 +13,12 @@ use std::{collections::BTreeSet, path::PathBuf};
 use http::Method;
 use serde_json::Value;
 
-use self::fixture::{Server, Town, id};
+use self::{
+    calls::{filled, openapi, operations},
+    fixture::{Server, Town, id},
+};
 
 const RENEW: &str = "WELTENWIND_WRITE_DOCS=1 cargo test -p weltenwind-http --test documents";
-
-pub(crate) const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-
-pub(crate) async fn openapi(server: &Server) -> Value {
-    server.get("openapi.json").await.expect(200).json()
-}
-
-/// Every operation with its path and method.
-pub(crate) fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
-    let paths = document["paths"].as_object().expect("paths");
-    paths
-        .iter()
-        .flat_map(|(path, item)| {
-            let methods = METHODS.into_iter().filter_map(move |method| Some((method, item.get(method)?)));
-            methods.map(move |(method, operation)| (path.as_str(), method, operation))
-        })
-        .collect()
-}
-
-/// A path with things that exist.
-pub(crate) fn filled(town: &Town, path: &str, message: &str) -> String {
-    let thing = match path {
-        path if path.contains("/channels/") => id(&town.lobby),
-        path if path.contains("/messages/") => message,
-        _ => &town.mira.id,
-    };
-    path.replace("{world}", "mistral").replace("{userId}", &town.mira.id).replace("{id}", thing)
-}
 
 #[tokio::test]
 async fn the_committed_documents_are_those_that_are_served() {

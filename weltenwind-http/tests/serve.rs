@@ -27,7 +27,7 @@ struct Listening {
     /// Told when the slow service was entered, and awaited by it.
     entered: Arc<Notify>,
     release: Arc<Notify>,
-    _server: Server,
+    server: Server,
 }
 
 impl Listening {
@@ -49,7 +49,7 @@ impl Listening {
         let shutdown = CancellationToken::new();
         let (router, stop) = (server.router.clone(), shutdown.clone());
         let ended = tokio::spawn(async move { serve(listener, router, &config, stop).await });
-        Self { address, shutdown, ended, entered, release, _server: server }
+        Self { address, shutdown, ended, entered, release, server }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -123,6 +123,60 @@ async fn a_head_beyond_all_bounds_is_refused() {
     // The server may close before it has read everything.
     let _ = stream.write_all(huge.as_bytes()).await;
     assert!(!rest(stream).await.contains("200 OK"));
+}
+
+/// Sends a body byte by byte until the server has heard enough, and answers what it said.
+async fn dribble(server: &Listening, head: &str) -> String {
+    let (mut read, mut write) = server.send(head).await.into_split();
+    let drops = tokio::spawn(async move {
+        while write.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let told = tokio::time::timeout(Duration::from_secs(20), read.read_to_end(&mut answer)).await;
+    drops.abort();
+    told.expect("the connection is closed").ok();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_in_is_not_waited_for() {
+    let server = Listening::start(HttpConfig { request_timeout_seconds: 1, ..HttpConfig::default() }).await;
+    let post = "POST /api/v1/auth/guest HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+
+    for length in ["Content-Length: 60000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\nea60\r\n"] {
+        let answer = dribble(&server, &format!("{post}{length}")).await;
+        assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+        assert!(answer.contains("connection: close") && answer.contains(r#""code":"body-too-slow""#), "{answer}");
+    }
+
+    // Nobody waits for the rest of it.
+    let metrics = prometheus::TextEncoder::new().encode_to_string(&server.server.registry.gather()).unwrap();
+    assert!(metrics.contains("weltenwind_http_in_flight 0"), "{metrics}");
+    assert!(metrics.contains(r#"{method="POST",route="/api/v1/auth/guest",status="408"} 2"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_holds_no_handler() {
+    let server = Listening::start(HttpConfig { request_timeout_seconds: 1, ..HttpConfig::default() }).await;
+
+    for (path, status) in [("/nowhere", "404"), ("/api/v1/worlds/mistral", "405")] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n");
+        let answer = dribble(&server, &head).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_is_stuck_is_the_server_s_fault() {
+    let server = Listening::start(HttpConfig { request_timeout_seconds: 1, ..HttpConfig::default() }).await;
+
+    let stream =
+        server.send("POST /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}").await;
+
+    let answer = rest(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""code":"timed-out""#), "{answer}");
 }
 
 #[tokio::test]

@@ -248,7 +248,8 @@ impl MemberList {
 impl List for MemberList {
     async fn put(&self, n: u32) {
         // Some hold two roles, and are one member.
-        let roles = if n.is_multiple_of(3) { vec![Role::WorldMember, Role::WorldModerator] } else { vec![Role::WorldMember] };
+        let roles =
+            if n.is_multiple_of(3) { vec![Role::WorldMember, Role::WorldModerator] } else { vec![Role::WorldMember] };
         for (i, role) in (0..).zip(roles) {
             let grant = NewGrant {
                 id: GrantId::new(uuid(self.case, n + i * THINGS)),
@@ -439,12 +440,14 @@ mod memory {
 
     #[tokio::test]
     async fn members() {
-        walk_through(CASES, |case| async move { MemberList { store: Arc::new(MemoryGrantStore::default()), case } }).await;
+        walk_through(CASES, |case| async move { MemberList { store: Arc::new(MemoryGrantStore::default()), case } })
+            .await;
     }
 
     #[tokio::test]
     async fn channels() {
-        walk_through(CASES, |case| async move { ChannelList { store: Arc::new(MemoryChatStore::default()), case } }).await;
+        walk_through(CASES, |case| async move { ChannelList { store: Arc::new(MemoryChatStore::default()), case } })
+            .await;
     }
 
     #[tokio::test]

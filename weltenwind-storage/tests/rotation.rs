@@ -105,11 +105,10 @@ async fn a_cursor_goes_from_node_to_node_through_a_rotation(fixture: &Fixture) {
     nodes.clock.advance(CURSOR_LIFE - Duration::from_secs(1));
     assert_eq!([opened(&before), opened(&meanwhile), opened(&after)], [[Ok(1); 2], [Ok(2); 2], [Ok(3); 2]]);
     nodes.clock.advance(Duration::from_secs(1));
-    assert_eq!([opened(&before), opened(&meanwhile), opened(&after)], [
-        [Err(CursorInvalid); 2],
-        [Err(CursorInvalid); 2],
-        [Ok(3); 2]
-    ]);
+    assert_eq!(
+        [opened(&before), opened(&meanwhile), opened(&after)],
+        [[Err(CursorInvalid); 2], [Err(CursorInvalid); 2], [Ok(3); 2]]
+    );
     let restarted = Nodes::start(fixture).await;
     restarted.clock.advance(nodes.clock.now().duration_since(restarted.clock.now()).unsigned_abs());
     assert_eq!(restarted.one.cursors.open::<u8>(LIST, &after), Ok(3));

@@ -11,8 +11,8 @@ use weltenwind_core::{
     WorldId,
     access::{NewGrant, Role},
     accounts::{
-        Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord, RootKey,
-        Rotation, TokenHash, Username,
+        Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord, RootKey, Rotation,
+        TokenHash, Username,
     },
     worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldAmendment, WorldChange, WorldName},
 };

@@ -70,7 +70,9 @@ impl Failure {
     pub(crate) fn log(&self, request: &CorrelationId) {
         let code = self.0.code();
         match self.0.class() {
-            Class::Internal => tracing::error!(correlation_id = %request, %code, error = chain(&*self.0), "a record failed"),
+            Class::Internal => {
+                tracing::error!(correlation_id = %request, %code, error = chain(&*self.0), "a record failed")
+            }
             Class::Unavailable => {
                 tracing::warn!(correlation_id = %request, %code, error = chain(&*self.0), "a record failed");
             }

@@ -351,8 +351,9 @@ impl Inner {
     fn new_session(&self, device: DeviceDraft, now: Timestamp) -> (NewSession, Secret<String>) {
         let id = SessionId::new(self.sources.ids.draw());
         let refresh = self.refresh_token(id, 0);
-        let fingerprint =
-            device.fingerprint.map(|text| TokenHash::new(self.ring.derive_lasting("device fingerprint", text.as_bytes())));
+        let fingerprint = device
+            .fingerprint
+            .map(|text| TokenHash::new(self.ring.derive_lasting("device fingerprint", text.as_bytes())));
         let session = NewSession {
             id,
             device: NewDevice { id: DeviceId::new(self.sources.ids.draw()), name: device.name, fingerprint },

@@ -17,6 +17,8 @@ use crate::{
     problem::{Problem, Refusal},
 };
 
+/// Whatever some path knows; one that does not know a method refuses it itself.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 /// What a page may send. The header of the cookie mode is not among them, and credentials are never allowed: the cookie is
 /// for pages of the installation's own origin, which need no permission.
 const SENT: HeaderValue = HeaderValue::from_static(
@@ -56,15 +58,13 @@ pub(super) async fn cors(State(edge): State<Arc<Edge>>, request: Request, next: 
     }
 }
 
-/// The router knows the methods of a path, and names them where it refuses one.
+/// Says what may be sent, where there is a path at all: the router has refused the method of the question.
 fn answered_beforehand(response: Response) -> Response {
-    let Some(methods) = response.headers().get(header::ALLOW).filter(|_| response.status() == StatusCode::METHOD_NOT_ALLOWED)
-    else {
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
         return response;
-    };
-    let methods = methods.clone();
+    }
     let mut answer = Response::new(Body::empty())
-        .with(header::ACCESS_CONTROL_ALLOW_METHODS, methods)
+        .with(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS)
         .with(header::ACCESS_CONTROL_ALLOW_HEADERS, SENT)
         .with(header::ACCESS_CONTROL_MAX_AGE, REMEMBERED);
     *answer.status_mut() = StatusCode::NO_CONTENT;

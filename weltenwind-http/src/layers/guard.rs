@@ -65,7 +65,11 @@ pub(super) async fn time(State(edge): State<Arc<Edge>>, request: Request, next: 
     }
     let response = refuse(Code::BodyTooSlow, "the body did not arrive in time".to_owned());
     // HTTP/2 gives up the stream alone, and knows no such header.
-    if version < Version::HTTP_2 { response.with(header::CONNECTION, HeaderValue::from_static("close")) } else { response }
+    if version < Version::HTTP_2 {
+        response.with(header::CONNECTION, HeaderValue::from_static("close"))
+    } else {
+        response
+    }
 }
 
 /// A body that tells whether somebody waits for more of it.

@@ -23,8 +23,7 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, request: Request, nex
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let id = request.extensions().get::<CorrelationId>().map_or("", CorrelationId::as_str);
     let Trace { id: trace, parent, span: step } = Trace::of(request.headers(), &*edge.random);
-    let span =
-        tracing::info_span!("request", id, method, route, trace, span = step, parent, actor = field::Empty);
+    let span = tracing::info_span!("request", id, method, route, trace, span = step, parent, actor = field::Empty);
     let in_flight = edge.metrics.enter();
     let started = Instant::now();
     let request = request.map(|body| edge.metrics.measured_request(method, route, body));

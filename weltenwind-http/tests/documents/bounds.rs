@@ -4,9 +4,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    filled,
+    calls::{filled, openapi, operations},
     fixture::{Reply, Town, id},
-    openapi, operations,
 };
 
 /// A call with a body that its documentation gives as an example.

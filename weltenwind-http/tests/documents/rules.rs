@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{fixture::Server, openapi, operations};
+use super::{
+    calls::{openapi, operations},
+    fixture::Server,
+};
 
 fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     match value["$ref"].as_str() {

@@ -15,8 +15,8 @@ use weltenwind_core::{
     access::MemoryGrantStore,
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, KeyStore,
-        NewBootstrapToken, NewGuest, NewSession, NewTicket, RefreshToken, Registration, Rotation, ServerKeys, Session,
-        SessionStore, SignedIn, Ticket, TokenHash, Username,
+        NewBootstrapToken, NewGuest, NewSession, NewTicket, RefreshToken, Registration, RootKey, Rotation, ServerKeys,
+        Session, SessionStore, SignedIn, Ticket, TokenHash, Username,
     },
     chat::{
         Appended, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History,
@@ -203,10 +203,15 @@ port! {
     }
 }
 
-#[async_trait]
-impl KeyStore for MemoryAccounts {
-    async fn adopt(&self, fresh: &ServerKeys) -> Result<ServerKeys, StorageError> {
-        Ok(fresh.clone())
+port! {
+    KeyStore for MemoryAccounts {
+        async fn adopt(&self, fresh: &ServerKeys) -> Result<ServerKeys, StorageError> {
+            Ok(fresh.clone())
+        }
+    }
+    refuses {
+        fn read() -> Result<ServerKeys, StorageError>;
+        fn add_root(&Step, &RootKey) -> Result<(), StorageError>;
     }
 }
 

@@ -1,0 +1,33 @@
+//! The calls of the OpenAPI document, to be asked of a running host.
+
+use serde_json::Value;
+
+use super::fixture::{Server, Town, id};
+
+pub(crate) const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+pub(crate) async fn openapi(server: &Server) -> Value {
+    server.get("openapi.json").await.expect(200).json()
+}
+
+/// Every operation with its path and method.
+pub(crate) fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = METHODS.into_iter().filter_map(move |method| Some((method, item.get(method)?)));
+            methods.map(move |(method, operation)| (path.as_str(), method, operation))
+        })
+        .collect()
+}
+
+/// A path with things that exist.
+pub(crate) fn filled(town: &Town, path: &str, message: &str) -> String {
+    let thing = match path {
+        path if path.contains("/channels/") => id(&town.lobby),
+        path if path.contains("/messages/") => message,
+        _ => &town.mira.id,
+    };
+    path.replace("{world}", "mistral").replace("{userId}", &town.mira.id).replace("{id}", thing)
+}
