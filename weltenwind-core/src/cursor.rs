@@ -198,6 +198,9 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
 
+    /// A second less than a cursor lives at least.
+    const ALMOST: Duration = Duration::from_secs(CURSOR_LIFE.as_secs() - 1);
+
     fn key(n: u8, seals_from: Timestamp) -> CursorKey {
         CursorKey::new([n; 32], seals_from)
     }
@@ -258,7 +261,7 @@ mod tests {
             clock.advance(Duration::from_hours(hours));
             let (here, there) = (CursorSealer::rotating(keys.clone(), clock.clone()), CursorSealer::rotating(keys, clock.clone()));
             let cursor = here.seal("list", &7);
-            clock.advance(CURSOR_LIFE - Duration::from_secs(1));
+            clock.advance(ALMOST);
             prop_assert_eq!(here.open::<i64>("list", &cursor), Ok(7));
             prop_assert_eq!(there.open::<i64>("list", &cursor), Ok(7));
         }
@@ -292,7 +295,7 @@ mod tests {
         let after = sealer.seal("list", &3);
 
         assert_eq!((name_of(&before), name_of(&announced), name_of(&after)), (old_name.clone(), old_name, new_name));
-        clock.advance(CURSOR_LIFE - Duration::from_secs(1));
+        clock.advance(ALMOST);
         for (cursor, position) in [(&before, 1), (&announced, 2), (&after, 3)] {
             assert_eq!(sealer.open::<i64>("list", cursor), Ok(position));
         }

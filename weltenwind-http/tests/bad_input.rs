@@ -30,7 +30,7 @@ const NO_WORLD: &str = "world-not-found";
 type Case = (Ask, &'static str, &'static str, &'static str);
 
 /// Sends every case and finds the database as it was.
-async fn meet(town: &Town, cases: impl IntoIterator<Item = Case>) {
+async fn meet(town: &Town, cases: Vec<Case>) {
     let wire = Wire::listen(&town.server).await;
     let before = town.server.digest().await;
     for (ask, code, pointer, why) in cases {
@@ -59,7 +59,7 @@ async fn bytes_that_are_no_text() {
 
     meet(
         &town,
-        [
+        vec![
             (guest("\u{feff}{}"), MALFORMED, "-", "a byte order mark is no JSON, though editors write it"),
             (guest(utf_16(u16::to_le_bytes)), MALFORMED, "-", "UTF-16 without saying so"),
             (
@@ -104,7 +104,7 @@ async fn texts_that_are_no_json() {
 
     meet(
         &town,
-        [
+        vec![
             (guest(""), MALFORMED, "-", "nothing"),
             (guest(" \r\n\t"), MALFORMED, "-", "nothing but blanks"),
             (guest("{\"displayName\": \"Mira\""), MALFORMED, "-", "a value that is cut off"),
@@ -167,7 +167,7 @@ async fn values_of_another_shape() {
 
     meet(
         &town,
-        [
+        vec![
             (guest("null"), INVALID, "", "null for the body"),
             (guest("[]"), INVALID, "", "a list for an object"),
             (guest("[\"Mira\"]"), INVALID, "", "a list of the members, which some readers take"),
@@ -247,7 +247,7 @@ async fn texts_that_deceive() {
 
     meet(
         &town,
-        [
+        vec![
             (named(&"M".repeat(33)), INVALID, "/displayName", "one character too many"),
             (named(&"M".repeat(60_000)), INVALID, "/displayName", "as many as a body has room for"),
             (named(""), INVALID, "/displayName", "none"),
@@ -290,7 +290,7 @@ async fn bodies_of_another_kind() {
 
     meet(
         &town,
-        [
+        vec![
             (Ask::new("POST", "/api/v1/auth/guest").body("{}"), MEDIA, "-", "no media type"),
             (sent("text/plain"), MEDIA, "-", "what a page may send to any site without asking"),
             (sent("application/x-www-form-urlencoded"), MEDIA, "-", "what a form sends"),
@@ -326,7 +326,7 @@ async fn paths_that_lead_elsewhere() {
 
     meet(
         &town,
-        [
+        vec![
             (get("/api/v1/worlds/"), MISSING, "-", "a slash too many behind"),
             (get("//api/v1/worlds"), MISSING, "-", "a slash too many in front"),
             (get("/api//v1/worlds"), MISSING, "-", "a slash too many between"),
@@ -415,7 +415,7 @@ async fn queries_that_cannot_be_read() {
 
     meet(
         &town,
-        [
+        vec![
             (get("limit=0"), MALFORMED, "limit", "below the range"),
             (get("limit=201"), MALFORMED, "limit", "above the range"),
             (get("limit=-1"), MALFORMED, "limit", "below nothing"),
@@ -475,7 +475,7 @@ async fn cursors_that_belong_elsewhere() {
 
     meet(
         &town,
-        [
+        vec![
             (worlds(""), wrong, "-", "nothing"),
             (worlds("next"), wrong, "-", "a word"),
             (worlds("50"), wrong, "-", "an offset"),
@@ -519,7 +519,7 @@ async fn heads_that_forge_or_confuse() {
 
     meet(
         &town,
-        [
+        vec![
             (get().header("Authorization", "Bearer"), token, "-", "a scheme without a token"),
             (get().header("Authorization", "Bearer  x"), token, "-", "a blank too many"),
             (get().header("Authorization", "Basic bWlyYTp4"), token, "-", "another scheme"),

@@ -19,8 +19,7 @@ use proptest::{
 };
 use uuid::Uuid;
 use weltenwind_core::{
-    AccountId, ChannelId, DeviceId, GrantId, Limit, MessageId, Page, Scope, SessionId, Step, Stores, Timestamp,
-    WorldId,
+    AccountId, ChannelId, DeviceId, GrantId, Limit, MessageId, Page, Scope, SessionId, Step, Timestamp, WorldId,
     access::{GrantStore, MemberQuery, MemoryGrantStore, NewGrant, Role},
     accounts::{AccountStore, DisplayName, NewDevice, NewGuest, NewSession, TokenHash},
     chat::{
@@ -32,6 +31,8 @@ use weltenwind_core::{
         WorldSort, WorldStore,
     },
 };
+
+use self::fixture::Fixture;
 
 /// Things that a case may put into its list, numbered in the order of the list.
 const THINGS: u32 = 24;
@@ -142,8 +143,8 @@ async fn holds(list: &dyn List, walk: &Walk) -> TestCaseResult {
         met.reverse();
     }
     prop_assert!(met.is_sorted_by(|one, next| one < next), "out of order, or twice: {met:?}");
-    let lost: Vec<&u32> = first.difference(&known.taken).filter(|n| !met.contains(n)).collect();
-    prop_assert!(lost.is_empty(), "lost {lost:?} of {first:?}, met {met:?}");
+    let missing: Vec<&u32> = first.difference(&known.taken).filter(|n| !met.contains(n)).collect();
+    prop_assert!(missing.is_empty(), "lost {missing:?} of {first:?}, met {met:?}");
     Ok(())
 }
 
@@ -393,70 +394,151 @@ impl List for MessageList {
     }
 }
 
-macro_rules! tests {
-    ($($name:ident: |$stores:ident, $case:ident| $list:expr;)+) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                let fixture = super::fixture::sqlite().await;
-                super::with_accounts(&*fixture.stores.accounts).await;
-                super::$name(fixture.stores.clone(), 24).await;
-            })+
-        }
+/// Databases are slower than memory.
+const CASES: u32 = 24;
 
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs WW_TEST_POSTGRES_URL"]
-            async fn $name() {
-                let fixture = super::fixture::postgres().await;
-                super::with_accounts(&*fixture.stores.accounts).await;
-                super::$name(fixture.stores.clone(), 24).await;
-            })+
-        }
-
-        $(async fn $name($stores: Stores, cases: u32) {
-            walk_through(cases, move |$case| {
-                let $stores = $stores.clone();
-                async move { $list }
-            })
-            .await;
-        })+
-    };
+async fn sqlite() -> Fixture {
+    let fixture = fixture::sqlite().await;
+    with_accounts(&*fixture.stores.accounts).await;
+    fixture
 }
 
-tests! {
-    worlds_newest_first: |stores, case| WorldList { store: stores.worlds, case, sort: WorldSort::NewestFirst };
-    worlds_oldest_first: |stores, case| WorldList { store: stores.worlds, case, sort: WorldSort::OldestFirst };
-    members: |stores, case| MemberList { store: stores.grants, case };
-    channels: |stores, case| ChannelList { store: stores.chat, case };
-    messages_newest_first: |stores, case| MessageList::new(stores.chat, case, true).await;
-    messages_oldest_first: |stores, case| MessageList::new(stores.chat, case, false).await;
+async fn postgres() -> Fixture {
+    let fixture = fixture::postgres().await;
+    with_accounts(&*fixture.stores.accounts).await;
+    fixture
+}
+
+async fn worlds_are_met_once_newest_first(fixture: &Fixture) {
+    let stores = fixture.stores.clone();
+    walk_through(CASES, move |case| {
+        std::future::ready(WorldList { store: Arc::clone(&stores.worlds), case, sort: WorldSort::NewestFirst })
+    })
+    .await;
+}
+
+async fn worlds_are_met_once_oldest_first(fixture: &Fixture) {
+    let stores = fixture.stores.clone();
+    walk_through(CASES, move |case| {
+        std::future::ready(WorldList { store: Arc::clone(&stores.worlds), case, sort: WorldSort::OldestFirst })
+    })
+    .await;
+}
+
+async fn members_are_met_once(fixture: &Fixture) {
+    let stores = fixture.stores.clone();
+    walk_through(CASES, move |case| std::future::ready(MemberList { store: Arc::clone(&stores.grants), case })).await;
+}
+
+async fn channels_are_met_once(fixture: &Fixture) {
+    let stores = fixture.stores.clone();
+    walk_through(CASES, move |case| std::future::ready(ChannelList { store: Arc::clone(&stores.chat), case })).await;
+}
+
+async fn messages_are_met_once_newest_first(fixture: &Fixture) {
+    let stores = fixture.stores.clone();
+    walk_through(CASES, move |case| MessageList::new(Arc::clone(&stores.chat), case, true)).await;
+}
+
+async fn messages_are_met_once_oldest_first(fixture: &Fixture) {
+    let stores = fixture.stores.clone();
+    walk_through(CASES, move |case| MessageList::new(Arc::clone(&stores.chat), case, false)).await;
+}
+
+mod sqlite {
+    #[tokio::test]
+    async fn worlds_are_met_once_newest_first() {
+        super::worlds_are_met_once_newest_first(&super::sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn worlds_are_met_once_oldest_first() {
+        super::worlds_are_met_once_oldest_first(&super::sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn members_are_met_once() {
+        super::members_are_met_once(&super::sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn channels_are_met_once() {
+        super::channels_are_met_once(&super::sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn messages_are_met_once_newest_first() {
+        super::messages_are_met_once_newest_first(&super::sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn messages_are_met_once_oldest_first() {
+        super::messages_are_met_once_oldest_first(&super::sqlite().await).await;
+    }
+}
+
+mod postgres {
+    #[tokio::test]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn worlds_are_met_once_newest_first() {
+        super::worlds_are_met_once_newest_first(&super::postgres().await).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn worlds_are_met_once_oldest_first() {
+        super::worlds_are_met_once_oldest_first(&super::postgres().await).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn members_are_met_once() {
+        super::members_are_met_once(&super::postgres().await).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn channels_are_met_once() {
+        super::channels_are_met_once(&super::postgres().await).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn messages_are_met_once_newest_first() {
+        super::messages_are_met_once_newest_first(&super::postgres().await).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn messages_are_met_once_oldest_first() {
+        super::messages_are_met_once_oldest_first(&super::postgres().await).await;
+    }
 }
 
 mod memory {
-    use super::{Arc, ChannelList, MemberList, MemoryChatStore, MemoryGrantStore, MessageList, walk_through};
+    use std::{future::ready, sync::Arc};
+
+    use super::{ChannelList, MemberList, MemoryChatStore, MemoryGrantStore, MessageList, walk_through};
 
     const CASES: u32 = 256;
 
     #[tokio::test]
-    async fn members() {
-        walk_through(CASES, |case| async move { MemberList { store: Arc::new(MemoryGrantStore::default()), case } })
-            .await;
+    async fn members_are_met_once() {
+        walk_through(CASES, |case| ready(MemberList { store: Arc::new(MemoryGrantStore::default()), case })).await;
     }
 
     #[tokio::test]
-    async fn channels() {
-        walk_through(CASES, |case| async move { ChannelList { store: Arc::new(MemoryChatStore::default()), case } })
-            .await;
+    async fn channels_are_met_once() {
+        walk_through(CASES, |case| ready(ChannelList { store: Arc::new(MemoryChatStore::default()), case })).await;
     }
 
     #[tokio::test]
-    async fn messages_newest_first() {
+    async fn messages_are_met_once_newest_first() {
         walk_through(CASES, |case| MessageList::new(Arc::new(MemoryChatStore::default()), case, true)).await;
     }
 
     #[tokio::test]
-    async fn messages_oldest_first() {
+    async fn messages_are_met_once_oldest_first() {
         walk_through(CASES, |case| MessageList::new(Arc::new(MemoryChatStore::default()), case, false)).await;
     }
 }

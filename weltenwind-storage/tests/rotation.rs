@@ -13,6 +13,8 @@ use weltenwind_core::{
 
 use self::fixture::Fixture;
 
+/// A second less than a cursor lives at least.
+const ALMOST: Duration = Duration::from_secs(CURSOR_LIFE.as_secs() - 1);
 const LIST: &str = "worlds?sort=name";
 
 mod sqlite {
@@ -102,7 +104,7 @@ async fn a_cursor_goes_from_node_to_node_through_a_rotation(fixture: &Fixture) {
 
     assert_ne!(after, before);
     assert_eq!(after, after_too);
-    nodes.clock.advance(CURSOR_LIFE - Duration::from_secs(1));
+    nodes.clock.advance(ALMOST);
     assert_eq!([opened(&before), opened(&meanwhile), opened(&after)], [[Ok(1); 2], [Ok(2); 2], [Ok(3); 2]]);
     nodes.clock.advance(Duration::from_secs(1));
     assert_eq!(

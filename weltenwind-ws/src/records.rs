@@ -71,7 +71,7 @@ impl Failure {
         let code = self.0.code();
         match self.0.class() {
             Class::Internal => {
-                tracing::error!(correlation_id = %request, %code, error = chain(&*self.0), "a record failed")
+                tracing::error!(correlation_id = %request, %code, error = chain(&*self.0), "a record failed");
             }
             Class::Unavailable => {
                 tracing::warn!(correlation_id = %request, %code, error = chain(&*self.0), "a record failed");
