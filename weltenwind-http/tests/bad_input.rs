@@ -51,6 +51,22 @@ fn named(name: &str) -> Ask {
     guest(json!({ "displayName": name }).to_string())
 }
 
+/// Otherwise the rest would prove nothing.
+#[tokio::test]
+async fn a_good_request_is_seen_in_the_database() {
+    let town = Town::start().await;
+    let wire = Wire::listen(&town.server).await;
+    let before = town.server.digest().await;
+    assert_eq!(town.server.digest().await, before);
+
+    let answer = wire.send(&named("Sirocco")).await;
+
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let after = town.server.digest().await;
+    assert!(after != before && after.contains("Sirocco") && !before.contains("Sirocco"));
+    wire.close().await;
+}
+
 #[tokio::test]
 async fn bytes_that_are_no_text() {
     let town = Town::start().await;

@@ -27,7 +27,7 @@ async fn a_world_is_made_and_found() {
         let found = server.get(format!("worlds/{named}")).await.expect(200);
         assert_eq!(found.json(), world);
         assert_eq!((found.header("etag"), found.header("cache-control")), ("\"1\"", "public, no-cache"));
-        assert_eq!(found.header("vary"), "authorization");
+        assert_eq!(found.header("vary"), "authorization, origin");
     }
     let members = server.get("worlds/ueber-den-wolken/members").await.expect(200).json();
     assert_eq!(members["items"][0]["id"], owner.id);
@@ -147,7 +147,7 @@ async fn a_list_that_has_not_changed_need_not_be_sent_again() {
         let reply = server.get("worlds").with("if-none-match", &known).await.expect(304);
         assert!(reply.body.is_empty());
         assert_eq!((reply.header("etag"), reply.header("cache-control")), (tag.as_str(), "public, no-cache"));
-        assert_eq!(reply.header("vary"), "authorization");
+        assert_eq!(reply.header("vary"), "authorization, origin");
     }
 
     server.world(&owner, "bora").await;

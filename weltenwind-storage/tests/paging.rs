@@ -131,6 +131,7 @@ async fn holds(list: &dyn List, walk: &Walk) -> TestCaseResult {
         prop_assert!(!more || items.len() == limit.get(), "a part that is not full says that more follow");
         after = items.last().copied().or(after);
         met.extend(items);
+        prop_assert!(met.len() <= known.spent.len(), "more than was ever there: {met:?}");
         for act in meanwhile.next().into_iter().flatten() {
             known.act(list, *act).await;
         }
