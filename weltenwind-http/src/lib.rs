@@ -10,6 +10,8 @@
 
 mod answer;
 mod auth;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod channels;
 mod conditional;
 mod config;

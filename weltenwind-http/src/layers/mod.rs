@@ -56,15 +56,28 @@ impl Edge {
     }
 }
 
-/// Wraps every route of a router; the layer named last is the outermost.
+/// Puts a layer around a router.
+type Layer = fn(Router, &Arc<Edge>) -> Router;
+
+macro_rules! with_edge {
+    ($layer:path) => {
+        |router, edge| router.layer(middleware::from_fn_with_state(Arc::clone(edge), $layer))
+    };
+}
+
+/// Every layer; the one named last is the outermost.
+pub(crate) const LAYERS: [(&str, Layer); 8] = [
+    ("size of head and body", with_edge!(guard::size)),
+    ("time", with_edge!(guard::time)),
+    ("panics", |router, _| router.layer(CatchPanicLayer::custom(guard::panicked))),
+    ("pages of other origins", with_edge!(cors::cors)),
+    ("problems", |router, _| router.layer(middleware::from_fn(problems::problems))),
+    ("security headers", with_edge!(headers::headers)),
+    ("span, log line, metrics", with_edge!(observe::observe)),
+    ("request id and address", with_edge!(identify::identify)),
+];
+
+/// Wraps every route of a router.
 pub(crate) fn wrap(router: Router, edge: &Arc<Edge>) -> Router {
-    router
-        .layer(middleware::from_fn_with_state(Arc::clone(edge), guard::size))
-        .layer(middleware::from_fn_with_state(Arc::clone(edge), guard::time))
-        .layer(CatchPanicLayer::custom(guard::panicked))
-        .layer(middleware::from_fn_with_state(Arc::clone(edge), cors::cors))
-        .layer(middleware::from_fn(problems::problems))
-        .layer(middleware::from_fn_with_state(Arc::clone(edge), headers::headers))
-        .layer(middleware::from_fn_with_state(Arc::clone(edge), observe::observe))
-        .layer(middleware::from_fn_with_state(Arc::clone(edge), identify::identify))
+    LAYERS.iter().fold(router, |router, (_, layer)| layer(router, edge))
 }

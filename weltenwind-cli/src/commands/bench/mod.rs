@@ -2,6 +2,7 @@
 
 mod append;
 mod history;
+mod layers;
 mod load;
 mod nodes;
 mod socket;
@@ -38,6 +39,10 @@ pub(crate) enum BenchCommand {
     /// Rooms are made in the store as the operator; all else goes through the nodes' API. Start the nodes with the same
     /// `public_url` and with room for the sockets: `--set realtime.max_connections_per_address=10000`.
     Nodes(nodes::NodesArgs),
+    /// Ask a trivial read behind one layer of the HTTP host after the other, signed in, without a network.
+    ///
+    /// Log lines are written as `serve` writes them; send standard error where the server's would go.
+    Layers(layers::LayersArgs),
     /// Be the clients of another bench; what they do comes on standard input.
     #[command(hide = true)]
     Load,
@@ -61,6 +66,10 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
             history::run(&args, scratch.storage.clone(), output).await
         }
         BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
+        BenchCommand::Layers(args) => {
+            let scratch = Scratch::new(&StoreArgs { database: None }, config)?;
+            layers::run(&args, scratch.storage.clone(), output)
+        }
         BenchCommand::Load => load::run().await,
     }
 }
