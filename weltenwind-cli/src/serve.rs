@@ -18,7 +18,7 @@ use crate::{
 const KEYS_EVERY: Duration = Duration::from_secs(30);
 /// How long operators' questions that are being answered may take once the server has stopped, in seconds.
 const OPS_DRAIN_SECONDS: u64 = 1;
-/// How often messages that are older than their channels keep them are deleted.
+/// How often messages that are older than their channels keep them are deleted, and idempotency keys older than a day.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
 pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure> {
@@ -138,6 +138,13 @@ async fn keep_retention(services: Services) {
             Ok(deleted) => tracing::info!(deleted, "deleted messages that were kept long enough"),
             Err(error) => {
                 tracing::error!(error = %chain(&error), "cannot delete old messages; trying again in an hour");
+            }
+        }
+        match services.idempotency.enforce_retention().await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::debug!(deleted, "deleted idempotency keys of the day before"),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "cannot delete old idempotency keys; trying again in an hour");
             }
         }
     }

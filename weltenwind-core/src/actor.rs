@@ -87,7 +87,7 @@ pub struct Actor {
     pub correlation_id: CorrelationId,
     /// What a narrowed token may reach at most; a ceiling, never a source of rights.
     pub ceiling: Scope,
-    /// The key under which a repeat of this request has no second effect.
+    /// The key under which a repeat of this request has no second effect; of the steps that a request takes, one bears it.
     pub effect_key: Option<EffectKey>,
 }
 

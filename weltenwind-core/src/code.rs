@@ -50,10 +50,14 @@ catalogue! {
     CursorInvalid = "cursor-invalid", Malformed, "The cursor does not belong to this list";
     /// A record on the socket that cannot be read.
     RecordUnreadable = "record-unreadable", Malformed, "The record cannot be read";
+    /// An `Idempotency-Key` that is none.
+    IdempotencyKeyInvalid = "idempotency-key-invalid", Malformed, "The Idempotency-Key has not the form of one";
     /// The body breaks rules.
     ValidationFailed = "validation-failed", Invalid, "The request breaks a rule";
     /// The message that is replied to is not in this channel.
     ReplyNotFound = "reply-not-found", Invalid, "The message replied to is not in this channel";
+    /// The `Idempotency-Key` stands for another request.
+    IdempotencyKeyReused = "idempotency-key-reused", Invalid, "The Idempotency-Key was used for another request";
 
     /// Nobody is signed in.
     Unauthenticated = "unauthenticated", Unauthenticated, "Sign-in is required";
@@ -110,6 +114,8 @@ catalogue! {
     UsernameTaken = "username-taken", Conflict, "The username is taken";
     /// The author used this client id for another message.
     ClientIdReused = "client-id-reused", Conflict, "The client id was used for another message";
+    /// The first request under this `Idempotency-Key` is running.
+    IdempotencyInProgress = "idempotency-in-progress", Conflict, "The first request under this Idempotency-Key is running";
     /// The message was removed and cannot be edited.
     MessageRemoved = "message-removed", Conflict, "The message was removed";
     /// A scope must keep an owner.

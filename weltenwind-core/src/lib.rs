@@ -27,6 +27,7 @@ mod clock;
 mod code;
 mod cursor;
 mod error;
+pub mod idempotency;
 mod ids;
 mod origin;
 mod page;

@@ -12,6 +12,7 @@ use crate::{
     clock::{Clock, SystemClock},
     cursor::CursorSealer,
     error::StorageError,
+    idempotency::{Idempotency, IdempotencyStore},
     ids::{IdGenerator, SystemIds},
     random::{RandomSource, SystemRandom},
     worlds::{WorldStore, Worlds},
@@ -61,6 +62,8 @@ pub struct Stores {
     pub worlds: Arc<dyn WorldStore>,
     /// Chat.
     pub chat: Arc<dyn ChatStore>,
+    /// Answers to requests under a key.
+    pub idempotency: Arc<dyn IdempotencyStore>,
     /// Health.
     pub health: Arc<dyn StoreHealth>,
 }
@@ -89,6 +92,8 @@ pub struct Services {
     pub worlds: Worlds,
     /// Channels and messages.
     pub chat: Chat,
+    /// Requests under a key.
+    pub idempotency: Idempotency,
     /// Opaque positions.
     pub cursors: CursorSealer,
     /// Time, identity and randomness.
@@ -145,6 +150,7 @@ impl Services {
             grants,
             worlds,
             chat,
+            idempotency: Idempotency::new(stores.idempotency, sources.clone()),
             sources,
             health: stores.health,
             bus,

@@ -1,6 +1,7 @@
 //! One transaction of a store: who caused it, when, and what is to be written about it.
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
     actor::CorrelationId,
@@ -49,19 +50,38 @@ impl Step {
 
 /// The hashed key of a request whose repeat must not have a second effect.
 ///
-/// The host derives it from the caller, the method, the path and the key that the caller sent.
+/// The host derives it from the caller, the method, the path, the key that the caller sent, and when that key was first used.
+/// It stands for one step: a request that takes a second one takes it under another key, or none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EffectKey([u8; 32]);
 
 impl EffectKey {
-    /// Wraps a SHA-256 digest.
-    pub const fn new(digest: [u8; 32]) -> Self {
-        Self(digest)
+    /// Wraps bytes that no other request has.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
-    /// Returns the digest.
+    /// Makes a key of a digest and of when the request was first made, which comes first: the store's index grows at its end.
+    pub fn of(digest: [u8; 32], since: Timestamp) -> Self {
+        let mut bytes = digest;
+        bytes[..6].copy_from_slice(&since.as_millisecond().to_be_bytes()[2..]);
+        Self(bytes)
+    }
+
+    /// Returns the bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Returns an identifier for what the step makes, the same for every repeat: where a step has no record of its own, a
+    /// repeat is known by it.
+    ///
+    /// It is a UUID of version 7. That of a key made by [`EffectKey::of`] sorts by when the request was first made.
+    pub fn id(&self) -> Uuid {
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&self.0[..6]);
+        let rest = self.0[6..16].try_into().expect("10 of 32 bytes");
+        uuid::Builder::from_unix_timestamp_millis(u64::from_be_bytes(millis), rest).into_uuid()
     }
 }
 
@@ -111,5 +131,20 @@ impl Outcome {
     #[expect(clippy::needless_pass_by_value, reason = "ids are small, and a reference at every call says nothing")]
     pub fn of(target: impl ToString) -> Self {
         Self { target: target.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_of_a_key_is_of_version_seven_and_tells_when_the_request_was_made() {
+        let since = Timestamp::from_millisecond(1_767_225_600_123).unwrap();
+        let (key, other) = (EffectKey::of([255; 32], since), EffectKey::of([254; 32], since));
+
+        assert_eq!((key.id().get_version_num(), key.id().get_variant()), (7, uuid::Variant::RFC4122));
+        assert_eq!(key.id().get_timestamp().unwrap().to_unix(), (1_767_225_600, 123_000_000));
+        assert!(key.id() == key.clone().id() && key.id() != other.id() && key != other);
     }
 }

@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use weltenwind_core::{
-    Actor, Class, Classify as _, Code, GrantId, Limit, ManualClock, Scope, Sources, Step,
+    Actor, Class, Classify as _, Code, EffectKey, GrantId, Limit, ManualClock, Scope, Sources, Step,
     access::{GrantStore as _, MemoryGrantStore, NewGrant, Role, RoleAccess},
     accounts::AccountKind,
     chat::{
         ChangeQuery, Channel, ChannelAmendment, ChannelDraft, Chat, ChatError, Draft, LiveEvent, MemoryChatStore,
         MessageQuery, Position, RemovalMode, Seq,
     },
+    wire::MessageBody,
 };
 
 struct Hall {
@@ -134,6 +135,43 @@ async fn slow_mode_asks_for_a_pause_and_moderators_need_none() {
 
     hall.clock.advance(Duration::from_secs(6));
     hall.say(&mira, "two").await.expect("after the pause it passes");
+}
+
+/// A player on a request that bears a key.
+fn under_a_key(name: &str, key: u8) -> Actor {
+    Actor { effect_key: Some(EffectKey::new([key; 32])), ..Actor::player(name) }
+}
+
+#[tokio::test]
+async fn a_request_that_is_repeated_posts_once_and_is_told_so_alike() {
+    let hall = hall().await;
+    let mira = under_a_key("Mira", 1);
+    let named = |text: &str| Draft::new(hall.channel.id, text).with_client_id("a1");
+
+    let first = hall.say(&mira, "well met").await.expect("a message");
+    let again = hall.say(&mira, "well met").await.expect("the same message");
+    let other = hall.say(&under_a_key("Mira", 2), "well met").await.expect("another message");
+    let by_name = hall.chat.post(&under_a_key("Mira", 3), named("hey")).await.expect("a message");
+    let again_by_name = hall.chat.post(&under_a_key("Mira", 3), named("hey")).await.expect("the same message");
+    let other_by_name = hall.chat.post(&under_a_key("Mira", 4), named("hey")).await.expect("the same message");
+
+    assert_eq!((&again, first.fresh), (&first, true));
+    assert!(other.fresh && other.message.id != first.message.id);
+    assert_eq!((&again_by_name, by_name.fresh), (&by_name, true));
+    assert_eq!((other_by_name.message, other_by_name.fresh), (by_name.message.clone(), false));
+    assert_eq!(hall.texts().await.len(), 3);
+    let shown = [first, by_name].map(|posted| MessageBody::from(&posted.message).client_id);
+    assert_eq!(shown, [None, Some("a1".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_repeated_does_not_come_too_soon_after_itself() {
+    let hall =
+        hall_with(ChannelDraft { slowmode_seconds: 10, ..ChannelDraft::new(Scope::Global, "slow", "Slow") }).await;
+    let first = hall.say(&under_a_key("Mira", 1), "one").await.expect("the first needs no pause");
+
+    assert_eq!(hall.say(&under_a_key("Mira", 1), "one").await.expect("the same message"), first);
+    assert_eq!(code(hall.say(&under_a_key("Mira", 2), "two").await), Code::SlowMode);
 }
 
 #[tokio::test]

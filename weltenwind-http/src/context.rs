@@ -54,15 +54,28 @@ impl<Q: DeserializeOwned> FromRequestParts<Arc<App>> for Context<Q> {
     type Rejection = Stop;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Stop> {
-        let actor = match bearer(&parts.headers)? {
-            Some(token) => app.services.accounts.authenticate(token, correlation_id(parts)).await?,
-            None => Actor::anonymous(correlation_id(parts)),
+        let actor = match parts.extensions.remove::<Authenticated>() {
+            Some(Authenticated(actor)) => actor,
+            None => authenticate(parts, app).await?,
         };
-        if let Some(account) = actor.account_id() {
-            tracing::Span::current().record("actor", tracing::field::display(account));
-        }
         Self::of(parts, app, actor).await
     }
+}
+
+/// Who a layer has found to ask, so that the handler need not look again.
+#[derive(Debug, Clone)]
+pub(crate) struct Authenticated(pub(crate) Actor);
+
+/// Finds who asks.
+pub(crate) async fn authenticate(parts: &Parts, app: &App) -> Result<Actor, Stop> {
+    let actor = match bearer(&parts.headers)? {
+        Some(token) => app.services.accounts.authenticate(token, correlation_id(parts)).await?,
+        None => Actor::anonymous(correlation_id(parts)),
+    };
+    if let Some(account) = actor.account_id() {
+        tracing::Span::current().record("actor", tracing::field::display(account));
+    }
+    Ok(actor)
 }
 
 impl<Q: DeserializeOwned> Context<Q> {
@@ -183,7 +196,8 @@ pub(crate) fn read<T: DeserializeOwned>(node: Node) -> Result<T, Stop> {
     node.read().map_err(|error| weltenwind_core::Invalid { errors: vec![error] }.into())
 }
 
-async fn collect(body: Body) -> Result<Bytes, Stop> {
+/// Reads a body to its end.
+pub(crate) async fn collect(body: Body) -> Result<Bytes, Stop> {
     to_bytes(body, usize::MAX).await.map_err(|error| {
         let mut cause: Option<&dyn std::error::Error> = Some(&error);
         while let Some(error) = cause {

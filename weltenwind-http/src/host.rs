@@ -12,7 +12,7 @@ use crate::{
     auth, channels,
     config::HttpConfig,
     context::App,
-    layers::{self, Edge, Log},
+    layers::{self, Edge, Keyed, Log},
     messages, pages,
     reference::{self, Calls},
     users, worlds,
@@ -60,7 +60,8 @@ impl HttpHost {
     /// Puts services behind HTTP; requests are counted in `registry`.
     pub fn new(services: Services, config: HttpConfig, registry: &Registry) -> Self {
         let sources = services.sources.clone();
-        let app = App { services: Arc::new(services), origins: config.origins(), is_secure: config.is_secure() };
+        let app =
+            Arc::new(App { services: Arc::new(services), origins: config.origins(), is_secure: config.is_secure() });
         if !app.is_secure && !config.is_local() {
             tracing::warn!(
                 public_url = config.public_url,
@@ -68,8 +69,11 @@ impl HttpHost {
             );
         }
         let edge = Edge::new(&sources, config, registry, Log::EveryRequest);
-        let api = api().into_router().layer(middleware::from_fn(layers::api));
-        let router = api.merge(pages::routes()).with_state(Arc::new(app));
+        let calls = api();
+        let keyed = Arc::new(Keyed::new(Arc::clone(&app), Arc::clone(&edge), calls.keyed().clone()));
+        let api = calls.into_router().layer(middleware::from_fn_with_state(keyed, layers::idempotency));
+        let api = api.layer(middleware::from_fn(layers::api));
+        let router = api.merge(pages::routes()).with_state(app);
         Self { router, edge }
     }
 
@@ -100,15 +104,18 @@ impl HttpHost {
 }
 
 /// Every call of the API, one line for each path; the path itself stands at the handler.
+///
+/// A `POST` minds an `Idempotency-Key` and keeps what it answers, unless its path is added as
+/// [`unkeyed`](Calls::unkeyed): what answers a secret must be.
 pub(crate) fn api() -> Calls {
     Calls::default()
-        .with(routes!(auth::guest))
-        .with(routes!(auth::register))
-        .with(routes!(auth::login))
-        .with(routes!(auth::bootstrap))
-        .with(routes!(auth::refresh))
-        .with(routes!(auth::logout))
-        .with(routes!(auth::ticket))
+        .unkeyed(routes!(auth::guest))
+        .unkeyed(routes!(auth::register))
+        .unkeyed(routes!(auth::login))
+        .unkeyed(routes!(auth::bootstrap))
+        .unkeyed(routes!(auth::refresh))
+        .unkeyed(routes!(auth::logout))
+        .unkeyed(routes!(auth::ticket))
         .with(routes!(users::me, users::amend_me))
         .with(routes!(users::unread))
         .with(routes!(users::profile))

@@ -11,7 +11,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, core::Collector};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
+};
 use weltenwind_core::chain;
 
 /// Seconds: from a cached read to the time-out.
@@ -26,6 +28,8 @@ pub(crate) struct Metrics {
     request_bytes: HistogramVec,
     response_bytes: HistogramVec,
     in_flight: IntGauge,
+    replays: IntCounter,
+    in_progress: IntCounter,
 }
 
 impl Metrics {
@@ -47,13 +51,25 @@ impl Metrics {
             response_bytes: sizes("weltenwind_http_response_bytes", "Bytes that were taken of an answer's body."),
             in_flight: IntGauge::new("weltenwind_http_in_flight", "Requests that are being answered.")
                 .expect("the description is sound"),
+            replays: IntCounter::new(
+                "weltenwind_idempotency_replays_total",
+                "Requests under an Idempotency-Key that were answered as before.",
+            )
+            .expect("the description is sound"),
+            in_progress: IntCounter::new(
+                "weltenwind_idempotency_in_progress_total",
+                "Requests that were refused because the first under their Idempotency-Key was still running.",
+            )
+            .expect("the description is sound"),
         };
-        let collectors: [Box<dyn Collector>; 5] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.seconds.clone()),
             Box::new(metrics.request_bytes.clone()),
             Box::new(metrics.response_bytes.clone()),
             Box::new(metrics.in_flight.clone()),
+            Box::new(metrics.replays.clone()),
+            Box::new(metrics.in_progress.clone()),
         ];
         for collector in collectors {
             if let Err(error) = registry.register(collector) {
@@ -67,6 +83,16 @@ impl Metrics {
     pub(crate) fn enter(self: &Arc<Self>) -> InFlight {
         self.in_flight.inc();
         InFlight(Arc::clone(self))
+    }
+
+    /// Counts a request that was answered as before.
+    pub(crate) fn replayed(&self) {
+        self.replays.inc();
+    }
+
+    /// Counts a request whose first is still running.
+    pub(crate) fn repeated_too_early(&self) {
+        self.in_progress.inc();
     }
 
     /// Counts an answer. A mounted service may invent statuses, so those without a name share a label.

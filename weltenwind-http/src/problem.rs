@@ -39,6 +39,11 @@ impl Problem {
         self.code().status()
     }
 
+    /// Describes it to a request.
+    pub(crate) fn body(&self, request: &CorrelationId) -> ProblemBody {
+        ProblemBody::of(&*self.0, request)
+    }
+
     /// Describes a status that came without a body, from the router or from a mounted service.
     pub(crate) fn of_bare(response: &Response) -> Option<Self> {
         let status = response.status();
@@ -70,7 +75,7 @@ impl Problem {
         }
         let (mut parts, _) = response.into_parts();
         // A mounted service may know statuses that no code of the catalogue has.
-        let body = ProblemBody { status: parts.status.as_u16(), ..ProblemBody::of(error, request) };
+        let body = ProblemBody { status: parts.status.as_u16(), ..self.body(request) };
         parts.headers.remove(header::CONTENT_LENGTH);
         parts.headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -38,6 +38,8 @@ mod accounts;
 mod chat;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod error;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod idempotency;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -58,6 +60,7 @@ pub use self::{
     access::PgGrantStore,
     accounts::{PgAccountStore, PgKeyStore, PgSessionStore},
     chat::PgChatStore,
+    idempotency::PgIdempotencyStore,
     postgres::PgDatabase,
     worlds::PgWorldStore,
 };
@@ -66,6 +69,7 @@ pub use self::{
     access::SqliteGrantStore,
     accounts::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore},
     chat::SqliteChatStore,
+    idempotency::SqliteIdempotencyStore,
     sqlite::SqliteDatabase,
     worlds::SqliteWorldStore,
 };

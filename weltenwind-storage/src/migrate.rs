@@ -28,7 +28,7 @@ mod schema {
     /// The migrations of one backend, in order; both have the same names.
     macro_rules! schema {
         ($folder:literal) => {
-            schema!($folder: "0001_foundation", "0002_accounts", "0003_worlds_access", "0004_chat")
+            schema!($folder: "0001_foundation", "0002_accounts", "0003_worlds_access", "0004_chat", "0005_idempotency")
         };
         ($folder:literal: $($name:literal),+) => {
             &[$(($name, include_str!(concat!("../migrations/", $folder, "/", $name, ".sql"))),)+]

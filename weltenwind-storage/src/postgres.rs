@@ -15,6 +15,7 @@ use crate::{
     chat::PgChatStore,
     config::StorageConfig,
     error::{Abort, cause, failed},
+    idempotency::PgIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
     worlds::PgWorldStore,
@@ -56,6 +57,7 @@ impl PgDatabase {
             grants: Arc::new(PgGrantStore::new(self.clone())),
             worlds: Arc::new(PgWorldStore::new(self.clone())),
             chat: Arc::new(PgChatStore::new(self.clone())),
+            idempotency: Arc::new(PgIdempotencyStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

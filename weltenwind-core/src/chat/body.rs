@@ -1,10 +1,13 @@
 //! What a message says, and what its author calls it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::validation::{Invalid, paragraphs};
+use crate::{
+    step::EffectKey,
+    validation::{Invalid, paragraphs},
+};
 
 /// A message's text: 1 to 2000 characters after normalisation, no control characters other than line breaks.
 ///
@@ -62,6 +65,22 @@ impl ClientId {
         } else {
             Err(Invalid::at("/clientId", "clientId must be 1 to 64 visible ASCII characters"))
         }
+    }
+
+    /// Names a message after the request that posts it, where its author gave it no name.
+    ///
+    /// It begins with a blank, so no caller can write it; nobody is told of it.
+    pub(super) fn of_request(key: &EffectKey) -> Self {
+        let mut text = String::from(" ");
+        for byte in key.as_bytes() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+
+    /// Returns whether it was given by the author, and not after a request.
+    pub fn is_the_authors(&self) -> bool {
+        !self.0.starts_with(' ')
     }
 
     /// Takes a client id that was checked when it was stored.

@@ -417,7 +417,7 @@ impl NewMessage {
 pub struct Posted {
     /// The message as it is stored.
     pub message: Message,
-    /// Whether this call made it; a repeat answers the first message.
+    /// Whether this request made it; another one under the same client id answers the first message.
     pub fresh: bool,
 }
 

@@ -30,7 +30,7 @@ use crate::{
     room::Room,
     scope::Scope,
     services::Sources,
-    step::AuditDraft,
+    step::{AuditDraft, EffectKey},
     validation::{Invalid, one_line},
 };
 
@@ -144,22 +144,32 @@ impl Chat {
 
     /// Posts a message as the actor. Needs `chat.post`; guests may be shut out, and a pause between messages may be asked for.
     ///
-    /// When this answers, the message is committed. The same client id again answers the first message.
+    /// When this answers, the message is committed. The same client id again answers the first message, as does the same
+    /// request again, known by the actor's effect key.
     pub async fn post(&self, actor: &Actor, draft: Draft) -> Result<Posted, ChatError> {
         let inner = &self.inner;
         let (standing, author) = self.require_post(actor, draft.channel).await?;
         let channel = &standing.channel;
+        let request = actor.effect_key.as_ref();
+        let client_id = match &draft.client_id {
+            Some(client_id) => Some(ClientId::new(client_id)?),
+            None => request.map(ClientId::of_request),
+        };
         let message = NewMessage {
-            id: MessageId::new(inner.sources.ids.draw()),
+            id: MessageId::new(request.map_or_else(|| inner.sources.ids.draw(), EffectKey::id)),
             channel: channel.id,
             author: Author { id: author.account, display_name: author.display_name.clone() },
             body: Body::new(&draft.body)?,
-            client_id: draft.client_id.as_deref().map(ClientId::new).transpose()?,
+            client_id,
             reply_to: draft.reply_to,
             sent_at: inner.sources.clock.now(),
         };
         if channel.slowmode_seconds > 0 {
-            inner.require_pause(actor, &standing, &message).await?;
+            // A request that is repeated does not come too soon after itself.
+            let is_repeat = request.is_some() && inner.store.find_message(message.id).await?.is_some();
+            if !is_repeat {
+                inner.require_pause(actor, &standing, &message).await?;
+            }
         }
         let id = message.id;
         let message = inner.appender.append(message, channel.epoch).await?;

@@ -360,7 +360,7 @@ impl From<&Message> for MessageBody {
             seq: message.seq.get(),
             author: MessageAuthor { id: message.author.id, display_name: message.author.display_name.to_string() },
             body: message.text().map(str::to_owned),
-            client_id: message.client_id.as_ref().map(ToString::to_string),
+            client_id: message.client_id.as_ref().filter(|id| id.is_the_authors()).map(ToString::to_string),
             reply_to: message.reply_to,
             sent_at: message.sent_at.into(),
             edited_at: message.edited_at.map(WireTime),

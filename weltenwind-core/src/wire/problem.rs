@@ -68,6 +68,13 @@ impl ProblemBody {
         }
     }
 
+    /// Tells the same to another request.
+    #[must_use]
+    pub fn told_to(self, request: &CorrelationId) -> Self {
+        let instance = format!("urn:weltenwind:request:{request}");
+        Self { instance, correlation_id: request.to_string(), ..self }
+    }
+
     /// Describes an error: a refusal in its own words, a failure of the server in neutral ones.
     pub fn of(error: &dyn Classify, request: &CorrelationId) -> Self {
         let code = error.code();

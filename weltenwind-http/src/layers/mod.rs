@@ -7,6 +7,7 @@ mod api;
 mod cors;
 mod guard;
 mod headers;
+mod idempotency;
 mod identify;
 mod observe;
 mod problems;
@@ -19,7 +20,11 @@ use prometheus::Registry;
 use tower_http::catch_panic::CatchPanicLayer;
 use weltenwind_core::{AllowedOrigins, IdGenerator, RandomSource, Sources};
 
-pub(crate) use self::{api::api, headers::PAGE_POLICY};
+pub(crate) use self::{
+    api::api,
+    headers::PAGE_POLICY,
+    idempotency::{Keyed, idempotency},
+};
 use crate::{config::HttpConfig, metrics::Metrics};
 
 /// Which requests the log names.

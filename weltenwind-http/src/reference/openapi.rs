@@ -23,12 +23,13 @@ pub(super) struct Document {
 
 /// Makes the document of calls.
 pub(super) fn document(calls: Calls) -> Document {
+    let keyed = calls.keyed().clone();
     let (paths, mut components) = calls.into_documentation();
     problem_schemas(&mut components.schemas);
     let mut document = json!({ "paths": paths, "components": components });
     for (path, item) in members(&mut document["paths"]) {
         for (method, operation) in members(item) {
-            complete(path, method, operation);
+            complete(path, method, method == "post" && keyed.contains(path), operation);
         }
     }
     let common = members(&mut document["components"]);
@@ -61,8 +62,15 @@ fn members(value: &mut Value) -> &mut Map<String, Value> {
     value.as_object_mut().expect("utoipa writes objects here")
 }
 
+/// What a call under an `Idempotency-Key` may be refused with besides its own codes and those that it shares with others.
+const KEYED: [(&str, &str, &str); 3] = [
+    ("400", "idempotency-key-invalid", "malformed-request"),
+    ("409", "idempotency-in-progress", ""),
+    ("422", "idempotency-key-reused", "validation-failed"),
+];
+
 /// Adds what holds for every call of a kind.
-fn complete(path: &str, method: &str, operation: &mut Value) {
+fn complete(path: &str, method: &str, is_keyed: bool, operation: &mut Value) {
     let has = |place: &str, name: &str| {
         let parameters = operation["parameters"].as_array().into_iter().flatten();
         parameters.into_iter().any(|parameter| parameter["in"] == place && parameter["name"] == name)
@@ -70,16 +78,27 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     let (is_read, is_list, changes_a_state) = (method == "get", has("query", "cursor"), has("header", "If-Match"));
     let has_body = operation.get("requestBody").is_some();
     let knows_callers = operation["security"].as_array().into_iter().flatten().any(|way| way.get("bearer").is_some());
-    if is_read {
+    for parameter in [is_read.then(if_none_match), is_keyed.then(idempotency_key)].into_iter().flatten() {
         let parameters =
             operation.as_object_mut().expect("an operation").entry("parameters").or_insert_with(|| json!([]));
-        parameters.as_array_mut().expect("a list").push(if_none_match());
+        parameters.as_array_mut().expect("a list").push(parameter);
     }
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     let responses = members(&mut operation["responses"]);
+    if is_keyed {
+        for (status, own, shared) in KEYED {
+            let shared = if status != "422" || has_body { shared } else { "" };
+            let known = responses.get(status).and_then(|response| response["description"].as_str()).unwrap_or(shared);
+            let names: Vec<&str> = [known, own].into_iter().filter(|names| !names.is_empty()).collect();
+            responses.insert(status.to_owned(), json!({ "description": names.join(", ") }));
+        }
+    }
     for (status, response) in responses.iter_mut() {
         if status.starts_with('2') {
             complete_success(&id, method, status, is_list, response);
+            if is_keyed {
+                response["headers"]["Idempotency-Replayed"] = header("Replayed");
+            }
         } else {
             let names = response["description"].as_str().unwrap_or_default();
             *response = problems::response(&problems::codes(names, status));
@@ -139,6 +158,18 @@ fn if_none_match() -> Value {
     })
 }
 
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": false,
+        "description": "What the caller calls this request. For 24 hours a repeat under the same key has no second effect \
+            and is answered as the first. Another body under it is refused.",
+        "schema": { "type": "string", "pattern": "^[!-~]{16,128}$" },
+        "example": "01998b2e-7c00-7a19-8f3e-5d2a9c1b0e0a",
+    })
+}
+
 fn not_modified() -> Value {
     json!({
         "description": "The caller has the present state.",
@@ -166,6 +197,11 @@ fn headers() -> Value {
             "The refresh token, or its end, where `X-Weltenwind-Csrf` was sent.",
             "__Host-ww_refresh=wwr_9Qe1…; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict; Secure",
         ),
+        "Replayed": {
+            "description": "Stands only where this is the first answer again.",
+            "schema": { "type": "string", "enum": ["true"] },
+            "example": "true",
+        },
         "Authenticate": text("How to sign in.", "Bearer"),
         "RetryAfter": {
             "description": "Seconds after which the same call may pass.",

@@ -74,7 +74,7 @@ impl Shared {
 pub(super) fn response(codes: &[Code]) -> Value {
     let first = codes.first().copied().unwrap_or(Code::Internal);
     let mut headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/RequestId" } });
-    if matches!(first.status(), 429 | 503) {
+    if matches!(first.status(), 429 | 503) || codes.contains(&Code::IdempotencyInProgress) {
         headers["Retry-After"] = json!({ "$ref": "#/components/headers/RetryAfter" });
     }
     if first.status() == 401 {
@@ -121,6 +121,7 @@ fn example(code: Code) -> ProblemBody {
     match code.status() {
         412 => problem.current = Some("\"8\"".to_owned()),
         429 | 503 => problem.retry_after = Some(1),
+        _ if code == Code::IdempotencyInProgress => problem.retry_after = Some(1),
         _ => {}
     }
     problem

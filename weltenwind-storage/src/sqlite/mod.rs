@@ -21,6 +21,7 @@ use crate::{
     chat::SqliteChatStore,
     config::StorageConfig,
     error::{Abort, cause, failed},
+    idempotency::SqliteIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
     worlds::SqliteWorldStore,
@@ -65,6 +66,7 @@ impl SqliteDatabase {
             grants: Arc::new(SqliteGrantStore::new(self.clone())),
             worlds: Arc::new(SqliteWorldStore::new(self.clone())),
             chat: Arc::new(SqliteChatStore::new(self.clone())),
+            idempotency: Arc::new(SqliteIdempotencyStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

@@ -22,6 +22,7 @@ use weltenwind_core::{
         Appended, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History,
         MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
     },
+    idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
     worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldStore},
 };
 
@@ -49,6 +50,7 @@ impl Town {
             grants: Arc::new(MemoryGrantStore::default()),
             worlds: Arc::new(MemoryWorlds::default()),
             chat: chat.clone(),
+            idempotency: accounts.clone(),
             health: accounts.clone(),
         };
         let services = Services::start(stores, ServiceConfig::default(), sources).await.expect("services start");
@@ -222,6 +224,16 @@ impl StoreHealth for MemoryAccounts {
     }
 
     async fn close(&self) {}
+}
+
+port! {
+    IdempotencyStore for MemoryAccounts {
+    } refuses {
+        fn claim(&NewClaim) -> Result<Claimed, StorageError>;
+        fn complete(&Claim, &StoredAnswer) -> Result<bool, StorageError>;
+        fn release(&Claim, Release) -> Result<(), StorageError>;
+        fn purge(Timestamp, u32) -> Result<u64, StorageError>;
+    }
 }
 
 #[derive(Debug, Default)]

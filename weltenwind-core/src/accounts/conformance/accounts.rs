@@ -363,6 +363,17 @@ pub async fn a_repeated_effect_key_renames_once(ports: &Ports) {
     assert_eq!(find(ports, 1).await, Some(first));
 }
 
+/// A repeat issues nothing, so the token that its caller drew meanwhile does not hold.
+pub async fn a_repeated_effect_key_issues_one_bootstrap_token(ports: &Ports) {
+    ports.accounts.issue_bootstrap(&step_with_key(0, 1), &bootstrap_token(1)).await.expect("the token is new");
+
+    ports.accounts.issue_bootstrap(&step_with_key(5, 1), &bootstrap_token(2)).await.expect("the repeat is answered");
+
+    ports.accounts.bootstrap(&step(60), &bootstrap(1)).await.expect("the first token holds");
+    let refusal = ports.accounts.bootstrap(&step(61), &bootstrap(2)).await;
+    assert!(matches!(refusal, Err(AccountError::BootstrapTokenInvalid)), "{refusal:?}");
+}
+
 /// A refusal has changed nothing, so the corrected request may bear the same key.
 pub async fn a_refused_bootstrap_leaves_its_effect_key_free(ports: &Ports) {
     let refusal = ports.accounts.bootstrap(&step_with_key(60, 1), &bootstrap(1)).await;

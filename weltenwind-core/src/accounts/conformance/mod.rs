@@ -86,6 +86,7 @@ macro_rules! account_store_conformance {
             a_repeated_effect_key_opens_one_guest
             a_repeated_effect_key_spends_one_bootstrap_token
             a_repeated_effect_key_renames_once
+            a_repeated_effect_key_issues_one_bootstrap_token
             a_refused_bootstrap_leaves_its_effect_key_free
             one_effect_key_at_once_opens_one_guest
         }
@@ -111,6 +112,7 @@ macro_rules! session_store_conformance {
         $crate::account_store_conformance! { @tests $fixture, [$(#[ignore = $reason])?],
             a_session_is_opened_on_the_known_device
             a_session_of_an_unknown_account_is_refused
+            a_repeated_effect_key_opens_one_session
             a_session_is_found_with_its_account
             a_session_shows_its_accounts_present_name
             a_session_begins_with_an_unused_refresh_token

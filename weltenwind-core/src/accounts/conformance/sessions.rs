@@ -30,6 +30,17 @@ pub async fn a_session_of_an_unknown_account_is_refused(ports: &Ports) {
     assert_eq!(find(ports, 1).await, None);
 }
 
+/// Who signs in again after a lost reply is signed in once.
+pub async fn a_repeated_effect_key_opens_one_session(ports: &Ports) {
+    open_guest(&*ports.accounts, 1).await;
+    let first = ports.sessions.open(&step_with_key(9, 1), account(1), &session(2)).await.expect("the account exists");
+
+    let again = ports.sessions.open(&step_with_key(10, 1), account(1), &session(3)).await.expect("it is answered");
+
+    assert_eq!(again, first);
+    assert_eq!(find(ports, 3).await, None);
+}
+
 /// Every request asks for both.
 pub async fn a_session_is_found_with_its_account(ports: &Ports) {
     let one = open_guest(&*ports.accounts, 1).await;

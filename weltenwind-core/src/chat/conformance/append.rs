@@ -4,9 +4,10 @@ use super::{
 };
 use crate::{
     accounts::DisplayName,
-    chat::{Author, Body, ChatStore, NewMessage, Refusal, RemovalMode},
+    chat::{Author, Body, ChatStore, ClientId, NewMessage, Refusal, RemovalMode},
     clock::Timestamp,
     ids::MessageId,
+    step::EffectKey,
 };
 
 fn batch(channel: u32, numbers: impl IntoIterator<Item = u32>) -> Vec<NewMessage> {
@@ -143,6 +144,21 @@ pub async fn a_repeat_within_a_batch_is_stored_once(store: &dyn ChatStore) {
     assert_eq!(seqs(&stored), [1, 1, 2, 1]);
     assert_eq!((&stored[1], &stored[3]), (&stored[0], &stored[0]));
     assert_eq!(history(store, 1).await, [stored[0].clone(), stored[2].clone()]);
+}
+
+/// Who posts under an idempotency key may leave the client id out; what stands in its place is no author's.
+pub async fn a_message_named_after_its_request_is_known_again(store: &dyn ChatStore) {
+    open(store, 1).await;
+    let named = |key| ClientId::of_request(&EffectKey::new([key; 32]));
+    let new = NewMessage { client_id: Some(named(1)), ..message(1, 1) };
+    let other = NewMessage { client_id: Some(named(2)), ..message(1, 2) };
+
+    let stored = append(store, &[new.clone(), other.clone()]).await;
+    let again = append(store, &[NewMessage { id: message(1, 9).id, ..new }, other]).await;
+
+    assert_eq!(again, stored);
+    assert_eq!(history(store, 1).await, stored);
+    assert!(stored[0].client_id.as_ref().is_some_and(|id| !id.is_the_authors()));
 }
 
 /// A client that counts its ids anew after a restart must hear of it, not lose a message.

@@ -78,6 +78,7 @@ macro_rules! chat_store_conformance {
             instants_are_cut_to_microseconds
             a_repeated_client_id_returns_the_stored_message
             a_repeat_within_a_batch_is_stored_once
+            a_message_named_after_its_request_is_known_again
             a_client_id_for_another_message_is_refused
             a_client_id_for_another_message_is_refused_within_a_batch
             a_client_id_belongs_to_its_author_and_channel

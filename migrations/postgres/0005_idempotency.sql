@@ -1,0 +1,21 @@
+-- Requests that callers repeat under a key of their own: which are running, and what the others answered. A repeat within
+-- the day gets the same answer.
+
+-- `key` is the hash of who asks, how, for what and under which key; `fingerprint` is that of query and body. While a request
+-- runs, `leased_until` keeps others out; once it is over, whoever repeats takes over and keeps `since`.
+CREATE TABLE idempotency_records (
+    key BYTEA PRIMARY KEY CHECK (length(key) = 32),
+    fingerprint BYTEA NOT NULL CHECK (length(fingerprint) = 32),
+    holder UUID NOT NULL,
+    since TIMESTAMPTZ NOT NULL,
+    leased_until TIMESTAMPTZ NOT NULL,
+    status INTEGER,
+    location TEXT,
+    etag TEXT,
+    content_type TEXT,
+    body BYTEA,
+    CHECK ((status IS NULL) = (body IS NULL)),
+    CHECK (status IS NOT NULL OR (location IS NULL AND etag IS NULL AND content_type IS NULL))
+);
+-- Old records are deleted by age.
+CREATE INDEX idempotency_records_by_age ON idempotency_records (since);
