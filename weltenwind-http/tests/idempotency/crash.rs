@@ -1,15 +1,17 @@
 //! The process dies between the effect and the answer: in its place the store loses the answer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use weltenwind_core::{
-    StorageError, Timestamp,
+    Page, Step, StorageError, Timestamp, WorldId,
     idempotency::{Claim, Claimed, IdempotencyStore, LEASE, NewClaim, Release, StoredAnswer},
+    worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldStore},
 };
 
 use super::{
@@ -18,34 +20,70 @@ use super::{
     is_replayed, told,
 };
 
-/// Keeps no answer as long as it is told so, as if the node were killed before it could.
-#[derive(Debug)]
-struct Mortal {
-    store: Arc<dyn IdempotencyStore>,
-    dying: Arc<AtomicBool>,
+/// What becomes of the node that runs a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It lives.
+    Lives,
+    /// It is killed before it can keep the answer.
+    Dies,
+    /// Its store says that it failed, though it did what it should.
+    Fails,
+    /// Its handler panics when it has done what it should.
+    Panics,
+    /// It is slow: it keeps the answer when it is told to.
+    Waits,
 }
 
-impl Mortal {
-    fn alive(&self) -> Result<&dyn IdempotencyStore, StorageError> {
-        if self.dying.load(Ordering::SeqCst) {
-            return Err(StorageError::transient("keep an answer", "the node is dead"));
+#[derive(Debug)]
+struct Node {
+    fate: Mutex<Fate>,
+    is_waiting: Notify,
+    go_on: Notify,
+}
+
+impl Node {
+    fn fate(&self) -> Fate {
+        *self.fate.lock().expect("no poison")
+    }
+
+    fn will(&self, fate: Fate) {
+        *self.fate.lock().expect("no poison") = fate;
+    }
+}
+
+#[derive(Debug)]
+struct Answers {
+    store: Arc<dyn IdempotencyStore>,
+    node: Arc<Node>,
+}
+
+impl Answers {
+    async fn alive(&self) -> Result<&dyn IdempotencyStore, StorageError> {
+        match self.node.fate() {
+            Fate::Dies => return Err(StorageError::transient("keep an answer", "the node is dead")),
+            Fate::Waits => {
+                self.node.is_waiting.notify_one();
+                self.node.go_on.notified().await;
+            }
+            Fate::Lives | Fate::Fails | Fate::Panics => {}
         }
         Ok(&*self.store)
     }
 }
 
 #[async_trait]
-impl IdempotencyStore for Mortal {
+impl IdempotencyStore for Answers {
     async fn claim(&self, claim: &NewClaim) -> Result<Claimed, StorageError> {
         self.store.claim(claim).await
     }
 
     async fn complete(&self, claim: &Claim, answer: &StoredAnswer) -> Result<bool, StorageError> {
-        self.alive()?.complete(claim, answer).await
+        self.alive().await?.complete(claim, answer).await
     }
 
     async fn release(&self, claim: &Claim, release: Release) -> Result<(), StorageError> {
-        self.alive()?.release(claim, release).await
+        self.alive().await?.release(claim, release).await
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
@@ -53,14 +91,53 @@ impl IdempotencyStore for Mortal {
     }
 }
 
-async fn town() -> (Town, Arc<AtomicBool>) {
-    let dying = Arc::new(AtomicBool::new(false));
-    let mortal = Arc::clone(&dying);
+#[derive(Debug)]
+struct Places {
+    store: Arc<dyn WorldStore>,
+    node: Arc<Node>,
+}
+
+#[async_trait]
+impl WorldStore for Places {
+    async fn create(&self, step: &Step, world: &NewWorld) -> Result<World, WorldError> {
+        let world = self.store.create(step, world).await?;
+        match self.node.fate() {
+            Fate::Fails => Err(StorageError::transient("create a world", "the connection was lost").into()),
+            Fate::Panics => panic!("after the effect"),
+            Fate::Lives | Fate::Dies | Fate::Waits => Ok(world),
+        }
+    }
+
+    async fn find(&self, id: WorldId) -> Result<Option<World>, StorageError> {
+        self.store.find(id).await
+    }
+
+    async fn find_by_slug(&self, slug: &Slug) -> Result<Option<World>, StorageError> {
+        self.store.find_by_slug(slug).await
+    }
+
+    async fn page(&self, query: &WorldQuery) -> Result<Page<World>, StorageError> {
+        self.store.page(query).await
+    }
+
+    async fn amend(&self, step: &Step, change: &WorldChange) -> Result<World, WorldError> {
+        self.store.amend(step, change).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, StorageError> {
+        self.store.is_empty().await
+    }
+}
+
+async fn town() -> (Town, Arc<Node>) {
+    let node = Arc::new(Node { fate: Mutex::new(Fate::Lives), is_waiting: Notify::new(), go_on: Notify::new() });
+    let its = Arc::clone(&node);
     let server = Server::on(move |mut stores| {
-        stores.idempotency = Arc::new(Mortal { store: stores.idempotency, dying: mortal });
+        stores.idempotency = Arc::new(Answers { store: stores.idempotency, node: Arc::clone(&its) });
+        stores.worlds = Arc::new(Places { store: stores.worlds, node: its });
         stores
     });
-    (Town::on(server.await).await, dying)
+    (Town::on(server.await).await, node)
 }
 
 /// Every call that minds a key: path, body, who makes it.
@@ -76,14 +153,14 @@ fn calls(town: &Town) -> Vec<(String, Value, &Person)> {
 
 #[tokio::test]
 async fn a_request_whose_answer_was_lost_has_one_effect_and_is_answered_alike() {
-    let (town, dying) = town().await;
+    let (town, node) = town().await;
 
     for (path, body, person) in calls(&town) {
         let ask = || town.server.post(&path).by(person).under(KEY).json(body.clone());
-        dying.store(true, Ordering::SeqCst);
+        node.will(Fate::Dies);
         let lost = ask().await.expect(201);
         let state = town.state().await;
-        dying.store(false, Ordering::SeqCst);
+        node.will(Fate::Lives);
 
         assert_eq!(ask().await.code(), "idempotency-in-progress", "{path}");
         town.server.clock.advance(LEASE);
@@ -116,18 +193,73 @@ async fn every_call_that_minds_a_key_is_tried() {
 
 #[tokio::test]
 async fn a_refusal_whose_answer_was_lost_can_be_asked_for_again() {
-    let (town, dying) = town().await;
+    let (town, node) = town().await;
     let ask = || {
         let body = json!({ "name": "Mistral", "slug": "mistral" });
         town.server.post("worlds").by(&town.owner).under(KEY).json(body)
     };
-    dying.store(true, Ordering::SeqCst);
+    node.will(Fate::Dies);
     let lost = ask().await;
-    dying.store(false, Ordering::SeqCst);
+    node.will(Fate::Lives);
     town.server.clock.advance(LEASE);
 
     let again = ask().await;
 
     assert_eq!(lost.code(), "slug-taken");
     assert_eq!((again.status, again.problem()), (lost.status, lost.problem()));
+}
+
+#[tokio::test]
+async fn a_request_that_failed_after_its_effect_is_run_again_at_once_and_has_no_second_one() {
+    let (town, node) = town().await;
+
+    for (fate, slug, status) in [(Fate::Fails, "sirocco", 503), (Fate::Panics, "bora", 500)] {
+        let wish = json!({ "name": "Wind", "slug": slug });
+        let key = format!("{slug}-0123456789");
+        let ask = || town.server.post("worlds").by(&town.owner).under(&key).json(wish.clone());
+        node.will(fate);
+        let failed = ask().await.expect(status);
+        let state = town.state().await;
+        node.will(Fate::Lives);
+
+        let other = json!({ "name": "Wind", "slug": "other" });
+        let other = town.server.post("worlds").by(&town.owner).under(&key).json(other).await;
+        let made = ask().await.expect(201);
+        let again = ask().await.expect(201);
+
+        assert!(!is_replayed(&failed) && !is_replayed(&made) && is_replayed(&again), "{fate:?}");
+        assert_eq!(other.code(), "idempotency-key-reused", "{fate:?}");
+        assert_eq!(told(&again), told(&made), "{fate:?}");
+        assert_eq!(made.header("location"), format!("/api/v1/worlds/{slug}"));
+        assert_eq!(town.state().await, state, "{fate:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_goes_away_and_comes_back_finds_the_request_done() {
+    let (town, node) = town().await;
+    let ask = || town.server.post(town.messages()).by(&town.mira).under(KEY).json(json!({ "body": "well met" }));
+    node.will(Fate::Waits);
+
+    // The caller goes away when the message is posted, and the answer is not kept yet.
+    tokio::select! {
+        reply = ask() => panic!("nobody has told it to go on: {reply:?}"),
+        () = node.is_waiting.notified() => {}
+    }
+    assert_eq!(ask().await.code(), "idempotency-in-progress");
+    node.will(Fate::Lives);
+    node.go_on.notify_one();
+    let settled = async {
+        loop {
+            let reply = ask().await;
+            if reply.status != 409 {
+                return reply;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let reply = tokio::time::timeout(Duration::from_mins(1), settled).await.unwrap().expect(201);
+
+    assert!(is_replayed(&reply));
+    assert_eq!(town.history("").await["items"].as_array().unwrap().as_slice(), [reply.json()]);
 }
