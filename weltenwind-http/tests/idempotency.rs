@@ -296,6 +296,28 @@ async fn a_message_with_a_client_id_minds_both_names() {
 }
 
 #[tokio::test]
+async fn a_purged_message_is_not_told_again() {
+    let town = Town::start().await;
+    let ask = || {
+        let body = json!({ "body": "something that must go" });
+        town.server.post(town.messages()).by(&town.mira).under(KEY).json(body)
+    };
+    let first = ask().await.expect(201);
+    let path = format!("messages/{}", id(&first.json()));
+    let purge = json!({ "mode": "purge", "reason": "somebody's address" });
+    town.server.ask(Method::DELETE, path).by(&town.owner).json(purge).await.expect(204);
+
+    let again = ask().await.expect(201);
+    let replayed = ask().await.expect(201);
+
+    assert_eq!((again.header("location"), &again.json()["id"]), (first.header("location"), &first.json()["id"]));
+    assert_eq!(again.json()["body"], Value::Null);
+    assert!(is_replayed(&replayed));
+    assert_eq!(told(&replayed), told(&again));
+    assert_eq!(town.history("").await["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn fifty_copies_at_once_make_one_message() {
     let town = Town::start().await;
     let body = json!({ "body": "well met" });

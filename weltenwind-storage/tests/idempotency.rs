@@ -8,7 +8,11 @@ use std::sync::Arc;
 use weltenwind_core::{Stores, idempotency::conformance::Ports};
 
 fn ports(stores: &Stores) -> Ports {
-    Ports { idempotency: Arc::clone(&stores.idempotency), accounts: Arc::clone(&stores.accounts) }
+    Ports {
+        idempotency: Arc::clone(&stores.idempotency),
+        accounts: Arc::clone(&stores.accounts),
+        chat: Arc::clone(&stores.chat),
+    }
 }
 
 mod sqlite {

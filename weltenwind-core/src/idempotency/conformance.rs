@@ -16,7 +16,9 @@ use crate::{
         AccountStore,
         conformance::{at, guest, open_guest, step_with_key},
     },
+    chat::{ChatStore, NewChannel, NewMessage, Removal, RemovalMode},
     clock::Timestamp,
+    step::Step,
 };
 
 /// The port under test, and a neighbour on the same store whose steps record effects.
@@ -26,6 +28,8 @@ pub struct Ports {
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// Accounts.
     pub accounts: Arc<dyn AccountStore>,
+    /// Messages that answers show.
+    pub chat: Arc<dyn ChatStore>,
 }
 
 /// Makes a test of every case of [`conformance`](crate::idempotency::conformance).
@@ -59,6 +63,7 @@ macro_rules! idempotency_store_conformance {
             a_bound_claim_leaves_its_key_free_for_the_same_request_alone
             a_key_is_free_after_a_day
             what_is_finer_than_a_microsecond_is_cut_off
+            what_is_purged_is_purged_from_answers_too
             old_keys_and_effects_are_purged_and_young_ones_stay
             a_purge_ends_at_its_limit
         }
@@ -100,6 +105,7 @@ fn answer(text: &str) -> StoredAnswer {
         location: Some("/api/v1/worlds/mistral".to_owned()),
         etag: Some("\"1\"".to_owned()),
         content_type: Some("application/json".to_owned()),
+        resource: Some(Uuid::from_u128(7)),
         body: text.as_bytes().to_vec(),
     }
 }
@@ -185,7 +191,14 @@ pub async fn an_answer_is_given_to_every_repeat(ports: &Ports) {
 
 /// A refusal has neither address nor state, and bytes are bytes.
 pub async fn an_answer_without_headers_reads_back_as_it_was(ports: &Ports) {
-    let bare = StoredAnswer { status: 404, location: None, etag: None, content_type: None, body: vec![0, 255, 10, 0] };
+    let bare = StoredAnswer {
+        status: 404,
+        location: None,
+        etag: None,
+        content_type: None,
+        resource: None,
+        body: vec![0, 255, 10, 0],
+    };
     let empty = StoredAnswer { status: 204, body: Vec::new(), ..bare.clone() };
     let (first, second) = (ports.claim(&new(1, 0)).await, ports.claim(&new(2, 0)).await);
 
@@ -305,6 +318,30 @@ pub async fn what_is_finer_than_a_microsecond_is_cut_off(ports: &Ports) {
 
     assert_eq!(first.since, at(0) + Duration::from_micros(1234));
     assert_eq!(next.since, first.since);
+}
+
+/// A moderator destroys a text; its author's retry shows the tombstone. What is only hidden stays in its author's answers.
+pub async fn what_is_purged_is_purged_from_answers_too(ports: &Ports) {
+    ports.chat.create_channel(&Step::sample(at(0)), &NewChannel::sample(1)).await.expect("the channel is new");
+    let messages = [NewMessage::sample("well met"), NewMessage::sample("fare well")];
+    ports.chat.append(&messages).await.expect("the messages are written");
+    let shows = |n: usize| StoredAnswer { resource: Some(messages[n].id.uuid()), ..answer("a text") };
+    for (key, n) in [(1, 0), (2, 0), (3, 1)] {
+        let claim = ports.claim(&new(key, 0)).await;
+        assert!(ports.complete(&claim, &shows(n)).await);
+    }
+    let remove = async |n: usize, mode| {
+        let removal = Removal { message: messages[n].id, reason: "insult".to_owned(), mode };
+        ports.chat.remove(&Step::sample(at(5)), &removal).await.expect("the message exists");
+    };
+
+    remove(0, RemovalMode::Mask).await;
+    assert_eq!(ports.ask(&new(1, 9)).await, Claimed::Answered(shows(0)));
+    remove(0, RemovalMode::Purge).await;
+
+    assert_eq!(ports.claim(&new(1, 10)).await.since, at(0));
+    assert_eq!(ports.claim(&new(2, 10)).await.since, at(0));
+    assert_eq!(ports.ask(&new(3, 10)).await, Claimed::Answered(shows(1)));
 }
 
 /// What is purged is as if it had never been; what is not still counts.

@@ -183,6 +183,8 @@ pub struct StoredAnswer {
     pub etag: Option<String>,
     /// What the body is.
     pub content_type: Option<String>,
+    /// The thing that the body shows, by its id.
+    pub resource: Option<Uuid>,
     /// The body; at most [`MAX_ANSWER`].
     pub body: Vec<u8>,
 }

@@ -9,6 +9,9 @@ use crate::{clock::Timestamp, error::StorageError};
 
 /// Keeps which requests under a key are running, and what was answered to those that are not.
 ///
+/// Where a thing is destroyed, a message purged for example, the store of that thing also takes it out of the answers kept
+/// here by their [`resource`](StoredAnswer::resource): the next repeat runs again, and shows what is left.
+///
 /// Each method is one atomic step; after [`Class::Unavailable`](crate::Class::Unavailable) it may have taken effect, and
 /// repeating it is safe.
 #[async_trait]

@@ -14,7 +14,9 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
 use tracing::Instrument as _;
+use uuid::Uuid;
 use weltenwind_core::{
     Actor, Code, CorrelationId, StorageError, chain,
     idempotency::{Admission, Claim, IdempotencyError, IdempotencyKey, KeyedRequest, StoredAnswer},
@@ -135,6 +137,12 @@ fn key(headers: &HeaderMap) -> Result<IdempotencyKey, IdempotencyError> {
     }
 }
 
+/// The thing that a body shows.
+#[derive(Deserialize)]
+struct Shown {
+    id: Uuid,
+}
+
 /// Returns the answer as it was, and what a repeat gets of it. What differs from request to request stays out.
 async fn kept(response: Response, id: &CorrelationId) -> (Response, StoredAnswer) {
     let (parts, body) = response.into_parts();
@@ -147,11 +155,13 @@ async fn kept(response: Response, id: &CorrelationId) -> (Response, StoredAnswer
         }
         None => (text(header::CONTENT_TYPE), bytes.to_vec()),
     };
+    let shown: Option<Shown> = parts.status.is_success().then(|| serde_json::from_slice(&bytes).ok()).flatten();
     let answer = StoredAnswer {
         status: parts.status.as_u16(),
         location: text(header::LOCATION),
         etag: text(header::ETAG),
         content_type,
+        resource: shown.map(|shown| shown.id),
         body,
     };
     (Response::from_parts(parts, Body::from(bytes)), answer)
@@ -161,7 +171,7 @@ async fn kept(response: Response, id: &CorrelationId) -> (Response, StoredAnswer
 fn replayed(answer: StoredAnswer, id: &CorrelationId) -> Result<Response, StorageError> {
     const ATTEMPTED: &str = "answer as the first time";
     let broken = |error: http::Error| StorageError::permanent(ATTEMPTED, error);
-    let StoredAnswer { status, location, etag, content_type, mut body } = answer;
+    let StoredAnswer { status, location, etag, content_type, mut body, .. } = answer;
     if content_type.as_deref().map(str::as_bytes) == Some(PROBLEM_JSON.as_bytes()) {
         let problem: ProblemBody =
             serde_json::from_slice(&body).map_err(|error| StorageError::permanent(ATTEMPTED, error))?;

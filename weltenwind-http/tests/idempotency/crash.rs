@@ -215,7 +215,7 @@ async fn a_request_that_failed_after_its_effect_is_run_again_at_once_and_has_no_
 
     for (fate, slug, status) in [(Fate::Fails, "sirocco", 503), (Fate::Panics, "bora", 500)] {
         let wish = json!({ "name": "Wind", "slug": slug });
-        let key = format!("{slug}-0123456789");
+        let key = format!("{slug}-0123456789ab");
         let ask = || town.server.post("worlds").by(&town.owner).under(&key).json(wish.clone());
         node.will(fate);
         let failed = ask().await.expect(status);

@@ -6,7 +6,7 @@ use weltenwind_core::{
     AccountId, ChannelId, MessageId, Outcome, Page, Step, StorageError, Timestamp,
     chat::{
         Appended, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit,
-        History, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
+        History, Message, MessageQuery, NewChannel, NewMessage, Removal, RemovalMode, Seq, Unread,
     },
 };
 
@@ -20,6 +20,7 @@ use crate::{
         Abort::{self, Refused},
         failed, violates_unique,
     },
+    idempotency,
     rows::{Instant, ScopeColumns, all, one},
     sqlite::{
         Class::{Background, Interactive},
@@ -305,6 +306,9 @@ async fn remove_in(tx: &mut SqliteConnection, step: &Step, removal: &Removal) ->
             .fetch_one(&mut *tx)
             .await?;
         message = row.try_into().map_err(sqlx::Error::from)?;
+    }
+    if removal.mode == RemovalMode::Purge {
+        idempotency::sqlite::destroy_in(tx, removal.message.uuid()).await?;
     }
     step::finish(tx, step, &Outcome::of(removal.message)).await?;
     Ok(message)

@@ -1,11 +1,11 @@
 //! Requests under a key, in both databases.
 
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 mod rows;
 mod sql;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod sqlite;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::PgIdempotencyStore;

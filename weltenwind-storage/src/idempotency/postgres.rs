@@ -1,7 +1,7 @@
 //! Requests under a key in Postgres.
 
 use async_trait::async_trait;
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{PgConnection, query, query_as, query_scalar};
 use uuid::Uuid;
 use weltenwind_core::{
     StorageError, Timestamp,
@@ -38,6 +38,7 @@ impl IdempotencyStore for PgIdempotencyStore {
             .bind(answer.location.as_deref())
             .bind(answer.etag.as_deref())
             .bind(answer.content_type.as_deref())
+            .bind(answer.resource)
             .bind(answer.body.as_slice())
             .execute(self.db.pool())
             .await
@@ -91,4 +92,10 @@ async fn claim_on(db: &PgDatabase, claim: &NewClaim) -> sqlx::Result<Claimed> {
     let row: Option<RecordRow> = query_as(sql::FIND).bind(key).fetch_optional(db.pool()).await?;
     // The key was forgotten in between: a moment ago somebody ran the request, and the next attempt finds it free.
     row.map_or(Ok(Claimed::Running), |row| row.answer(claim))
+}
+
+/// Takes a thing that is destroyed out of the answers that show it, inside a larger step.
+pub(crate) async fn destroy_in(tx: &mut PgConnection, resource: Uuid) -> sqlx::Result<()> {
+    query(sql::DESTROY).bind(resource).bind(Instant(Timestamp::UNIX_EPOCH)).execute(tx).await?;
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Rows of requests under a key.
 
+use uuid::Uuid;
 use weltenwind_core::idempotency::{Claimed, NewClaim, StoredAnswer};
 
 use crate::rows::RowName;
@@ -12,6 +13,7 @@ pub(super) struct RecordRow {
     location: Option<String>,
     etag: Option<String>,
     content_type: Option<String>,
+    resource: Option<Uuid>,
     body: Option<Vec<u8>>,
 }
 
@@ -24,7 +26,7 @@ impl RecordRow {
         let (Some(status), Some(body)) = (self.status, self.body) else { return Ok(Claimed::Running) };
         let row = RowName::new("idempotency_records", format!("{:?}", claim.key));
         let status = row.number("status", status.into())?;
-        let Self { location, etag, content_type, .. } = self;
-        Ok(Claimed::Answered(StoredAnswer { status, location, etag, content_type, body }))
+        let Self { location, etag, content_type, resource, .. } = self;
+        Ok(Claimed::Answered(StoredAnswer { status, location, etag, content_type, resource, body }))
     }
 }

@@ -12,7 +12,7 @@ macro_rules! claim {
             ON CONFLICT (key) DO UPDATE SET
                 fingerprint = excluded.fingerprint, holder = excluded.holder, leased_until = excluded.leased_until,
                 since = CASE WHEN present.since <= $6 THEN excluded.since ELSE present.since END,
-                status = NULL, location = NULL, etag = NULL, content_type = NULL, body = NULL
+                status = NULL, location = NULL, etag = NULL, content_type = NULL, resource = NULL, body = NULL
             WHERE present.since <= $6
                 OR (present.status IS NULL AND present.fingerprint = excluded.fingerprint AND present.leased_until <= ",
             $now,
@@ -24,10 +24,10 @@ macro_rules! claim {
 pub(super) use claim;
 
 pub(super) const FIND: &str = "
-    SELECT fingerprint, status, location, etag, content_type, body FROM idempotency_records WHERE key = $1";
+    SELECT fingerprint, status, location, etag, content_type, resource, body FROM idempotency_records WHERE key = $1";
 
 pub(super) const COMPLETE: &str = "
-    UPDATE idempotency_records SET status = $3, location = $4, etag = $5, content_type = $6, body = $7
+    UPDATE idempotency_records SET status = $3, location = $4, etag = $5, content_type = $6, resource = $7, body = $8
     WHERE key = $1 AND holder = $2 AND status IS NULL";
 
 pub(super) const FORGET: &str = "DELETE FROM idempotency_records WHERE key = $1 AND holder = $2 AND status IS NULL";
@@ -36,6 +36,12 @@ pub(super) const FORGET: &str = "DELETE FROM idempotency_records WHERE key = $1 
 pub(super) const END_LEASE: &str = "
     UPDATE idempotency_records SET leased_until = $4, holder = $3
     WHERE key = $1 AND holder = $2 AND status IS NULL";
+
+/// Takes a thing out of the answers; the lease ends, so that the next repeat runs again.
+pub(crate) const DESTROY: &str = "
+    UPDATE idempotency_records
+    SET status = NULL, location = NULL, etag = NULL, content_type = NULL, resource = NULL, body = NULL, leased_until = $2
+    WHERE resource = $1";
 
 macro_rules! purge {
     ($table:literal, $age:literal, $lock:literal) => {

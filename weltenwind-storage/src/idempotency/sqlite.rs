@@ -107,6 +107,7 @@ async fn complete_in(tx: &mut SqliteConnection, claim: &Claim, answer: &StoredAn
         .bind(answer.location.as_deref())
         .bind(answer.etag.as_deref())
         .bind(answer.content_type.as_deref())
+        .bind(answer.resource)
         .bind(answer.body.as_slice())
         .execute(tx)
         .await?;
@@ -122,5 +123,11 @@ async fn release_in(tx: &mut SqliteConnection, claim: &Claim, release: Release) 
         }
     };
     statement.execute(tx).await?;
+    Ok(())
+}
+
+/// Takes a thing that is destroyed out of the answers that show it, inside a larger step.
+pub(crate) async fn destroy_in(tx: &mut SqliteConnection, resource: Uuid) -> sqlx::Result<()> {
+    query(sql::DESTROY).bind(resource).bind(Instant(Timestamp::UNIX_EPOCH)).execute(tx).await?;
     Ok(())
 }
