@@ -105,6 +105,7 @@ impl ClientBuilder {
         let http =
             self.transport.user_agent(self.user_agent).connect_timeout(self.connect_timeout).http1_only().build();
         Ok(Client {
+            limit: None,
             inner: Arc::new(Inner {
                 http: http.map_err(|error| ClientError::Setup(Box::new(error)))?,
                 base,

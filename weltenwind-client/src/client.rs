@@ -12,7 +12,7 @@ use weltenwind_core::wire::{SessionBody, UserBody};
 use crate::{
     builder::ClientBuilder,
     cache::EtagCache,
-    call::{Answer, Call},
+    call::{Answer, Call, Until},
     error::ClientError,
     retry::{Repeat, RetryPolicy},
     session::{Session, Tokens},
@@ -38,6 +38,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
+    /// How long one call may take in all.
+    pub(crate) limit: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,24 @@ impl Client {
         self
     }
 
+    /// The same client, with the same session, for calls that may take no longer in all: attempts, pauses and renewals of the
+    /// token together. The server may do what was asked all the same.
+    ///
+    /// ```no_run
+    /// # async fn look(client: weltenwind_client::Client) -> Result<(), weltenwind_client::ClientError> {
+    /// let me = client.within(std::time::Duration::from_secs(2)).me().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        Self { inner: Arc::clone(&self.inner), limit: Some(limit) }
+    }
+
+    pub(crate) fn until(&self) -> Until {
+        Until::after(self.limit)
+    }
+
     /// Returns who is signed in, as far as it is known without asking.
     pub fn user(&self) -> Option<UserBody> {
         self.inner.session.tokens()?.user.clone()
@@ -103,7 +123,7 @@ impl Client {
     /// Signs in with a refresh token that was kept.
     pub async fn resume(&self, refresh_token: &str) -> Result<UserBody, ClientError> {
         let asked_at = Instant::now();
-        let body = self.trade(refresh_token).await?;
+        let body = self.trade(refresh_token, self.until()).await?;
         Ok(self.inner.session.begin(body, asked_at))
     }
 
@@ -116,16 +136,16 @@ impl Client {
     /// [`ClientError::NotSignedIn`] without a refresh token.
     pub async fn refresh(&self) -> Result<(), ClientError> {
         let tokens = self.inner.session.tokens().ok_or(ClientError::NotSignedIn)?;
-        self.renew(&tokens).await.map(drop)
+        self.renew(&tokens, self.until()).await.map(drop)
     }
 
     /// Returns tokens that hold, renewed if it is time; none if nobody is signed in.
-    pub(crate) async fn tokens(&self) -> Option<Arc<Tokens>> {
+    pub(crate) async fn tokens(&self, until: Until) -> Option<Arc<Tokens>> {
         let tokens = self.inner.session.tokens()?;
         if !tokens.is_due() {
             return Some(tokens);
         }
-        match self.renew(&tokens).await {
+        match self.renew(&tokens, until).await {
             Ok(newer) => Some(newer),
             Err(error) => {
                 // The old one may hold a little longer, and if not, the server says why.
@@ -136,7 +156,7 @@ impl Client {
     }
 
     /// Returns newer tokens than `stale`: those that another task has got meanwhile, or fresh ones.
-    pub(crate) async fn renew(&self, stale: &Tokens) -> Result<Arc<Tokens>, ClientError> {
+    pub(crate) async fn renew(&self, stale: &Tokens, until: Until) -> Result<Arc<Tokens>, ClientError> {
         let session = &self.inner.session;
         let _turn = session.renewing.lock().await;
         let present = session.tokens().ok_or(ClientError::NotSignedIn)?;
@@ -145,7 +165,7 @@ impl Client {
         }
         let refresh = present.refresh.as_ref().ok_or(ClientError::NotSignedIn)?;
         let asked_at = Instant::now();
-        match self.trade(refresh.expose()).await {
+        match self.trade(refresh.expose(), until).await {
             Ok(body) => session.go_on(present.sign_in, body, asked_at),
             Err(error) => {
                 if error.refusal().is_some_and(|refusal| refusal.status == Some(401)) {
@@ -158,19 +178,20 @@ impl Client {
     }
 
     /// Trades a refresh token for a session. A repeat is harmless: the server answers the same successor again.
-    async fn trade(&self, refresh_token: &str) -> Result<SessionBody, ClientError> {
+    async fn trade(&self, refresh_token: &str, until: Until) -> Result<SessionBody, ClientError> {
         let call = Call::new(Method::POST, self.url(["auth", "refresh"]), Repeat::Harmless);
-        self.attempt(&call.json(&Refresh { refresh_token })?, None, None).await?.json()
+        self.attempt(&call.json(&Refresh { refresh_token })?, None, None, until).await?.json()
     }
 
     /// Makes a call as whoever is signed in.
     pub(crate) async fn ask(&self, call: &Call) -> Result<Answer, ClientError> {
-        let tokens = self.tokens().await;
-        let answer = self.ask_as(call, tokens.as_deref()).await;
+        let until = self.until();
+        let tokens = self.tokens(until).await;
+        let answer = self.ask_as(call, tokens.as_deref(), until).await;
         match (&answer, tokens) {
             (Err(error), Some(tokens)) if error.is_stale_token() && tokens.refresh.is_some() => {
-                let newer = self.renew(&tokens).await?;
-                self.ask_as(call, Some(&newer)).await
+                let newer = self.renew(&tokens, until).await?;
+                self.ask_as(call, Some(&newer), until).await
             }
             _ => answer,
         }

@@ -159,10 +159,12 @@ impl Refusal {
         }
     }
 
-    /// Returns whether the same request may pass later: it came too often, or a part of the server is away.
+    /// Returns whether the same request may pass later: it came too often, or too slowly, its first copy is still running, or
+    /// a part of the server is away.
     pub fn is_retryable(&self) -> bool {
         match self.status {
-            Some(status) => matches!(status, 429 | 502 | 503 | 504),
+            Some(409) => self.code == Code::IdempotencyInProgress.as_str(),
+            Some(status) => matches!(status, 408 | 429 | 502 | 503 | 504),
             None => self.retry_after.is_some(),
         }
     }
@@ -198,6 +200,8 @@ mod tests {
         let refusal = Refusal::of_answer(502, b"<html>Bad Gateway", "request-1".to_owned(), None);
 
         assert_eq!((refusal.code.as_str(), refusal.is_retryable()), ("http-502", true));
+        assert!(Refusal::of_answer(408, b"", String::new(), None).is_retryable());
+        assert!(!Refusal::of_answer(409, b"", String::new(), None).is_retryable());
         assert_eq!(refusal.correlation_id, "request-1");
     }
 
@@ -207,6 +211,7 @@ mod tests {
 
         assert_eq!(of("unavailable", Some(1000)).status, Some(503));
         assert!(of("unavailable", None).is_retryable() && !of("permission-denied", None).is_retryable());
+        assert!(of("idempotency-in-progress", Some(1000)).is_retryable() && !of("slug-taken", None).is_retryable());
         assert!(of("not-known-yet", Some(1)).is_retryable() && !of("not-known-yet", None).is_retryable());
     }
 }

@@ -44,10 +44,11 @@ pub use weltenwind_core::{
         ChannelBody, HistoryBody, ListBody, MessageAuthor, MessageBody, ProblemError, TombstoneBody, UnreadBody,
         UserBody, WireTime, WorldBody,
     },
+    worlds::{JoinPolicy, Visibility},
 };
 
 pub use self::{
-    api::{Credentials, Draft, HistoryQuery, Registration, Removal, WorldQuery},
+    api::{ChannelDraft, Credentials, Draft, HistoryQuery, Registration, Removal, WorldDraft, WorldQuery},
     builder::ClientBuilder,
     client::Client,
     error::{ClientError, Refusal},

@@ -36,7 +36,7 @@ impl Default for RetryPolicy {
 /// What a second execution of a call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// Nothing that the first did not: a read, a call that sets something, a post under a client id.
+    /// Nothing that the first did not: a read, a call that sets something, a post under a client id or an idempotency key.
     Harmless,
     /// The same again.
     Doubles,

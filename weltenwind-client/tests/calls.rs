@@ -9,10 +9,11 @@ use std::{
 
 use support::{Settings, Town, script::Script, soon};
 use weltenwind_client::{
-    Client, ClientError, Credentials, Draft, HistoryQuery, Registration, Removal, RetryPolicy, WorldQuery,
+    ChannelDraft, Client, ClientError, Credentials, Draft, HistoryQuery, Registration, Removal, RetryPolicy, Scope,
+    WorldDraft, WorldQuery,
 };
 use weltenwind_core::{
-    Actor, ManualClock,
+    Actor, Clock as _, ManualClock, SystemClock,
     accounts::{AccountsConfig, HashingConfig},
     wire::ProblemError,
 };
@@ -316,4 +317,122 @@ async fn an_address_that_is_none_is_refused_before_anything_is_sent() {
         let error = Client::new(address).unwrap_err();
         assert!(matches!(error, ClientError::BadAddress(_)), "{address}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_world_whose_answer_is_lost_is_made_once_and_answered_alike() {
+    let town = Town::start().await;
+    let client = town.owner().await;
+    let draft = WorldDraft::new("Mistral").slug("mistral").description("Where the wind comes from.");
+    town.wire.lose_next_answer();
+
+    let world = soon(client.create_world(&draft)).await.unwrap();
+    let again = client.create_world(&draft).await.unwrap();
+    let channel = ChannelDraft::new(Scope::World(world.id), "tavern", "Tavern").slowmode_seconds(5).without_guests();
+    town.wire.lose_next_answer();
+    let opened = soon(client.open_channel(&channel)).await.unwrap();
+
+    assert_eq!((world.slug.as_str(), world.description.as_str()), ("mistral", "Where the wind comes from."));
+    assert_eq!((&again, &client.open_channel(&channel).await.unwrap()), (&world, &opened));
+    assert_eq!((opened.slowmode_seconds, opened.guests_may_post), (5, false));
+    assert_eq!(client.worlds(&WorldQuery::default()).await.unwrap().items.len(), 2, "and the welcome world");
+    assert_eq!(town.answered("/api/v1/worlds", 201), 3);
+}
+
+#[tokio::test]
+async fn a_draft_that_is_changed_needs_a_key_of_its_own() {
+    let town = Town::start().await;
+    let client = town.owner().await;
+    let mine = "my-own-key-0123456789";
+    let first = client.create_world(&WorldDraft::new("Mistral").key(mine)).await.unwrap();
+
+    let other = client.create_world(&WorldDraft::new("Sirocco").key(mine)).await.unwrap_err();
+    let again = client.create_world(&WorldDraft::new("Mistral").key(mine)).await.unwrap();
+
+    assert_eq!(other.code(), Some("idempotency-key-reused"));
+    assert!(!other.is_retryable());
+    assert_eq!(again, first);
+    assert_eq!(
+        client.create_world(&WorldDraft::new("Bora").key("short")).await.unwrap_err().code(),
+        Some("idempotency-key-invalid")
+    );
+}
+
+#[tokio::test]
+async fn one_call_has_one_key_however_often_it_is_tried() {
+    let script = Script::start().await;
+    let client = script.guest().await;
+    for (status, code) in [(503, "unavailable"), (409, "idempotency-in-progress"), (429, "rate-limited")] {
+        script.refuse(status, Some(0), code);
+    }
+    client.create_world(&WorldDraft::new("Mistral")).await.unwrap();
+    client.create_world(&WorldDraft::new("Mistral")).await.unwrap();
+    client.me().await.unwrap();
+
+    let keys = script.keys();
+
+    assert_eq!(keys.len(), 6);
+    let key = keys[0].as_ref().expect("a key");
+    assert!((16..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()));
+    assert!(keys[..4].iter().all(|other| *other == keys[0]));
+    assert!(keys[4].is_some() && keys[4] != keys[0], "another call has another key");
+    assert_eq!(keys[5], None, "a read needs none");
+}
+
+#[tokio::test]
+async fn a_refusal_that_stands_is_not_asked_for_again() {
+    let script = Script::start().await;
+    let client = script.guest().await;
+
+    for (status, code) in [
+        (400, "malformed-request"),
+        (403, "permission-denied"),
+        (404, "not-found"),
+        (409, "slug-taken"),
+        (422, "idempotency-key-reused"),
+        (500, "internal"),
+    ] {
+        let before = script.calls();
+        script.refuse(status, Some(0), code);
+
+        let error = client.create_world(&WorldDraft::new("Mistral")).await.unwrap_err();
+
+        assert_eq!((error.code(), script.calls() - before), (Some(code), 1));
+        assert_eq!(error.correlation_id(), Some("request-1"));
+    }
+}
+
+#[tokio::test]
+async fn a_pause_until_a_date_is_kept_too() {
+    let script = Script::start().await;
+    let client = script.guest().await;
+    // The answer's own date is told by the same clock.
+    let now = std::time::SystemTime::from(SystemClock.now());
+    script.refuse_until(503, Some(httpdate::fmt_http_date(now + Duration::from_secs(2))), "unavailable");
+    script.refuse_until(503, Some(httpdate::fmt_http_date(now + Duration::from_mins(10))), "unavailable");
+    let asked_at = Instant::now();
+
+    let error = client.me().await.unwrap_err();
+
+    assert!(asked_at.elapsed() >= Duration::from_millis(900), "a date has whole seconds");
+    assert_eq!(script.calls(), 2);
+    let wait = error.refusal().unwrap().retry_after.unwrap();
+    assert!((Duration::from_mins(9)..=Duration::from_mins(10)).contains(&wait), "{wait:?}");
+}
+
+#[tokio::test]
+async fn a_call_ends_within_its_limit_and_says_what_was_wrong_last() {
+    let script = Script::start().await;
+    let client = script.guest().await;
+    script.refuse(503, Some(4), "unavailable");
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = Client::new(&format!("http://{}", silent.local_addr().unwrap())).unwrap();
+
+    let refused = soon(client.within(Duration::from_secs(3)).me()).await.unwrap_err();
+    let unanswered = soon(nobody.within(Duration::from_millis(50)).me()).await.unwrap_err();
+
+    assert_eq!((refused.code(), script.calls()), (Some("unavailable"), 1), "the pause would not fit");
+    let ClientError::Unreachable { correlation_id, sent: true, .. } = &unanswered else { panic!("{unanswered:?}") };
+    assert!(unanswered.to_string().contains(correlation_id.as_str()) && !correlation_id.is_empty());
+    assert_eq!(client.me().await.unwrap().display_name, "Mira", "other calls have no limit");
 }

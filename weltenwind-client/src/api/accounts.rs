@@ -117,7 +117,7 @@ impl Client {
         // A repeat would open a second session, or a second account.
         let call = Call::new(Method::POST, self.url(["auth", how]), Repeat::Doubles).json(&sign_in)?;
         let asked_at = Instant::now();
-        let body: SessionBody = self.attempt(&call, None, None).await?.json()?;
+        let body: SessionBody = self.attempt(&call, None, None, self.until()).await?.json()?;
         Ok(self.inner.session.begin(body, asked_at))
     }
 

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     accounts::{Credentials, Registration},
     chat::{Draft, HistoryQuery, Removal},
-    worlds::WorldQuery,
+    worlds::{ChannelDraft, WorldDraft, WorldQuery},
 };
 use crate::{call::Call, client::Client, error::ClientError, retry::Repeat};
 

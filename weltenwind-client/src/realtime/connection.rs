@@ -178,7 +178,7 @@ fn renew(client: Client, stale: String) -> NewToken {
             if *tokens.access.expose() != stale {
                 return Some(tokens.access.expose().clone());
             }
-            let Err(error) = client.renew(&tokens).await else { continue };
+            let Err(error) = client.renew(&tokens, client.until()).await else { continue };
             tracing::warn!(correlation_id = error.correlation_id(), %error, "the socket's token is not renewed");
             if !error.is_retryable() {
                 return None;

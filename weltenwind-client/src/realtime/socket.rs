@@ -47,10 +47,10 @@ pub(super) struct Socket {
 
 /// Opens a socket as whoever is signed in.
 pub(super) async fn open(client: &Client) -> Result<Socket, ClientError> {
-    let tokens = client.tokens().await.ok_or(ClientError::NotSignedIn)?;
+    let tokens = client.tokens(client.until()).await.ok_or(ClientError::NotSignedIn)?;
     match shake_hands(client, &tokens).await {
         Err(error) if error.is_stale_token() && tokens.refresh.is_some() => {
-            let newer = client.renew(&tokens).await?;
+            let newer = client.renew(&tokens, client.until()).await?;
             shake_hands(client, &newer).await
         }
         answer => answer,

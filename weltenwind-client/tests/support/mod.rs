@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use weltenwind_client::{ChannelId, Client, Event, HistoryQuery, Realtime, RealtimeOptions, Room};
 use weltenwind_core::{
     Actor, AllowedOrigins, ManualClock, Scope, ServiceConfig, Services, Sources,
+    access::{GrantDraft, Role},
     accounts::AccountsConfig,
     chat::ChannelDraft,
     worlds::{Slug, WorldDraft},
@@ -131,6 +132,16 @@ impl Town {
     pub(crate) async fn guest(&self, name: &str) -> Client {
         let client = self.client();
         client.guest(name).await.expect("a session");
+        client
+    }
+
+    /// A client through the wire, signed in as one who may make worlds.
+    pub(crate) async fn owner(&self) -> Client {
+        let client = self.client();
+        let user = client.guest("Keeper").await.expect("a session");
+        let admin =
+            GrantDraft { account: user.id, role: Role::Admin, scope: Scope::Global, reason: None, expires_at: None };
+        self.services().grants.give(&Actor::operator(), admin).await.expect("a grant");
         client
     }
 

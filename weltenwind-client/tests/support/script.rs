@@ -49,8 +49,10 @@ struct Shared {
     peers: mpsc::UnboundedSender<Peer>,
     refreshes: AtomicU32,
     /// What calls are answered, one after the other: a status, `Retry-After` and a code.
-    refusals: std::sync::Mutex<VecDeque<(u16, Option<u64>, &'static str)>>,
+    refusals: std::sync::Mutex<VecDeque<(u16, Option<String>, &'static str)>>,
     calls: AtomicU32,
+    /// The idempotency key of each call.
+    keys: std::sync::Mutex<Vec<Option<String>>>,
 }
 
 impl Script {
@@ -61,6 +63,7 @@ impl Script {
             refreshes: AtomicU32::new(0),
             refusals: std::sync::Mutex::default(),
             calls: AtomicU32::new(0),
+            keys: std::sync::Mutex::default(),
         });
         let router = Router::new()
             .route("/api/v1/auth/guest", post(|| async { Json(session(0)) }))
@@ -93,8 +96,18 @@ impl Script {
         self.shared.calls.load(Ordering::SeqCst)
     }
 
+    /// The idempotency key of each call.
+    pub(crate) fn keys(&self) -> Vec<Option<String>> {
+        self.shared.keys.lock().expect("the state is sound").clone()
+    }
+
     /// Refuses the next call.
     pub(crate) fn refuse(&self, status: u16, retry_after: Option<u64>, code: &'static str) {
+        self.refuse_until(status, retry_after.map(|seconds| seconds.to_string()), code);
+    }
+
+    /// Refuses the next call, with a `Retry-After` of whatever form.
+    pub(crate) fn refuse_until(&self, status: u16, retry_after: Option<String>, code: &'static str) {
         self.shared.refusals.lock().expect("the state is sound").push_back((status, retry_after, code));
     }
 }
@@ -120,22 +133,40 @@ fn user() -> Value {
     })
 }
 
+fn world() -> Value {
+    json!({
+        "id": "018f0000-0000-7000-8000-00000000000e",
+        "slug": "mistral",
+        "name": "Mistral",
+        "description": "",
+        "visibility": "public",
+        "joinPolicy": "open",
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "updatedAt": "2026-01-01T00:00:00.000Z",
+    })
+}
+
 async fn refresh(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(session(shared.refreshes.fetch_add(1, Ordering::SeqCst) + 1))
 }
 
-/// Every other call reads one's own account.
-async fn call(State(shared): State<Arc<Shared>>) -> Response {
+/// Every other call reads one's own account, or makes a world.
+async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.calls.fetch_add(1, Ordering::SeqCst);
+    let key = request.headers().get("idempotency-key").map(|key| key.to_str().expect("a text").to_owned());
+    shared.keys.lock().expect("the state is sound").push(key);
     let refusal = shared.refusals.lock().expect("the state is sound").pop_front();
-    let Some((status, retry_after, code)) = refusal else { return Json(user()).into_response() };
+    let Some((status, retry_after, code)) = refusal else {
+        let answer = if request.uri().path().ends_with("/worlds") { world() } else { user() };
+        return Json(answer).into_response();
+    };
     let problem = json!({
         "type": "about:blank", "title": code, "status": status, "detail": "Not now.", "instance": "about:blank",
         "code": code, "correlationId": "request-1",
     });
     let mut response = Response::builder().status(status);
-    if let Some(seconds) = retry_after {
-        response = response.header("retry-after", seconds);
+    if let Some(wait) = retry_after {
+        response = response.header("retry-after", wait);
     }
     response.body(Body::from(problem.to_string())).expect("an answer")
 }
