@@ -47,6 +47,9 @@ impl Request {
     }
 }
 
+/// What a request is kept under, and when it was first made, in microseconds.
+type Begun = (Vec<u8>, i64);
+
 /// What is looked up beside the server, in a store that nobody runs on.
 enum Records {
     Sqlite(SqliteConnection),
@@ -69,7 +72,7 @@ impl Records {
             FROM idempotency_records WHERE status IS NULL";
         const STEPS: &str = "SELECT key FROM effect_keys";
         const MESSAGES: &str = "SELECT id FROM chat_messages";
-        let (unanswered, steps, messages): (Vec<(Vec<u8>, i64)>, Vec<Vec<u8>>, Vec<Uuid>) = match self {
+        let (unanswered, steps, messages): (Vec<Begun>, Vec<Vec<u8>>, Vec<Uuid>) = match self {
             Self::Sqlite(connection) => (
                 sqlx::query_as(UNANSWERED).fetch_all(&mut *connection).await.expect("records"),
                 sqlx::query_scalar(STEPS).fetch_all(&mut *connection).await.expect("effects"),
@@ -81,7 +84,7 @@ impl Records {
                 sqlx::query_scalar(MESSAGES).fetch_all(connection).await.expect("messages"),
             ),
         };
-        let had_effect = |(key, since): &&(Vec<u8>, i64)| {
+        let had_effect = |(key, since): &&Begun| {
             let key = RecordKey::new(key.as_slice().try_into().expect("32 bytes"));
             let since = Timestamp::from_microsecond(*since).expect("an instant");
             let effect = Claim { key, holder: Uuid::nil(), since }.effect_key();
