@@ -142,6 +142,11 @@ impl Actor {
         }
     }
 
+    /// Returns whether nobody is signed in.
+    pub const fn is_anonymous(&self) -> bool {
+        matches!(self.identity, Identity::Anonymous)
+    }
+
     /// Returns the signed-in account's id, if there is one.
     pub fn account_id(&self) -> Option<AccountId> {
         self.principal().map(|principal| principal.account)

@@ -178,18 +178,19 @@ pub(crate) async fn find(cx: Context) -> Answer {
 #[expect(clippy::option_option, reason = "absent and null are two wishes")]
 struct AmendChannel {
     /// Its short name, unique in its scope.
-    #[schema(min_length = 2, max_length = 48, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
+    #[schema(value_type = String, min_length = 2, max_length = 48, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
     #[serde(deserialize_with = "present")]
     slug: Option<String>,
     /// Its name.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(value_type = String, min_length = 1, max_length = 64)]
     #[serde(deserialize_with = "present")]
     name: Option<String>,
     /// Whether accounts of kind guest may post.
+    #[schema(value_type = bool)]
     #[serde(deserialize_with = "present")]
     guests_may_post: Option<bool>,
     /// The pause between two messages of one author; 0 is none.
-    #[schema(minimum = 0, maximum = 21600)]
+    #[schema(value_type = u32, minimum = 0, maximum = 21600)]
     #[serde(deserialize_with = "present")]
     slowmode_seconds: Option<u32>,
     /// After how many days messages are deleted; null keeps them.

@@ -113,14 +113,17 @@ impl<Q> Context<Q> {
         values.next().is_none().then_some(value)
     }
 
-    /// Returns the world of the path.
+    /// Returns the world of the path, for somebody who wants to change something in it: whoever is not signed in hears that first.
     ///
     /// A former slug ends the request with the address to repeat it at, before anything else is done.
     pub(crate) async fn world(&self) -> Result<WorldRef, Stop> {
+        if self.actor.is_anonymous() {
+            return Err(AccountError::SignInRequired.into());
+        }
         self.world_id().await.map(WorldRef::Id)
     }
 
-    /// Returns the world of the path, as in [`Context::world`].
+    /// Returns the world of the path, for whoever may read it; a former slug as in [`Context::world`].
     pub(crate) async fn world_id(&self) -> Result<WorldId, Stop> {
         let reference = self.param("world").ok_or(WorldError::NotFound)?;
         if let WorldRef::Id(id) = reference {

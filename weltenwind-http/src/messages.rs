@@ -269,7 +269,7 @@ struct RemoveMessage {
     operation_id = "removeMessage",
     tag = "messages",
     params(OfMessage),
-    request_body(content = RemoveMessage, example = json!({ "reason": "insult", "mode": "mask" })),
+    request_body(content = Option<RemoveMessage>, example = json!({ "reason": "insult", "mode": "mask" })),
     responses(
         (status = 204, description = "The message is removed."),
         (status = 403, description = "permission-denied"),

@@ -171,21 +171,23 @@ pub(crate) async fn find(cx: Context) -> Answer {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct AmendWorld {
     /// Its name.
-    #[schema(min_length = 2, max_length = 64)]
+    #[schema(value_type = String, min_length = 2, max_length = 64)]
     #[serde(deserialize_with = "present")]
     name: Option<String>,
     /// Its slug; the former one keeps leading here.
-    #[schema(min_length = 2, max_length = 48, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
+    #[schema(value_type = String, min_length = 2, max_length = 48, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
     #[serde(deserialize_with = "present")]
     slug: Option<String>,
     /// What it says of itself.
-    #[schema(max_length = 2000)]
+    #[schema(value_type = String, max_length = 2000)]
     #[serde(deserialize_with = "present")]
     description: Option<String>,
     /// Who sees it.
+    #[schema(value_type = Visibility)]
     #[serde(deserialize_with = "present")]
     visibility: Option<Visibility>,
     /// How one becomes a member.
+    #[schema(value_type = JoinPolicy)]
     #[serde(deserialize_with = "present")]
     join_policy: Option<JoinPolicy>,
 }

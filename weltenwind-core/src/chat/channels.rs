@@ -8,7 +8,7 @@ use super::{
         Channel, ChannelAmendment, ChannelChange, ChannelDraft, ChannelName, ChannelQuery, NewChannel, check_retention,
         check_slowmode,
     },
-    service::Chat,
+    service::{Chat, require_sign_in},
 };
 use crate::{
     access::Permission,
@@ -71,6 +71,7 @@ impl Chat {
 
     /// Passes if the actor may make channels in a scope.
     pub async fn require_manage_scope(&self, actor: &Actor, scope: Scope) -> Result<(), ChatError> {
+        require_sign_in(actor)?;
         let place = self.inner.readable_place(actor, scope).await?;
         self.inner.require(actor, Permission::ChatManage, &place).await
     }
@@ -122,6 +123,7 @@ impl Chat {
 
     /// Passes if the actor may change a channel.
     pub async fn require_manage(&self, actor: &Actor, id: ChannelId) -> Result<(), ChatError> {
+        require_sign_in(actor)?;
         let standing = self.inner.readable(actor, id).await?;
         self.inner.require(actor, Permission::ChatManage, &standing.place).await
     }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     access::{AccessControlService, AccessError, MemoryGrantStore, OpenPlaces, Permission, Place, Places, RoleAccess},
-    actor::{Actor, Identity, Principal},
+    actor::{Actor, Principal},
     bus::{Bus, LocalBus, RoomEvent},
     clock::Timestamp,
     error::StorageError,
@@ -186,6 +186,7 @@ impl Chat {
         actor: &'a Actor,
         channel: ChannelId,
     ) -> Result<(Arc<Standing>, &'a Principal), ChatError> {
+        require_sign_in(actor)?;
         let standing = self.inner.readable(actor, channel).await?;
         let author = actor.principal().ok_or(ChatError::SignInRequired)?;
         self.inner.require(actor, Permission::ChatPost, &standing.place).await?;
@@ -269,11 +270,11 @@ impl Chat {
     }
 
     async fn require_edit(&self, actor: &Actor, id: MessageId) -> Result<(Message, Arc<Standing>), ChatError> {
+        require_sign_in(actor)?;
         let (message, standing) = self.inner.readable_message(actor, id).await?;
         if actor.account_id() != Some(message.author.id) {
-            let anonymous = actor.identity == Identity::Anonymous;
             let scope = standing.place.scope();
-            return Err(crate::access::Denied { permission: Permission::ChatPost, scope, anonymous }.into());
+            return Err(crate::access::Denied { permission: Permission::ChatPost, scope, anonymous: false }.into());
         }
         self.require_post(actor, message.channel).await?;
         Ok((message, standing))
@@ -320,6 +321,7 @@ impl Chat {
         id: MessageId,
         mode: RemovalMode,
     ) -> Result<(Message, Arc<Standing>), ChatError> {
+        require_sign_in(actor)?;
         let (message, standing) = self.inner.readable_message(actor, id).await?;
         let own = actor.account_id() == Some(message.author.id);
         if !(own && mode == RemovalMode::Mask) {
@@ -330,8 +332,8 @@ impl Chat {
 
     /// Notes how far the actor has read a channel.
     pub async fn mark_read(&self, actor: &Actor, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError> {
-        self.inner.readable(actor, channel).await?;
         let account = actor.account_id().ok_or(ChatError::SignInRequired)?;
+        self.inner.readable(actor, channel).await?;
         if seq < Seq::ZERO {
             return Err(Invalid::at("/seq", "seq must not be negative").into());
         }
@@ -368,6 +370,11 @@ impl Chat {
         }
         Ok(deleted)
     }
+}
+
+/// Refuses whoever is not signed in, before anything is looked for: what exists is no answer to them.
+pub(super) const fn require_sign_in(actor: &Actor) -> Result<(), ChatError> {
+    if actor.is_anonymous() { Err(ChatError::SignInRequired) } else { Ok(()) }
 }
 
 impl Inner {

@@ -141,6 +141,7 @@ impl Worlds {
     }
 
     async fn managed(&self, actor: &Actor, reference: &WorldRef) -> Result<World, WorldError> {
+        require_sign_in(actor)?;
         let world = self.resolve(actor, reference).await?.world;
         self.access.require(actor, Permission::WorldManage, &Place::world(&world)).await?;
         Ok(world)
@@ -217,9 +218,8 @@ impl Worlds {
         reference: &WorldRef,
         account: AccountId,
     ) -> Result<(), WorldError> {
-        let world = self.resolve(actor, reference).await?.world;
+        let world = self.managed(actor, reference).await?;
         let place = Place::world(&world);
-        self.access.require(actor, Permission::WorldManage, &place).await?;
         let at = self.sources.clock.now();
         let here = Scope::World(world.id);
         let rank_of = |grants: Vec<crate::access::Grant>, counts: &dyn Fn(Scope) -> bool| {
@@ -269,13 +269,18 @@ impl Worlds {
 }
 
 fn signed_in(actor: &Actor) -> Result<AccountId, WorldError> {
-    actor.account_id().ok_or_else(|| {
-        WorldError::Denied(crate::access::Denied {
-            permission: Permission::WorldRead,
-            scope: Scope::Global,
-            anonymous: true,
-        })
-    })
+    actor.account_id().ok_or_else(sign_in_required)
+}
+
+/// Refuses whoever is not signed in, before anything is looked for: what exists is no answer to them.
+fn require_sign_in(actor: &Actor) -> Result<(), WorldError> {
+    if actor.is_anonymous() { Err(sign_in_required()) } else { Ok(()) }
+}
+
+fn sign_in_required() -> WorldError {
+    let denied =
+        crate::access::Denied { permission: Permission::WorldRead, scope: Scope::Global, anonymous: true };
+    denied.into()
 }
 
 #[async_trait]

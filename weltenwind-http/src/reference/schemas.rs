@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 const PREFIX: &str = "#/components/schemas/";
 const LIST: &str = "ListBody_";
 
-/// Gives schemas the names of what they describe, and says that optional members are absent and not null.
+/// Gives schemas the names of what they describe, and says where an optional member may be null: in what a client sends.
 pub(super) fn tidy(document: &mut Value) {
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         for (name, schema) in schemas.iter_mut() {
@@ -48,14 +48,18 @@ fn walk(value: &mut Value) {
     }
 }
 
-/// An optional member (or parameter) is left out, by the server always and by clients best: only a required one is ever null.
+/// An optional member of an answer is left out, so only a required one is ever null there. In a request null says the same as
+/// leaving a member out, unless its type says otherwise: many clients write it so by themselves. A parameter is never null.
 fn without_null(members: &mut Map<String, Value>) {
+    let is_request = members.get("additionalProperties") == Some(&Value::Bool(false));
     let required: Vec<String> = match members.get("required") {
         Some(Value::Array(names)) => names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
         _ => Vec::new(),
     };
     if let Some(Value::Object(properties)) = members.get_mut("properties") {
-        properties.iter_mut().filter(|(name, _)| !required.contains(name)).for_each(|(_, schema)| never_null(schema));
+        for (_, schema) in properties.iter_mut().filter(|(name, _)| !required.contains(name)) {
+            if is_request { no_null_default(schema) } else { never_null(schema) }
+        }
     }
     if members.contains_key("in")
         && let Some(schema) = members.get_mut("schema")
@@ -64,9 +68,15 @@ fn without_null(members: &mut Map<String, Value>) {
     }
 }
 
+fn no_null_default(schema: &mut Value) {
+    if let Some(members) = schema.as_object_mut() {
+        members.retain(|name, value| !(name == "default" && value.is_null()));
+    }
+}
+
 fn never_null(schema: &mut Value) {
+    no_null_default(schema);
     let Some(members) = schema.as_object_mut() else { return };
-    members.retain(|name, value| !(name == "default" && value.is_null()));
     if let Some(Value::Array(types)) = members.get_mut("type") {
         types.retain(|one| one != "null");
         if let [only] = types.as_slice() {
