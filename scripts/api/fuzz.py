@@ -180,7 +180,7 @@ def fuzz(server, keeper, homes, seed, args, folder):
         "url": server.url,
         "keeper": keeper,
         "homes": homes,
-        "login": {"username": PEERS[0], "password": PASSWORD},
+        "password": PASSWORD,
         "succeeded": str(notes),
     }
     started = time.monotonic()

@@ -7,12 +7,12 @@ use serde::{Serialize, Serializer};
 use crate::error::Class;
 
 macro_rules! catalogue {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $class:ident $(($status:literal))?, $title:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $class:ident $(($status:literal))?, $title:literal $(, $advice:literal)?;)+) => {
         /// A reason for a refusal or a failure. Codes are public API and are never renamed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Code {
-            $($(#[$doc])* $name,)+
+            $($(#[doc = $doc])+ $name,)+
         }
 
         impl Code {
@@ -34,62 +34,94 @@ macro_rules! catalogue {
                 match self { $(Self::$name => $title,)+ }
             }
 
+            /// Returns what it means, in a sentence or two.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
+            }
+
+            const fn own_advice(self) -> Option<&'static str> {
+                match self { $(Self::$name => catalogue!(@advice $($advice)?),)+ }
+            }
+
             const fn own_status(self) -> Option<u16> {
                 match self { $(Self::$name => catalogue!(@status $($status)?),)+ }
             }
         }
     };
+    (@advice) => { None };
+    (@advice $advice:literal) => { Some($advice) };
     (@status) => { None };
     (@status $status:literal) => { Some($status) };
 }
 
 catalogue! {
     /// The request cannot be parsed.
-    Malformed = "malformed-request", Malformed, "The request cannot be parsed";
+    Malformed = "malformed-request", Malformed, "The request cannot be parsed",
+        "Compare the request with the reference: JSON in UTF-8, no member twice, no parameter that the call does not know.";
     /// A cursor that was not issued here, or not for this list.
-    CursorInvalid = "cursor-invalid", Malformed, "The cursor does not belong to this list";
+    CursorInvalid = "cursor-invalid", Malformed, "The cursor does not belong to this list",
+        "Begin the list anew without a cursor, and send `nextCursor` back as it came, with the same filters.";
     /// A record on the socket that cannot be read.
-    RecordUnreadable = "record-unreadable", Malformed, "The record cannot be read";
+    RecordUnreadable = "record-unreadable", Malformed, "The record cannot be read",
+        "Send one flat JSON object a line, of the types that the reference names. The twentieth within a minute ends the socket.";
     /// An `Idempotency-Key` that is none.
-    IdempotencyKeyInvalid = "idempotency-key-invalid", Malformed, "The Idempotency-Key has not the form of one";
+    IdempotencyKeyInvalid = "idempotency-key-invalid", Malformed, "The Idempotency-Key has not the form of one",
+        "Send one `Idempotency-Key` of 16 to 128 visible ASCII characters, a random UUID for example.";
     /// The body breaks rules.
-    ValidationFailed = "validation-failed", Invalid, "The request breaks a rule";
+    ValidationFailed = "validation-failed", Invalid, "The request breaks a rule",
+        "Correct each member that `errors` points at, and send the request again.";
     /// The message that is replied to is not in this channel.
-    ReplyNotFound = "reply-not-found", Invalid, "The message replied to is not in this channel";
+    ReplyNotFound = "reply-not-found", Invalid, "The message replied to is not in this channel",
+        "Reply to a message of the same channel, or leave `replyTo` out.";
     /// The `Idempotency-Key` stands for another request.
-    IdempotencyKeyReused = "idempotency-key-reused", Invalid, "The Idempotency-Key was used for another request";
+    IdempotencyKeyReused = "idempotency-key-reused", Invalid, "The Idempotency-Key was used for another request",
+        "Draw a new key for each request, and send the same one only to repeat the same request.";
 
     /// Nobody is signed in.
     Unauthenticated = "unauthenticated", Unauthenticated, "Sign-in is required";
     /// A username or password that is wrong.
-    InvalidCredentials = "invalid-credentials", Unauthenticated, "The username or the password is wrong";
+    InvalidCredentials = "invalid-credentials", Unauthenticated, "The username or the password is wrong",
+        "Type both again. Which of them is wrong is not told.";
     /// An access token that does not hold.
-    TokenInvalid = "token-invalid", Unauthenticated, "The access token does not hold";
+    TokenInvalid = "token-invalid", Unauthenticated, "The access token does not hold",
+        "Trade the refresh token for a new access token, or sign in again.";
     /// An access token whose time is over.
-    TokenExpired = "token-expired", Unauthenticated, "The access token has expired";
+    TokenExpired = "token-expired", Unauthenticated, "The access token has expired",
+        "Trade the refresh token for a new access token; sessions last much longer than access tokens.";
     /// The session has ended.
-    SessionEnded = "session-ended", Unauthenticated, "The session has ended";
+    SessionEnded = "session-ended", Unauthenticated, "The session has ended",
+        "Sign in again. The session was ended here, or from another device.";
     /// A refresh token that does not hold.
-    RefreshTokenInvalid = "refresh-token-invalid", Unauthenticated, "The refresh token does not hold";
+    RefreshTokenInvalid = "refresh-token-invalid", Unauthenticated, "The refresh token does not hold",
+        "Sign in again.";
     /// A refresh token that was used before; its session has ended.
-    RefreshTokenReused = "refresh-token-reused", Unauthenticated, "The refresh token was used before; the session has ended";
+    RefreshTokenReused = "refresh-token-reused", Unauthenticated, "The refresh token was used before; the session has ended",
+        "Sign in again, and let one part of the program alone refresh: two that use one token look like a thief.";
     /// A ticket that does not hold.
-    TicketInvalid = "ticket-invalid", Unauthenticated, "The ticket does not hold";
+    TicketInvalid = "ticket-invalid", Unauthenticated, "The ticket does not hold",
+        "Ask for a new ticket and open the socket at once, from the page that asked.";
     /// A bootstrap token that was never issued.
-    BootstrapTokenInvalid = "bootstrap-token-invalid", Unauthenticated, "The bootstrap token does not hold";
+    BootstrapTokenInvalid = "bootstrap-token-invalid", Unauthenticated, "The bootstrap token does not hold",
+        "Copy the whole link that `weltenwind admin bootstrap` printed.";
 
     /// A permission is missing.
-    PermissionDenied = "permission-denied", Forbidden, "A permission is missing";
+    PermissionDenied = "permission-denied", Forbidden, "A permission is missing",
+        "Ask somebody who manages the place for a role that has the permission.";
     /// Guests may not post in this channel.
-    GuestsMayNotPost = "guests-may-not-post", Forbidden, "Guests may not post in this channel";
+    GuestsMayNotPost = "guests-may-not-post", Forbidden, "Guests may not post in this channel",
+        "Register an account, or write in a channel that is open to guests.";
     /// The world can be joined by invitation only.
-    InviteRequired = "invite-required", Forbidden, "This world is joined by invitation";
+    InviteRequired = "invite-required", Forbidden, "This world is joined by invitation",
+        "Ask a member of the world for an invitation.";
     /// A message may be edited for a quarter of an hour.
-    EditWindowPassed = "edit-window-passed", Forbidden, "The time for edits has passed";
+    EditWindowPassed = "edit-window-passed", Forbidden, "The time for edits has passed",
+        "Write a new message; a message can be edited for 15 minutes.";
     /// The browser's origin is not on the list.
-    OriginNotAllowed = "origin-not-allowed", Forbidden, "The origin is not allowed";
+    OriginNotAllowed = "origin-not-allowed", Forbidden, "The origin is not allowed",
+        "Open the page at the address that the installation names as its own; operators add others to `http.allowed_origins`.";
     /// A cookie route was called without the header that only own scripts can send.
-    CsrfHeaderRequired = "csrf-header-required", Forbidden, "The header X-Weltenwind-Csrf is required";
+    CsrfHeaderRequired = "csrf-header-required", Forbidden, "The header X-Weltenwind-Csrf is required",
+        "Send `X-Weltenwind-Csrf: 1` with every call that uses the cookie.";
 
     /// Nothing stands at this path.
     NotFound = "not-found", NotFound, "Nothing is found here";
@@ -108,58 +140,81 @@ catalogue! {
     /// The room does not exist, or not for who asks.
     RoomNotFound = "room-not-found", NotFound, "The room does not exist";
 
-    /// Another world has, or had, this slug.
-    SlugTaken = "slug-taken", Conflict, "The slug is taken";
+    /// Another world has, or had, this slug, or another channel of the scope has it.
+    SlugTaken = "slug-taken", Conflict, "The slug is taken",
+        "Choose another slug. One that a world has borne is never given to another world.";
     /// Another account has this username.
-    UsernameTaken = "username-taken", Conflict, "The username is taken";
+    UsernameTaken = "username-taken", Conflict, "The username is taken",
+        "Choose another username, or sign in if the account is yours.";
     /// The author used this client id for another message.
-    ClientIdReused = "client-id-reused", Conflict, "The client id was used for another message";
+    ClientIdReused = "client-id-reused", Conflict, "The client id was used for another message",
+        "Use a new `clientId` for each message, and the same one only to repeat a message that may be lost.";
     /// The first request under this `Idempotency-Key` is running.
-    IdempotencyInProgress = "idempotency-in-progress", Conflict, "The first request under this Idempotency-Key is running";
+    IdempotencyInProgress = "idempotency-in-progress", Conflict, "The first request under this Idempotency-Key is running",
+        "Repeat the request under the same key after `retryAfter` seconds: it is answered as the first one was.";
     /// The message was removed and cannot be edited.
-    MessageRemoved = "message-removed", Conflict, "The message was removed";
+    MessageRemoved = "message-removed", Conflict, "The message was removed",
+        "Nothing: a removed message keeps its place and no text.";
     /// A scope must keep an owner.
-    LastOwner = "last-owner", Conflict, "The last owner stays";
+    LastOwner = "last-owner", Conflict, "The last owner stays",
+        "Make another account owner first.";
     /// The connection joined this room before.
-    AlreadyJoined = "already-joined", Conflict, "The room is joined already";
+    AlreadyJoined = "already-joined", Conflict, "The room is joined already",
+        "Nothing: what happens in the room arrives already.";
     /// The connection did not join this room.
-    NotJoined = "not-joined", Conflict, "The room is not joined";
+    NotJoined = "not-joined", Conflict, "The room is not joined",
+        "Join the room first.";
 
     /// A cursor that lies too far back, or in another life of the channel.
-    ReplayWindowExceeded = "replay-window-exceeded", Gone, "The position is outside of the replay window";
+    ReplayWindowExceeded = "replay-window-exceeded", Gone, "The position is outside of the replay window",
+        "Read the history anew, and follow from its `roomCursor`.";
     /// A bootstrap token that was used, or is older than a quarter of an hour.
-    BootstrapTokenSpent = "bootstrap-token-spent", Gone, "The bootstrap token is spent";
+    BootstrapTokenSpent = "bootstrap-token-spent", Gone, "The bootstrap token is spent",
+        "Run `weltenwind admin bootstrap` for a new link. It holds for 15 minutes, once.";
 
     /// The channel asks for a pause between two messages.
     SlowMode = "slow-mode", Throttled, "The channel is in slow mode";
     /// Too many sockets.
-    TooManyConnections = "too-many-connections", Throttled, "Too many connections are open";
+    TooManyConnections = "too-many-connections", Throttled, "Too many connections are open",
+        "Close sockets that are not needed; one carries many rooms.";
     /// Too many rooms on one socket.
-    TooManyRooms = "too-many-rooms", Throttled, "Too many rooms are joined";
+    TooManyRooms = "too-many-rooms", Throttled, "Too many rooms are joined",
+        "Leave a room, then join the next.";
 
     /// The path does not know this method.
-    MethodNotAllowed = "method-not-allowed", Invalid(405), "The method is not allowed here";
+    MethodNotAllowed = "method-not-allowed", Invalid(405), "The method is not allowed here",
+        "Use one of the methods that the header `Allow` names.";
     /// No representation fits the Accept header.
-    NotAcceptable = "not-acceptable", Invalid(406), "No acceptable representation exists";
+    NotAcceptable = "not-acceptable", Invalid(406), "No acceptable representation exists",
+        "Accept `application/json`.";
     /// The body did not arrive in time.
-    BodyTooSlow = "body-too-slow", Malformed(408), "The body took too long to arrive";
+    BodyTooSlow = "body-too-slow", Malformed(408), "The body took too long to arrive",
+        "Send the same request again over a better line, or less at once. Nothing was done.";
     /// The revision in If-Match is stale.
-    PreconditionFailed = "precondition-failed", Conflict(412), "The resource has changed";
+    PreconditionFailed = "precondition-failed", Conflict(412), "The resource has changed",
+        "Read the resource again, decide again, and send its new ETag; `current` is the present one.";
     /// The body is larger than allowed.
-    PayloadTooLarge = "payload-too-large", Invalid(413), "The body is too large";
+    PayloadTooLarge = "payload-too-large", Invalid(413), "The body is too large",
+        "Send less at once.";
     /// The body's media type is not JSON.
-    UnsupportedMediaType = "unsupported-media-type", Invalid(415), "The media type is not supported";
+    UnsupportedMediaType = "unsupported-media-type", Invalid(415), "The media type is not supported",
+        "Send `Content-Type: application/json`, in UTF-8 and without a content encoding.";
     /// A WebSocket upgrade is expected.
-    UpgradeRequired = "upgrade-required", Invalid(426), "A WebSocket upgrade is required";
+    UpgradeRequired = "upgrade-required", Invalid(426), "A WebSocket upgrade is required",
+        "Open the address as a WebSocket of version 13 over HTTP/1.1.";
     /// If-Match is required.
-    PreconditionRequired = "precondition-required", Invalid(428), "If-Match is required";
+    PreconditionRequired = "precondition-required", Invalid(428), "If-Match is required",
+        "Read the resource, and send its ETag as `If-Match`.";
     /// The head of the request is larger than allowed.
-    HeadersTooLarge = "headers-too-large", Invalid(431), "The headers are too large";
+    HeadersTooLarge = "headers-too-large", Invalid(431), "The headers are too large",
+        "Send fewer or shorter headers; cookies of other sites on the same host count too.";
 
     /// The request took too long.
-    TimedOut = "timed-out", Unavailable, "The request took too long";
+    TimedOut = "timed-out", Unavailable, "The request took too long",
+        "Send the same request again. What it asked for may have taken effect.";
     /// More work is queued than can be done in time.
-    Overloaded = "overloaded", Unavailable, "The server is overloaded";
+    Overloaded = "overloaded", Unavailable, "The server is overloaded",
+        "Wait a little longer with every attempt.";
     /// A part of the system is away.
     Unavailable = "unavailable", Unavailable, "The service is unavailable";
     /// A defect.
@@ -183,6 +238,27 @@ impl Code {
             Class::Throttled => 429,
             Class::Internal => 500,
             Class::Unavailable => 503,
+        }
+    }
+
+    /// Returns what to do about it: the code's own advice, or that of its class.
+    pub const fn advice(self) -> &'static str {
+        if let Some(advice) = self.own_advice() {
+            return advice;
+        }
+        match self.class() {
+            Class::Malformed => "Compare the request with the reference and write it anew; the same one never passes.",
+            Class::Invalid => "Correct what `errors` and `detail` name, and send the request again.",
+            Class::Unauthenticated => "Sign in, and send the request with the new access token.",
+            Class::Forbidden => "Ask somebody who may give the permission; the same request does not pass before.",
+            Class::NotFound => "Check the address. What one may not see is not told from what does not exist.",
+            Class::Conflict => "Read the present state, and decide again.",
+            Class::Gone => "Begin anew; what is spent does not come back.",
+            Class::Throttled => "Wait for the seconds that `retryAfter` names, then send the same request again.",
+            Class::Unavailable => {
+                "Send the same request again in a moment; repeating it is safe where the reference says so."
+            }
+            Class::Internal => "Quote the correlation id to the operator, whose log names the failure.",
         }
     }
 
@@ -216,6 +292,16 @@ mod tests {
 
         assert_eq!(texts.len(), Code::ALL.len());
         assert!(texts.iter().all(|text| text.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+    }
+
+    #[test]
+    fn every_code_says_what_it_means_and_what_to_do() {
+        for code in Code::ALL {
+            for text in [code.meaning(), code.advice()] {
+                assert!(text.starts_with(|c: char| c.is_uppercase()) && text.ends_with('.'), "{code}: {text:?}");
+            }
+            assert!(!code.title().ends_with('.'), "{code}");
+        }
     }
 
     #[test]

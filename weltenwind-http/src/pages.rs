@@ -21,6 +21,7 @@ use crate::{
     conditional,
     context::{App, correlation_id},
     layers::PAGE_POLICY,
+    manual,
     problem::{Refusal, Stop},
 };
 
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/w/{slug}", get(short))
         .route("/assets/{file}", get(asset))
         .route("/favicon.ico", get(favicon))
+        .merge(manual::routes())
 }
 
 /// Somebody who opens an address: nobody is signed in yet.
@@ -152,7 +154,7 @@ fn vary(response: Response) -> Response {
     response.with(header::VARY, HeaderValue::from_static("accept"))
 }
 
-fn accepts_html(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(header::ACCEPT).iter().filter_map(|list| list.to_str().ok());
     lists.flat_map(|list| list.split(',')).any(|range| range.trim_start().starts_with("text/html"))
 }

@@ -278,8 +278,7 @@ fn require_sign_in(actor: &Actor) -> Result<(), WorldError> {
 }
 
 fn sign_in_required() -> WorldError {
-    let denied =
-        crate::access::Denied { permission: Permission::WorldRead, scope: Scope::Global, anonymous: true };
+    let denied = crate::access::Denied { permission: Permission::WorldRead, scope: Scope::Global, anonymous: true };
     denied.into()
 }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use weltenwind_core::wire::{ClientRecord, SUBPROTOCOL, ServerRecord, close};
+use weltenwind_core::{
+    Code,
+    wire::{ClientRecord, SUBPROTOCOL, ServerRecord, close},
+};
 
 use super::{records, schemas};
 
@@ -31,6 +34,46 @@ const REPLIES: [(&str, &[&str]); 5] = [
     ("pong", &[]),
 ];
 
+/// Why there is no socket: a problem (RFC 9457) before the upgrade.
+const REFUSALS: &[Code] = &[
+    Code::Malformed,
+    Code::Unauthenticated,
+    Code::TokenInvalid,
+    Code::TokenExpired,
+    Code::SessionEnded,
+    Code::TicketInvalid,
+    Code::OriginNotAllowed,
+    Code::MethodNotAllowed,
+    Code::UpgradeRequired,
+    Code::TooManyConnections,
+    Code::Unavailable,
+    Code::Internal,
+];
+
+/// What `err` and `left` tell.
+const TOLD: &[Code] = &[
+    Code::RecordUnreadable,
+    Code::ValidationFailed,
+    Code::CursorInvalid,
+    Code::ReplyNotFound,
+    Code::Unauthenticated,
+    Code::TokenInvalid,
+    Code::TokenExpired,
+    Code::SessionEnded,
+    Code::PermissionDenied,
+    Code::GuestsMayNotPost,
+    Code::RoomNotFound,
+    Code::ChannelNotFound,
+    Code::ClientIdReused,
+    Code::AlreadyJoined,
+    Code::NotJoined,
+    Code::SlowMode,
+    Code::TooManyRooms,
+    Code::Overloaded,
+    Code::Unavailable,
+    Code::Internal,
+];
+
 /// What the server says by itself.
 const NEWS: [&str; 11] =
     ["welcome", "joined", "msg", "update", "live", "gap", "left", "err", "refresh-needed", "ping", "bye"];
@@ -42,6 +85,7 @@ pub(super) fn document() -> Document {
     messages.extend(self::messages::<ServerRecord>(&records::of_server(), false));
     let mut document = json!({ "components": { "messages": messages, "schemas": shared_schemas() } });
     schemas::tidy(&mut document);
+    describe_references(&mut document);
     let components = document["components"].take();
     let references: Map<String, Value> = messages
         .keys()
@@ -106,6 +150,22 @@ fn messages<R: ToSchema + Serialize>(samples: &[R], is_strict: bool) -> BTreeMap
     variants.into_iter().map(message).collect()
 }
 
+/// `AsyncAPI` 3 takes what stands beside a `$ref` for absent, so a described reference becomes one of a list.
+fn describe_references(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if members.len() > 1
+                && let Some(reference) = members.remove("$ref")
+            {
+                members.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
+            }
+            members.values_mut().for_each(describe_references);
+        }
+        Value::Array(items) => items.iter_mut().for_each(describe_references),
+        _ => {}
+    }
+}
+
 /// Names members as they are on the wire: utoipa knows nothing of serde's `rename_all_fields`.
 fn camel_case(payload: &mut Value) {
     fn camel(name: &str) -> String {
@@ -145,6 +205,11 @@ fn operations(spoken: &[String]) -> Value {
             [] => "Not answered.".into(),
             _ => "Answered in the order of the requests; the `id` comes back.".into(),
         };
+        let replies_told: Vec<String> = replies.iter().map(|reply| format!("`{reply}`")).collect();
+        operation["description"] = match replies_told.as_slice() {
+            [] => "A sign of life, as any other record is.".into(),
+            told => format!("Answered by {}.", told.join(" or ")).into(),
+        };
         if !replies.is_empty() {
             operation["reply"] = json!({ "channel": channel, "messages": refer(replies) });
         }
@@ -157,6 +222,7 @@ fn operations(spoken: &[String]) -> Value {
             "channel": channel,
             "title": "The server says something by itself",
             "summary": "What happens in joined rooms, and what concerns the connection.",
+            "description": "No answer is expected, except to `ping`: any record will do.",
             "messages": refer(&NEWS),
         }),
     );
@@ -192,6 +258,7 @@ fn info() -> Value {
         ),
         "license": { "name": env!("CARGO_PKG_LICENSE"), "url": concat!(env!("CARGO_PKG_REPOSITORY"), "#licence") },
         "contact": { "name": "Weltenwind", "url": env!("CARGO_PKG_REPOSITORY") },
+        "tags": [{ "name": "realtime", "description": "The socket." }],
     })
 }
 
@@ -221,9 +288,28 @@ fn channel_description() -> String {
          since the position, each message in its newest state, then `live`. A loss is never silent.\n\n\
          **Life.** A client that is silent for as long as `welcome` says is asked with `ping`; any record will do as an \
          answer. `refresh-needed` comes when the access token has lived for most of its time.\n\n\
-         **Close codes.** `bye` precedes a planned close.\n\n| code | why | what to do |\n| --- | --- | --- |\n{}",
-        codes.join("\n")
+         **Close codes.** `bye` precedes a planned close.\n\n| code | why | what to do |\n| --- | --- | --- |\n{}\n\n\
+         **Refusals before the upgrade.** A problem, with one of these codes.\n\n{}\n\n\
+         **Codes of `err` and `left`.** Of the same catalogue.\n\n{}",
+        codes.join("\n"),
+        table(REFUSALS, true),
+        table(TOLD, false)
     )
+}
+
+/// Codes as a table.
+fn table(codes: &[Code], with_status: bool) -> String {
+    let (head, rule) = if with_status {
+        ("| status | code | what |", "| --- | --- | --- |")
+    } else {
+        ("| code | what |", "| --- | --- |")
+    };
+    let row = |code: &Code| {
+        let status = if with_status { format!("| {} ", code.status()) } else { String::new() };
+        format!("{status}| `{code}` | {} |", code.title())
+    };
+    let rows: Vec<String> = codes.iter().map(row).collect();
+    format!("{head}\n{rule}\n{}", rows.join("\n"))
 }
 
 #[cfg(test)]

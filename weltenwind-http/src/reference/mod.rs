@@ -9,6 +9,7 @@ mod openapi;
 mod params;
 mod problems;
 mod records;
+mod samples;
 mod schemas;
 
 use std::sync::LazyLock;
@@ -17,6 +18,7 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::header;
 use serde::Serialize;
+use serde_json::Value;
 
 pub(crate) use self::{
     calls::Calls,
@@ -27,6 +29,25 @@ use crate::{
     context::Context,
     host,
 };
+
+static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| written(&openapi::document(host::api())));
+static ASYNCAPI: LazyLock<Bytes> = LazyLock::new(|| written(&asyncapi::document()));
+
+/// The document of the HTTP API, to be read.
+pub(crate) fn openapi_document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| read(&OPENAPI));
+    &DOCUMENT
+}
+
+/// The document of the socket, to be read.
+pub(crate) fn asyncapi_document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| read(&ASYNCAPI));
+    &DOCUMENT
+}
+
+fn read(document: &[u8]) -> Value {
+    serde_json::from_slice(document).expect("what was written can be read")
+}
 
 /// Answers this document.
 ///
@@ -40,8 +61,7 @@ use crate::{
     security((), ("bearer" = []))
 )]
 pub(crate) async fn openapi(_: Context) -> Answer {
-    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| written(&openapi::document(host::api())));
-    Ok(document(&DOCUMENT))
+    Ok(document(&OPENAPI))
 }
 
 /// Answers the document of the socket at `/realtime/v1`.
@@ -56,8 +76,7 @@ pub(crate) async fn openapi(_: Context) -> Answer {
     security((), ("bearer" = []))
 )]
 pub(crate) async fn asyncapi(_: Context) -> Answer {
-    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| written(&asyncapi::document()));
-    Ok(document(&DOCUMENT))
+    Ok(document(&ASYNCAPI))
 }
 
 fn document(bytes: &Bytes) -> Response {

@@ -7,7 +7,7 @@ use weltenwind_core::wire::ProblemBody;
 use super::{
     Calls,
     problems::{self, SHARED},
-    schemas,
+    samples, schemas,
 };
 
 /// In the order in which people read it.
@@ -140,6 +140,9 @@ fn complete_success(id: &str, method: &str, status: &str, is_list: bool, respons
     }
     if body == "SessionBody" || id == "signOut" {
         headers["Set-Cookie"] = header("RefreshCookie");
+    }
+    if let Some(example) = samples::answer(&body) {
+        response["content"]["application/json"]["example"] = example;
     }
     response["headers"] = headers;
 }

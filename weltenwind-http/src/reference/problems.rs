@@ -46,7 +46,7 @@ pub(super) const SHARED: &[Shared] = &[
     shared(
         "default",
         "Problem",
-        &[],
+        &[Code::NotFound, Code::MethodNotAllowed, Code::NotAcceptable, Code::HeadersTooLarge, Code::Internal],
         "Any other refusal or failure, in the same shape. `code` is of the one catalogue of codes.",
     ),
 ];

@@ -7,10 +7,10 @@ use weltenwind_core::{
     wire::{ClientRecord, LimitsRecord, MessageAuthor, MessageBody, ServerRecord, WireTime, close},
 };
 
-const ACCOUNT: &str = "01998b2e-7c00-7a11-8f3e-5d2a9c1b0e01";
-const CHANNEL: &str = "01998b2e-7c00-7a17-8f3e-5d2a9c1b0e07";
+pub(super) const ACCOUNT: &str = "01998b2e-7c00-7a11-8f3e-5d2a9c1b0e01";
+pub(super) const CHANNEL: &str = "01998b2e-7c00-7a17-8f3e-5d2a9c1b0e07";
 const MESSAGE: &str = "01998b2e-7c00-7a18-8f3e-5d2a9c1b0e08";
-const CURSOR: &str = "AQAAAAAAAAABAAAAAAAAACqX3bH5c0kQ";
+pub(super) const CURSOR: &str = "AQAAAAAAAAABAAAAAAAAACqX3bH5c0kQ";
 
 /// What a client says.
 pub(super) fn of_client() -> Vec<ClientRecord> {
@@ -67,11 +67,11 @@ fn room() -> Room {
     Room::Channel(id::<ChannelId>(CHANNEL))
 }
 
-fn id<T: FromStr<Err = ParseIdError>>(text: &str) -> T {
+pub(super) fn id<T: FromStr<Err = ParseIdError>>(text: &str) -> T {
     text.parse().expect("a hyphenated UUID is an id")
 }
 
-fn message() -> MessageBody {
+pub(super) fn message() -> MessageBody {
     MessageBody {
         id: id(MESSAGE),
         channel_id: id(CHANNEL),
@@ -87,6 +87,6 @@ fn message() -> MessageBody {
     }
 }
 
-fn time(seconds: i64) -> WireTime {
+pub(super) fn time(seconds: i64) -> WireTime {
     WireTime(Timestamp::from_second(1_767_268_800 + seconds).expect("the year 2026 is in range"))
 }

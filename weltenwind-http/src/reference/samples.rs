@@ -1,0 +1,112 @@
+//! One answer of each kind, as examples.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use weltenwind_core::{
+    Scope,
+    access::Role,
+    accounts::AccountKind,
+    wire::{
+        ChannelBody, HistoryBody, ListBody, MemberBody, ProfileBody, SessionBody, TicketBody, UnreadBody, UserBody,
+        WorldBody,
+    },
+    worlds::{JoinPolicy, Visibility},
+};
+
+use super::records::{ACCOUNT, CHANNEL, CURSOR, id, message, time};
+
+const SESSION: &str = "01998b2e-7c00-7a12-8f3e-5d2a9c1b0e02";
+const WORLD: &str = "01998b2e-7c00-7a15-8f3e-5d2a9c1b0e05";
+
+/// Returns the example of an answer by the name that utoipa gives its schema.
+pub(super) fn answer(schema: &str) -> Option<Value> {
+    let Some(item) = schema.strip_prefix("ListBody_") else { return one(schema) };
+    Some(value(&ListBody { items: vec![one(item)?], next_cursor: None }))
+}
+
+fn one(schema: &str) -> Option<Value> {
+    let samples: [(_, fn() -> Value); 10] = [
+        (ChannelBody::name(), || value(&channel())),
+        (HistoryBody::name(), || value(&history())),
+        (MemberBody::name(), || value(&member())),
+        (weltenwind_core::wire::MessageBody::name(), || value(&message())),
+        (ProfileBody::name(), || value(&profile())),
+        (SessionBody::name(), || value(&session())),
+        (TicketBody::name(), || value(&TicketBody { ticket: "wwt_4Jb8…".to_owned(), expires_in: 30 })),
+        (UnreadBody::name(), || value(&unread())),
+        (UserBody::name(), || value(&user())),
+        (WorldBody::name(), || value(&world())),
+    ];
+    samples.iter().find(|(name, _)| name == schema).map(|(_, make)| make())
+}
+
+fn value(body: &impl Serialize) -> Value {
+    serde_json::to_value(body).expect("a body is plain data")
+}
+
+fn channel() -> ChannelBody {
+    ChannelBody {
+        id: id(CHANNEL),
+        scope: Scope::World(id(WORLD)),
+        slug: "lobby".to_owned(),
+        name: "Lobby".to_owned(),
+        guests_may_post: true,
+        slowmode_seconds: 5,
+        retention_days: None,
+        created_at: time(0),
+    }
+}
+
+fn history() -> HistoryBody {
+    HistoryBody { items: vec![message()], next_cursor: None, room_cursor: CURSOR.to_owned() }
+}
+
+fn member() -> MemberBody {
+    MemberBody { id: id(ACCOUNT), display_name: "Mira".to_owned(), roles: vec![Role::WorldMember], since: time(0) }
+}
+
+fn profile() -> ProfileBody {
+    ProfileBody { id: id(ACCOUNT), kind: AccountKind::Registered, display_name: "Mira".to_owned(), created_at: time(0) }
+}
+
+fn session() -> SessionBody {
+    SessionBody {
+        access_token: "eyJhbGciOiJFZERTQSJ9…".to_owned(),
+        token_type: "Bearer".to_owned(),
+        expires_in: 300,
+        refresh_token: Some("wwr_9Qe1…".to_owned()),
+        session_id: id(SESSION),
+        user: user(),
+        scope: Scope::Global,
+    }
+}
+
+fn unread() -> UnreadBody {
+    UnreadBody { channel_id: id(CHANNEL), read_seq: 40, last_seq: 42, unread: 2 }
+}
+
+fn user() -> UserBody {
+    UserBody {
+        id: id(ACCOUNT),
+        kind: AccountKind::Registered,
+        username: Some("mira".to_owned()),
+        display_name: "Mira".to_owned(),
+        email: None,
+        created_at: time(0),
+    }
+}
+
+fn world() -> WorldBody {
+    WorldBody {
+        id: id(WORLD),
+        slug: "mistral".to_owned(),
+        name: "Mistral".to_owned(),
+        description: "Sails and salt.".to_owned(),
+        visibility: Visibility::Public,
+        join_policy: JoinPolicy::Open,
+        created_at: time(0),
+        updated_at: time(0),
+        archived_at: None,
+    }
+}
