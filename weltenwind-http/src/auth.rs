@@ -17,6 +17,7 @@ use crate::{
     answer::{self, Answer},
     context::{Context, Nothing},
     cookies::{self, Carrier, Visit},
+    json::present,
     problem::{Stop, UnlessDenied as _},
     reference::{Csrf, Origin},
 };
@@ -203,6 +204,8 @@ pub(crate) async fn bootstrap(visit: Visit, body: Body) -> Answer {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Refresh {
     /// The refresh token; absent where a cookie carries it.
+    #[schema(value_type = String, required = false)]
+    #[serde(default, deserialize_with = "present")]
     refresh_token: Option<String>,
 }
 

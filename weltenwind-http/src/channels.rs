@@ -202,7 +202,8 @@ struct AmendChannel {
 /// Days, or null as a wish of its own.
 fn days_or_null() -> Schema {
     let days = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(3650));
-    AnyOfBuilder::new().item(days).item(ObjectBuilder::new().schema_type(Type::Null)).into()
+    let days_or_null = AnyOfBuilder::new().item(days).item(ObjectBuilder::new().schema_type(Type::Null));
+    days_or_null.description(Some("After how many days messages are deleted; null keeps them.")).into()
 }
 
 impl AmendChannel {

@@ -7,6 +7,8 @@ mod calls;
 mod fixture;
 #[path = "documents/rules.rs"]
 mod rules;
+#[path = "documents/table.rs"]
+mod table;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -88,4 +90,28 @@ async fn whoever_may_call_without_a_token_is_not_asked_for_one() {
         let asked_for_one = reply.status == 401 && reply.code() == "unauthenticated";
         assert_eq!(asked_for_one, !is_open, "{method} {path}: {}", reply.status);
     }
+}
+
+#[tokio::test]
+async fn whoever_is_not_signed_in_is_not_told_what_exists() {
+    const NOWHERE: &str = "01998b2e-7c00-7a15-8f3e-5d2a9c1b0eff";
+
+    let server = Server::start().await;
+    let document = openapi(&server).await;
+    let mut asked = 0;
+
+    for (path, method, operation) in operations(&document).into_iter().filter(|(path, ..)| path.contains('{')) {
+        if operation["security"].as_array().unwrap().iter().any(|way| way.as_object().unwrap().is_empty()) {
+            continue;
+        }
+        asked += 1;
+        let path =
+            ["{world}", "{userId}", "{id}"].iter().fold(path.to_owned(), |path, name| path.replace(name, NOWHERE));
+        let mut ask = server.ask(method.to_uppercase().parse().unwrap(), &path).with("if-match", "\"1\"");
+        if let Some(example) = operation.pointer("/requestBody/content/application~1json/example") {
+            ask = ask.json(example.clone());
+        }
+        assert_eq!(ask.await.expect(401).code(), "unauthenticated", "{method} {path}");
+    }
+    assert!(asked > 8, "only {asked} calls change something that is there");
 }

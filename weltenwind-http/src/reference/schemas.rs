@@ -60,12 +60,25 @@ fn without_null(members: &mut Map<String, Value>) {
         for (_, schema) in properties.iter_mut().filter(|(name, _)| !required.contains(name)) {
             if is_request { no_null_default(schema) } else { never_null(schema) }
         }
+        properties.values_mut().for_each(describe);
     }
     if members.contains_key("in")
         && let Some(schema) = members.get_mut("schema")
     {
         never_null(schema);
     }
+}
+
+/// What a member is, is said of the member, and not of one of its choices.
+fn describe(schema: &mut Value) {
+    let Some(Value::Array(choices)) = schema.get_mut("oneOf") else { return };
+    let mut said = Map::new();
+    for choice in choices.iter_mut().filter(|choice| choice.get("$ref").is_some()).filter_map(Value::as_object_mut) {
+        for name in ["description", "default"] {
+            said.extend(choice.remove(name).map(|value| (name.to_owned(), value)));
+        }
+    }
+    schema.as_object_mut().expect("it has a member").extend(said);
 }
 
 fn no_null_default(schema: &mut Value) {

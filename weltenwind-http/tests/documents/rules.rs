@@ -3,11 +3,22 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
+use weltenwind_core::Code;
 
 use super::{
     calls::{openapi, operations},
     fixture::Server,
+    table::{CALLS, Repeat},
 };
+
+/// The policies of the contract.
+const POLICIES: [&str; 10] =
+    ["auth", "guest", "read", "write", "chat", "invite", "notification", "telemetry", "report", "admin"];
+
+/// Whether the catalogue has a code: rules about it hold from then on, and need no other switch.
+fn is_known(code: &str) -> bool {
+    Code::ALL.iter().any(|known| known.as_str() == code)
+}
 
 fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     match value["$ref"].as_str() {
@@ -133,6 +144,83 @@ async fn lists_reads_and_changes_keep_their_conventions() {
         assert_eq!(names_a_state, responses.contains_key("412") && responses.contains_key("428"), "{at}");
         if let Some(body) = operation.get("requestBody") {
             assert!(!body["content"]["application/json"]["example"].is_null(), "{at} has no example");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_call_is_declared_with_its_limit_and_its_way_to_be_repeated() {
+    let document = openapi(&Server::start().await).await;
+    let operations = operations(&document);
+    let name = |operation: &Value| operation["operationId"].as_str().unwrap_or_default().to_owned();
+
+    let declared: HashSet<String> = CALLS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    assert_eq!(declared.len(), CALLS.len(), "a call is declared twice");
+    assert_eq!(declared, operations.iter().map(|(.., operation)| name(operation)).collect());
+    for (path, method, operation) in operations {
+        let at = format!("{method} {path}");
+        let (_, policy, repeat) = *CALLS.iter().find(|(known, ..)| *known == name(operation)).unwrap();
+        assert!(POLICIES.contains(&policy), "{at}: {policy}");
+        assert_eq!(repeat == Repeat::Read, method == "get", "{at}");
+        let header = |name: &str| has_parameter(&document, operation, "header", name);
+        assert_eq!(header("If-Match"), repeat == Repeat::IfMatch, "{at}");
+        if is_known("idempotency-key-reused") || is_known("idempotency-in-progress") {
+            assert_eq!(header("Idempotency-Key"), repeat == Repeat::Key, "{at}");
+        }
+        if is_known("rate-limited") {
+            let refusal = resolved(&document, &operation["responses"]["429"]);
+            let example = refusal.pointer("/content/application~1problem+json/examples/rate-limited");
+            assert!(example.is_some(), "{at} does not say that it is limited");
+            for header in ["Retry-After", "RateLimit", "RateLimit-Policy"] {
+                assert!(refusal["headers"].get(header).is_some(), "{at}: 429 without {header}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_are_closed_and_answers_are_open() {
+    let document = openapi(&Server::start().await).await;
+    let mut seen = HashSet::new();
+
+    for (path, method, operation) in operations(&document) {
+        let at = format!("{method} {path}");
+        let body = operation.pointer("/requestBody/content/application~1json/schema");
+        let answers = operation["responses"].as_object().unwrap().values();
+        let answers = answers.filter_map(|answer| answer.pointer("/content/application~1json/schema"));
+        for (schema, is_request) in
+            body.map(|body| (body, true)).into_iter().chain(answers.map(|schema| (schema, false)))
+        {
+            let mut todo = vec![schema];
+            while let Some(schema) = todo.pop() {
+                let schema = resolved(&document, schema);
+                let below = ["oneOf", "anyOf"].into_iter().filter_map(|name| schema[name].as_array()).flatten();
+                todo.extend(below);
+                let Some(properties) = schema["properties"].as_object() else { continue };
+                let is_closed = schema["additionalProperties"] == Value::Bool(false);
+                assert_eq!(is_closed, is_request, "{at}: {schema}");
+                todo.extend(properties.values().flat_map(|member| [member, &member["items"]]));
+                seen.insert(is_request);
+            }
+        }
+    }
+    assert_eq!(seen.len(), 2);
+}
+
+#[tokio::test]
+async fn every_answer_with_members_has_an_example() {
+    let document = openapi(&Server::start().await).await;
+
+    for (path, method, operation) in operations(&document) {
+        for (status, answer) in operation["responses"].as_object().unwrap() {
+            let Some(content) = answer.pointer("/content/application~1json") else { continue };
+            let schema = resolved(&document, &content["schema"]);
+            let Some(properties) = schema["properties"].as_object() else { continue };
+            let example = content["example"].as_object().unwrap_or_else(|| panic!("{method} {path}: {status}"));
+            assert!(example.keys().all(|member| properties.contains_key(member)), "{method} {path}: {example:?}");
+            for member in schema["required"].as_array().into_iter().flatten() {
+                assert!(example.contains_key(member.as_str().unwrap()), "{method} {path}: {member}");
+            }
         }
     }
 }

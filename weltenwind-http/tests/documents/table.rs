@@ -1,0 +1,56 @@
+//! What each call costs and how it is repeated, declared in one place: a new call does not pass without a line here.
+
+/// How a call that is sent twice has one effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing.
+    Read,
+    /// It names the state that it is meant for; a second one is stale.
+    IfMatch,
+    /// The header `Idempotency-Key`.
+    Key,
+    /// Its answer carries a secret, which is not stored: the header has no effect.
+    Secret,
+    /// By its nature: the second one finds done what it asks for.
+    Nature,
+}
+
+/// A call: its name, the policy of the limits that it is charged to, and how it is repeated.
+pub(crate) type Row = (&'static str, &'static str, Repeat);
+
+pub(crate) const CALLS: &[Row] = &[
+    ("amendChannel", "write", Repeat::IfMatch),
+    ("amendMe", "write", Repeat::Nature),
+    ("amendWorld", "write", Repeat::IfMatch),
+    ("archiveWorld", "write", Repeat::IfMatch),
+    ("bootstrap", "auth", Repeat::Secret),
+    ("closeChannel", "write", Repeat::IfMatch),
+    ("createWorld", "write", Repeat::Key),
+    ("editMessage", "write", Repeat::Nature),
+    ("getAsyncapi", "read", Repeat::Read),
+    ("getChannel", "read", Repeat::Read),
+    ("getMe", "read", Repeat::Read),
+    ("getMessage", "read", Repeat::Read),
+    ("getOpenapi", "read", Repeat::Read),
+    ("getProfile", "read", Repeat::Read),
+    ("getWorld", "read", Repeat::Read),
+    ("issueTicket", "write", Repeat::Secret),
+    ("joinWorld", "write", Repeat::Nature),
+    ("leaveWorld", "write", Repeat::Nature),
+    ("listChannels", "read", Repeat::Read),
+    ("listMembers", "read", Repeat::Read),
+    ("listMessages", "read", Repeat::Read),
+    ("listUnread", "read", Repeat::Read),
+    ("listWorldChannels", "read", Repeat::Read),
+    ("listWorlds", "read", Repeat::Read),
+    ("markRead", "write", Repeat::Nature),
+    ("openChannel", "write", Repeat::Key),
+    ("openGuest", "guest", Repeat::Secret),
+    ("postMessage", "chat", Repeat::Key),
+    ("refreshSession", "auth", Repeat::Secret),
+    ("register", "auth", Repeat::Secret),
+    ("removeMember", "write", Repeat::Nature),
+    ("removeMessage", "write", Repeat::Nature),
+    ("signIn", "auth", Repeat::Secret),
+    ("signOut", "auth", Repeat::Secret),
+];
