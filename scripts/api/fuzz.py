@@ -29,9 +29,10 @@ BY_SECRET = {"POST /api/v1/auth/bootstrap"}
 def main():
     args = arguments()
     seed = args.seed if args.seed is not None else random.randrange(2**32)
-    print(f"fuzz-api: seed {seed}; repeat it with: scripts/fuzz-api --store {args.store} --seed {seed}", flush=True)
+    store = "Postgres" if args.postgres else "SQLite"
+    print(f"fuzz-api: seed {seed} on {store}; the same requests again: scripts/fuzz-api --seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="weltenwind-fuzz-") as folder:
-        server = Server(args.binary, args.store, Path(folder))
+        server = Server(args.binary, args.postgres, Path(folder))
         try:
             keeper, homes = furnish(server)
             return fuzz(server, keeper, homes, seed, args, Path(folder))
@@ -42,19 +43,25 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/fuzz-api")
     parser.add_argument("--binary", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--store", default="sqlite", help="sqlite, or the URL of an empty Postgres database")
+    parser.add_argument(
+        "--postgres", action="store_const", const=os.environ.get("WW_TEST_POSTGRES_URL", ""), default=None,
+        help="on the empty Postgres database that WW_TEST_POSTGRES_URL names",
+    )
     parser.add_argument("--seed", type=int, help="of the random requests; drawn if absent")
     parser.add_argument("--examples", type=int, default=25, help="random requests per operation and phase (default 25)")
     parser.add_argument("--seconds", type=int, default=60, help="how long, once every call had its turn (default 60)")
     parser.add_argument("--report", help="a folder for a report of every request")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.postgres == "":
+        parser.error("--postgres needs WW_TEST_POSTGRES_URL, which scripts/with-services sets")
+    return args
 
 
 class Server:
     """The real binary on a store of its own."""
 
-    def __init__(self, binary, store, folder):
-        url = f"sqlite://{folder}/weltenwind.db" if store == "sqlite" else store
+    def __init__(self, binary, postgres, folder):
+        url = postgres or f"sqlite://{folder}/weltenwind.db"
         self.binary = binary
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("WELTENWIND_")},

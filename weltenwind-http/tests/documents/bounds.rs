@@ -98,7 +98,7 @@ fn edges(schema: &Value) -> (Vec<Value>, Vec<Value>) {
     for choice in schema["anyOf"].as_array().into_iter().flatten() {
         let (more, less) = if choice["type"] == "null" { (vec![Value::Null], Vec::new()) } else { edges(choice) };
         fits.extend(more);
-        breaks.extend(less);
+        breaks.extend(less.into_iter().filter(|value| !value.is_null()));
     }
     (fits, breaks)
 }
