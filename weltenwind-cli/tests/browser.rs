@@ -174,10 +174,15 @@ impl Window {
     }
 
     async fn asked_nobody_else(&self, server: &Server) {
+        self.asked_no_other_origin(server, 6).await;
+    }
+
+    /// Everything came from the server, at least so many files and answers.
+    async fn asked_no_other_origin(&self, server: &Server, at_least: usize) {
         let asked =
             self.eval("performance.getEntries().map((entry) => entry.name).filter((name) => name.includes('://'))");
         let asked: Vec<String> = serde_json::from_value(asked.await.expect("an answer")).expect("addresses");
-        assert!(asked.len() > 5, "the page loads its files: {asked:?}");
+        assert!(asked.len() >= at_least, "the page loads its files: {asked:?}");
         let elsewhere: Vec<_> = asked.iter().filter(|name| !name.starts_with(&format!("{}/", server.url))).collect();
         assert!(elsewhere.is_empty(), "{elsewhere:?}");
     }
@@ -274,6 +279,46 @@ async fn who_registered_leaves_and_comes_back() {
     assert_eq!(window.eval("document.getElementById('password').value").await.expect("an answer"), json!(""));
     assert_eq!(window.complaints().await, Vec::<String>::new());
 
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_reference_is_read_and_searched_without_asking_anybody_else() {
+    const SHOWN: &str =
+        "[...document.querySelectorAll('.contents li')].filter((item) => item.checkVisibility()).length";
+
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let window = driver.window().await;
+
+    for path in ["/docs", "/docs/realtime", "/problems", "/problems/slug-taken"] {
+        window.driver.goto(format!("{}{path}", server.url)).await.expect("the page loads");
+        window.until("document.readyState", json!("complete")).await;
+        // Every colour comes from the theme, so a page without its files would be white.
+        window.until("getComputedStyle(document.body).backgroundColor !== 'rgba(0, 0, 0, 0)'", json!(true)).await;
+        let fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
+        assert_eq!(window.eval(fits).await.expect("an answer"), json!(true), "{path} is wider than the window");
+        assert_eq!(window.complaints().await, Vec::<String>::new(), "{path}");
+        window.asked_no_other_origin(&server, 4).await;
+    }
+
+    window.driver.goto(format!("{}/docs", server.url)).await.expect("the page loads");
+    window.type_into("filter", "world slug-is-no-word").await;
+    window.until(SHOWN, json!(0)).await;
+    window.driver.find(By::Id("filter")).await.expect("it is there").clear().await.expect("it can be emptied");
+    window.type_into("filter", "patch world").await;
+    window.until(SHOWN, json!(1)).await;
+    window.until("document.getElementById('amendWorld').checkVisibility()", json!(true)).await;
+    window.until("document.getElementById('createWorld').checkVisibility()", json!(false)).await;
+    assert_eq!(window.complaints().await, Vec::<String>::new());
+
+    window.driver.set_window_rect(0, 0, 500, 800).await.expect("the window can be made small");
+    for path in ["/docs", "/docs/realtime", "/problems", "/problems/slug-taken"] {
+        window.driver.goto(format!("{}{path}", server.url)).await.expect("the page loads");
+        let fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
+        window.until(fits, json!(true)).await;
+    }
     window.close().await;
 }
 

@@ -32,6 +32,54 @@ fn every_code_stands_in_the_http_reference() {
     }
 }
 
+/// Codes that no call and no record answers: the commands alone meet them.
+const COMMANDS_ALONE: [Code; 1] = [Code::GrantNotFound];
+
+#[test]
+fn every_code_is_used_and_told_by_a_call_or_a_record() {
+    let sources: String = ["core", "storage", "http", "ws", "cli"].iter().map(|name| sources(name)).collect();
+    let openapi: Value = serde_json::from_str(&read("docs/openapi.json")).expect("a document");
+    let asyncapi = read("docs/asyncapi.json");
+
+    for code in Code::ALL {
+        let is_used = sources
+            .match_indices(&format!("Code::{code:?}"))
+            .any(|(at, found)| !sources[at + found.len()..].starts_with(|next: char| next.is_alphanumeric()));
+        assert!(is_used, "nothing answers {code}: take it out of the catalogue");
+        let reference = format!("#/components/examples/{code}");
+        let is_told = openapi["components"]["examples"].get(code.as_str()).is_some()
+            && (openapi["paths"].to_string().contains(&reference)
+                || openapi["components"]["responses"].to_string().contains(&reference))
+            || asyncapi.contains(&format!("`{code}`"));
+        assert_eq!(is_told, !COMMANDS_ALONE.contains(code), "{code}");
+    }
+}
+
+/// The sources of a crate without its tests, and without the catalogue itself.
+fn sources(name: &str) -> String {
+    let mut text = String::new();
+    let mut todo = vec![format!("weltenwind-{name}/src")];
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in a workspace");
+    while let Some(folder) = todo.pop() {
+        for file in fs::read_dir(workspace.join(&folder)).expect("a folder") {
+            let file = file.expect("a file");
+            let path = format!("{folder}/{}", file.file_name().to_string_lossy());
+            if file.path().is_dir() {
+                todo.push(path);
+            } else if path.ends_with(".rs")
+                && !path.ends_with("/code.rs")
+                && !path.contains("conformance")
+                && !path.ends_with("tests.rs")
+                && !path.contains("/reference/")
+            {
+                let source = read(&path);
+                text.push_str(source.split("#[cfg(test)]").next().expect("what stands before"));
+            }
+        }
+    }
+    text
+}
+
 #[test]
 fn every_key_stands_in_the_operators_reference_with_its_default() {
     let store = Store::sqlite();

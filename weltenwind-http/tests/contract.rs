@@ -305,6 +305,78 @@ async fn a_request_that_takes_too_long_is_told_so() {
     assert_eq!(reply.code(), "timed-out");
 }
 
+/// What is asked, and the status and code that it is refused with.
+type Refused<'s> = (&'static str, fixture::Ask<'s>, u16, &'static str);
+
+#[tokio::test]
+async fn whatever_is_no_success_is_a_problem() {
+    let server = with_neighbours(HttpConfig::default()).await;
+    let owner = server.owner().await;
+    let guest = server.guest("Mira").await;
+    let world = server.world(&owner, "mistral").await;
+    let lobby = server.channel(&owner, &world, "lobby").await;
+    let messages = format!("channels/{}/messages", id(&lobby));
+    let (large, long) = (format!("\"{}\"", "x".repeat(64 * 1024)), "x".repeat(17 * 1024));
+    let again = json!({ "name": "Mistral", "slug": "mistral" });
+    let spent = server.services.accounts.issue_bootstrap(&weltenwind_core::Actor::operator()).await.expect("a token");
+    let claim = json!({ "token": spent.token.expose(), "username": "keeper", "password": "correct horse battery" });
+    server.post("auth/bootstrap").json(claim.clone()).await.expect(201);
+    let slow = json!({ "scope": "global", "slug": "slow", "name": "Slow", "slowmodeSeconds": 60 });
+    let slow = server.post("channels").by(&owner).json(slow).await.expect(201).json();
+    let slow = format!("channels/{}/messages", id(&slow));
+    server.grant(&guest, weltenwind_core::access::Role::Service, weltenwind_core::Scope::Global).await;
+    server.post(&slow).by(&guest).json(json!({ "body": "one" })).await.expect(201);
+
+    let refused: Vec<Refused<'_>> = vec![
+        ("no JSON", server.post("auth/guest").text("application/json", "{"), 400, "malformed-request"),
+        ("an unknown parameter", server.get("worlds?page=2"), 400, "malformed-request"),
+        ("a foreign cursor", server.get("worlds?cursor=x"), 400, "cursor-invalid"),
+        ("nobody", server.post("worlds").json(json!({ "name": "Bora" })), 401, "unauthenticated"),
+        ("a bad token", server.get("worlds").bearing("x"), 401, "token-invalid"),
+        ("a missing right", server.post("worlds").by(&guest).json(json!({ "name": "Bora" })), 403, "permission-denied"),
+        ("a path", server.get("/nowhere"), 404, "not-found"),
+        ("a page", server.get("/problems/nothing"), 404, "not-found"),
+        ("a thing", server.get("worlds/none"), 404, "world-not-found"),
+        ("a method", server.ask(Method::PUT, "worlds"), 405, "method-not-allowed"),
+        ("a method of a page", server.ask(Method::POST, "/docs"), 405, "method-not-allowed"),
+        ("another media type is wanted", server.get("worlds").with("accept", "text/html"), 406, "not-acceptable"),
+        ("a taken slug", server.post("worlds").by(&owner).json(again), 409, "slug-taken"),
+        ("a spent token", server.post("auth/bootstrap").json(claim), 410, "bootstrap-token-spent"),
+        (
+            "a stale state",
+            server.delete("worlds/mistral").by(&owner).with("if-match", "\"9\""),
+            412,
+            "precondition-failed",
+        ),
+        ("a large body", server.post("auth/guest").text("application/json", large), 413, "payload-too-large"),
+        (
+            "another media type is sent",
+            server.post("auth/guest").text("text/plain", "{}"),
+            415,
+            "unsupported-media-type",
+        ),
+        ("a broken rule", server.post(&messages).by(&owner).json(json!({ "body": "" })), 422, "validation-failed"),
+        ("no upgrade", server.get("/realtime/v1"), 426, "upgrade-required"),
+        ("no state", server.delete("worlds/mistral").by(&owner), 428, "precondition-required"),
+        ("too soon", server.post(&slow).by(&guest).json(json!({ "body": "two" })), 429, "slow-mode"),
+        ("a large head", server.get("worlds").with("x-padding", &long), 431, "headers-too-large"),
+        ("a panic", server.get("/panic"), 500, "internal"),
+        ("no end", server.get("/stuck"), 503, "timed-out"),
+    ];
+    for (what, ask, status, code) in refused {
+        // Only what never ends needs the time to run ahead; a store would miss its own time.
+        if status == 503 {
+            tokio::time::pause();
+        }
+        let reply = ask.await.expect(status);
+
+        assert_eq!(reply.code(), code, "{what}");
+        assert_eq!(reply.header("allow").is_empty(), status != 405, "{what}");
+        assert_eq!(reply.header("retry-after").is_empty(), status != 429, "{what}");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff", "{what}");
+    }
+}
+
 #[tokio::test]
 async fn a_mounted_service_that_says_nothing_gets_a_problem_too() {
     let server = with_neighbours(HttpConfig::default()).await;

@@ -49,6 +49,81 @@ async fn the_shell_loads_files_that_are_there() {
 }
 
 #[tokio::test]
+async fn the_reference_and_the_problems_are_pages() {
+    let server = Server::start().await;
+
+    for path in ["/docs", "/docs/realtime", "/problems", "/problems/slug-taken"] {
+        let page = server.get(path).with("accept", HTML).await.expect(200);
+        let text = String::from_utf8(page.body.to_vec()).unwrap();
+        assert!(text.starts_with("<!doctype html>") && text.ends_with("</html>\n"), "{path}");
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        assert_eq!((page.header("content-security-policy"), page.header("cache-control")), (POLICY, "no-cache"));
+        // The one place that is named in full is no place to load from.
+        let loaded = text.split("src=\"").skip(1).chain(
+            text.split("<link rel=\"").skip(1).filter_map(|rest| rest.split_once("href=\"").map(|(_, href)| href)),
+        );
+        assert!(loaded.map(|rest| rest.split('"').next().unwrap()).all(|file| file.starts_with("/assets/")), "{path}");
+        for landmark in ["<main", "<header", "<nav", "class=\"skip\"", "lang=\"en\"", "<h1>"] {
+            assert!(text.contains(landmark), "{path} without {landmark}");
+        }
+        server.get(path).with("if-none-match", page.header("etag")).await.expect(304);
+    }
+}
+
+#[tokio::test]
+async fn the_reference_tells_every_call_every_record_and_every_schema() {
+    let server = Server::start().await;
+    let page = async |path: &str| {
+        let page = server.get(path).await.expect(200);
+        String::from_utf8(page.body.to_vec()).unwrap()
+    };
+    let (calls, records) = (page("/docs").await, page("/docs/realtime").await);
+    let openapi = server.get("openapi.json").await.json();
+    let asyncapi = server.get("asyncapi.json").await.json();
+
+    for operation in openapi["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values())
+    {
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(
+            calls.contains(&format!("<article id=\"{name}\"")) && calls.contains(&format!("href=\"#{name}\"")),
+            "{name}"
+        );
+    }
+    for name in asyncapi["components"]["messages"].as_object().unwrap().keys() {
+        assert!(records.contains(&format!("-{name}\" data-words")), "{name}");
+    }
+    for (text, document) in [(&calls, &openapi), (&records, &asyncapi)] {
+        for name in document["components"]["schemas"].as_object().unwrap().keys() {
+            assert!(text.contains(&format!("<article id=\"schema-{name}\"")), "{name}");
+        }
+        // Every link within the page leads somewhere.
+        for target in text.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            assert!(text.contains(&format!("id=\"{target}\"")), "#{target}");
+        }
+    }
+    for code in calls.split("href=\"/problems/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(weltenwind_core::Code::ALL.iter().any(|known| known.as_str() == code), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn every_code_has_a_page_that_says_what_to_do() {
+    let server = Server::start().await;
+    let index = String::from_utf8(server.get("/problems").await.body.to_vec()).unwrap();
+
+    for code in weltenwind_core::Code::ALL {
+        let page = String::from_utf8(server.get(format!("/problems/{code}")).await.expect(200).body.to_vec()).unwrap();
+        let said = |text: &str| text.split('`').next().unwrap().replace('\'', "&#39;");
+        for text in [code.title(), &code.status().to_string(), &code.urn(), code.meaning(), code.advice()] {
+            assert!(page.contains(&said(text)), "{code} does not say: {text}");
+        }
+        assert!(index.contains(&format!("href=\"/problems/{code}\"")), "{code}");
+    }
+    let unknown = server.get("/problems/no-such-code").with("accept", HTML).await.expect(404);
+    assert!(unknown.body.starts_with(b"<!doctype html>"));
+}
+
+#[tokio::test]
 async fn a_file_that_does_not_exist_is_not_found() {
     let server = Server::start().await;
 
