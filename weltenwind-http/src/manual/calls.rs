@@ -36,12 +36,12 @@ pub(super) fn page(document: &Value) -> String {
         let tagged: Vec<&Call<'_>> = calls.iter().filter(|call| call.operation["tags"][0] == tag["name"]).collect();
         let links: String = tagged.iter().map(|call| link(call)).collect();
         contents
-            .push_str(&format!("<section><h2><a href=\"#tag-{name}\">{name}</a></h2>\n<ul>{links}</ul></section>\n"));
+            .extend([format!("<section><h2><a href=\"#tag-{name}\">{name}</a></h2>\n<ul>{links}</ul></section>\n")]);
         let articles: String = tagged.iter().map(|call| article(document, call)).collect();
-        sections.push_str(&format!(
+        sections.extend([format!(
             "<section id=\"tag-{name}\"><h2>{name}</h2>\n{}{articles}</section>\n",
             blocks(tag["description"].as_str().unwrap_or_default())
-        ));
+        )]);
     }
     contents.push_str("<section><h2><a href=\"#schemas\">schemas</a></h2></section>\n");
     let info = &document["info"];
@@ -61,14 +61,11 @@ pub(super) fn page(document: &Value) -> String {
 /// How one signs in.
 fn ways_in(document: &Value) -> String {
     let schemes = document["components"]["securitySchemes"].as_object();
-    let rows: String = schemes
-        .into_iter()
-        .flatten()
-        .map(|(name, scheme)| {
-            let description = inline(scheme["description"].as_str().unwrap_or_default());
-            format!("<tr><th scope=\"row\"><code>{}</code></th><td>{description}</td></tr>", escape(name))
-        })
-        .collect();
+    let row = |(name, scheme): (&String, &Value)| {
+        let description = inline(scheme["description"].as_str().unwrap_or_default());
+        format!("<tr><th scope=\"row\"><code>{}</code></th><td>{description}</td></tr>", escape(name))
+    };
+    let rows: String = schemes.into_iter().flatten().map(row).collect();
     format!(
         "<section id=\"ways-in\"><h2>who asks</h2>\n{}</section>\n",
         table("Ways to sign in", &["way", "what"], &rows)
@@ -186,10 +183,10 @@ fn answer(status: &str, response: &Value) -> String {
     let content = &response["content"]["application/json"];
     let mut detail = String::new();
     if is_problem {
-        detail.push_str(&format!("<p>{}</p>\n", named.join(", ")));
+        detail.extend([format!("<p>{}</p>\n", named.join(", "))]);
     }
     if content.is_object() {
-        detail.push_str(&format!("<p>{}</p>\n", kind(&content["schema"])));
+        detail.extend([format!("<p>{}</p>\n", kind(&content["schema"]))]);
         if !content["example"].is_null() {
             detail.push_str(&example(&content["example"]));
         }
@@ -204,7 +201,7 @@ fn answer(status: &str, response: &Value) -> String {
         })
         .collect();
     if !headers.is_empty() {
-        detail.push_str(&format!("<p><small>Headers: {}.</small></p>\n", headers.join(", ")));
+        detail.extend([format!("<p><small>Headers: {}.</small></p>\n", headers.join(", "))]);
     }
     let summary = if said.is_empty() {
         codes.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(", ")

@@ -80,7 +80,8 @@ pub(super) fn example(value: &Value) -> String {
 
 /// A table that scrolls by itself where the screen is narrow.
 pub(super) fn table(label: &str, heads: &[&str], rows: &str) -> String {
-    let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    let head = |head: &&str| format!("<th scope=\"col\">{head}</th>");
+    let heads: String = heads.iter().map(head).collect();
     format!(
         "<div class=\"wide\" role=\"region\" aria-label=\"{}\" tabindex=\"0\"><table><thead><tr>{heads}</tr></thead>\
          <tbody>{rows}</tbody></table></div>\n",

@@ -10,7 +10,8 @@ pub(super) fn blocks(text: &str) -> String {
 fn block(block: &str) -> String {
     let lines: Vec<&str> = block.lines().map(str::trim).collect();
     if lines.iter().all(|line| line.starts_with("- ")) {
-        let items: String = lines.iter().map(|line| format!("<li>{}</li>", inline(&line[2..]))).collect();
+        let item = |line: &&str| format!("<li>{}</li>", inline(&line[2..]));
+        let items: String = lines.iter().map(item).collect();
         return format!("<ul>{items}</ul>\n");
     }
     if let [head, rule, rows @ ..] = lines.as_slice()
@@ -19,7 +20,8 @@ fn block(block: &str) -> String {
         let heads: Vec<String> = cells(head).map(inline).collect();
         let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
         let row = |row: &&str| {
-            let cells: String = cells(row).map(|cell| format!("<td>{}</td>", inline(cell))).collect();
+            let cell = |cell: &str| format!("<td>{}</td>", inline(cell));
+            let cells: String = cells(row).map(cell).collect();
             format!("<tr>{cells}</tr>")
         };
         return table("Table", &heads, &rows.iter().map(row).collect::<String>());
@@ -36,12 +38,12 @@ pub(super) fn inline(text: &str) -> String {
     let mut html = String::new();
     for (n, part) in text.split('`').enumerate() {
         if n % 2 == 1 {
-            html.push_str(&format!("<code>{}</code>", escape(part)));
+            html.extend([format!("<code>{}</code>", escape(part))]);
             continue;
         }
         for (n, part) in part.split("**").enumerate() {
             let part = escape(part);
-            html.push_str(&if n % 2 == 1 { format!("<strong>{part}</strong>") } else { part });
+            html.extend([if n % 2 == 1 { format!("<strong>{part}</strong>") } else { part }]);
         }
     }
     html

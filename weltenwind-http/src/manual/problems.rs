@@ -60,18 +60,12 @@ fn where_it_comes_from(code: Code, document: &Value) -> String {
         let responses = call.operation["responses"].as_object().into_iter().flatten();
         responses.into_iter().any(|(_, response)| response.pointer(&example).is_some())
     };
-    let items: String = calls::calls(document)
-        .iter()
-        .filter(|call| names(call))
-        .map(|call| {
-            let id = text(&call.operation["operationId"]);
-            let summary = inline(call.operation["summary"].as_str().unwrap_or_default());
-            format!(
-                "<li><a href=\"/docs#{id}\"><code>{} {}</code></a> {summary}</li>\n",
-                call.method.to_uppercase(),
-                escape(call.path)
-            )
-        })
-        .collect();
+    let item = |call: &calls::Call<'_>| {
+        let id = text(&call.operation["operationId"]);
+        let summary = inline(call.operation["summary"].as_str().unwrap_or_default());
+        let (method, path) = (call.method.to_uppercase(), escape(call.path));
+        format!("<li><a href=\"/docs#{id}\"><code>{method} {path}</code></a> {summary}</li>\n")
+    };
+    let items: String = calls::calls(document).iter().filter(|call| names(call)).map(item).collect();
     if items.is_empty() { items } else { format!("<h2>Where it comes from</h2>\n<ul>{items}</ul>\n") }
 }

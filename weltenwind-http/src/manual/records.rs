@@ -15,16 +15,14 @@ pub(super) fn page(document: &Value) -> String {
     let (mut contents, mut sections) = (String::new(), String::new());
     for (action, id, title) in groups {
         let names = names(document, action);
-        let links: String = names
-            .iter()
-            .map(|name| {
-                let name = escape(name);
-                format!("<li data-words=\"{name}\"><a href=\"#{id}-{name}\">{name}</a></li>\n")
-            })
-            .collect();
-        contents.push_str(&format!("<section><h2><a href=\"#{id}\">{id}</a></h2>\n<ul>{links}</ul></section>\n"));
+        let link = |name: &&str| {
+            let name = escape(name);
+            format!("<li data-words=\"{name}\"><a href=\"#{id}-{name}\">{name}</a></li>\n")
+        };
+        let links: String = names.iter().map(link).collect();
+        contents.extend([format!("<section><h2><a href=\"#{id}\">{id}</a></h2>\n<ul>{links}</ul></section>\n")]);
         let articles: String = names.iter().map(|name| article(document, id, name)).collect();
-        sections.push_str(&format!("<section id=\"{id}\"><h2>{title}</h2>\n{articles}</section>\n"));
+        sections.extend([format!("<section id=\"{id}\"><h2>{title}</h2>\n{articles}</section>\n")]);
     }
     contents.push_str("<section><h2><a href=\"#schemas\">schemas</a></h2></section>\n");
     let info = &document["info"];
