@@ -146,19 +146,13 @@ fn body(document: &Value, operation: &Value) -> String {
     let Some(body) = operation.get("requestBody") else { return String::new() };
     let content = &body["content"]["application/json"];
     let optional = if body["required"] == true { "" } else { ", may be absent" };
-    let schema = not_null(&content["schema"]);
+    let schema = &content["schema"];
     format!(
         "<h4>Body</h4>\n<p>{}{optional}</p>\n{}{}",
         kind(schema),
         schema::members("Members of the body", resolved(document, schema)),
         example(&content["example"]),
     )
-}
-
-/// A body that may be absent is documented as one that may be null.
-fn not_null(schema: &Value) -> &Value {
-    let choices = schema["oneOf"].as_array().into_iter().flatten();
-    choices.into_iter().find(|choice| choice["type"] != "null").unwrap_or(schema)
 }
 
 fn answers(document: &Value, operation: &Value) -> String {

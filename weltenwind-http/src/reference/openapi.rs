@@ -77,6 +77,8 @@ fn complete(path: &str, method: &str, is_keyed: bool, operation: &mut Value) {
     };
     let (is_read, is_list, changes_a_state) = (method == "get", has("query", "cursor"), has("header", "If-Match"));
     let has_body = operation.get("requestBody").is_some();
+    // A body that may be absent is not null all the same.
+    operation.pointer_mut("/requestBody/content/application~1json/schema").map(schemas::never_null);
     let knows_callers = operation["security"].as_array().into_iter().flatten().any(|way| way.get("bearer").is_some());
     for parameter in [is_read.then(if_none_match), is_keyed.then(idempotency_key)].into_iter().flatten() {
         let parameters =

@@ -44,8 +44,8 @@ parameters! {
     IfMatch: "If-Match" in Header, True, text().pattern(Some("^\"[0-9]+\"$")).examples(["\"7\""]).into(),
         "The strong ETag of the state that the caller has seen. 412 if it is stale, 428 if it is absent.";
     /// What only a browser's own scripts send.
-    Csrf: "X-Weltenwind-Csrf" in Header, False, text().enum_values(Some(["1"])).into(),
-        "Sent by pages: the refresh token travels in a cookie that no script can read, and not in the body. The header Origin must be that of an allowed page then.";
+    Csrf: "X-Weltenwind-Csrf" in Header, False, text().examples(["1"]).into(),
+        "`1` is sent by pages, and anything else is as good as nothing: the refresh token travels in a cookie that no script can read, and not in the body. The header Origin must be that of an allowed page then.";
     /// Where a page comes from.
     Origin: "Origin" in Header, True, text().examples(["https://wind.example"]).into(),
         "The origin of the page; browsers send it by themselves. The ticket holds for it alone.";

@@ -87,7 +87,8 @@ fn no_null_default(schema: &mut Value) {
     }
 }
 
-fn never_null(schema: &mut Value) {
+/// Takes null away from what a schema allows.
+pub(super) fn never_null(schema: &mut Value) {
     no_null_default(schema);
     let Some(members) = schema.as_object_mut() else { return };
     if let Some(Value::Array(types)) = members.get_mut("type") {
