@@ -1,6 +1,9 @@
 //! Who does something: the first question of every service.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use uuid::Uuid;
 
@@ -8,6 +11,7 @@ use crate::{
     accounts::{AccountKind, DisplayName},
     clock::Timestamp,
     ids::{AccountId, DeviceId, IdGenerator, SessionId},
+    limits::Charges,
     scope::Scope,
     step::{AuditDraft, EffectKey, Step},
 };
@@ -50,7 +54,28 @@ impl fmt::Display for CorrelationId {
 
 /// The address that a request comes from, behind trusted proxies too; hosts hand it on as a request extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClientAddress(pub std::net::IpAddr);
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// Returns what counts as one address: an IPv4 address itself, and the /64 around an IPv6 one, since whoever holds one
+    /// address there usually holds all of them.
+    ///
+    /// ```
+    /// use weltenwind_core::ClientAddress;
+    ///
+    /// let network = ClientAddress("2001:db8:0:1:ffff::2".parse().unwrap()).network();
+    /// assert_eq!(network.to_string(), "2001:db8:0:1::");
+    /// ```
+    pub fn network(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            address @ IpAddr::V4(_) => address,
+        }
+    }
+}
 
 /// A signed-in account, as far as rules need to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +114,10 @@ pub struct Actor {
     pub ceiling: Scope,
     /// The key under which a repeat of this request has no second effect; of the steps that a request takes, one bears it.
     pub effect_key: Option<EffectKey>,
+    /// The address that is called from; without one there are no limits per address.
+    pub address: Option<IpAddr>,
+    /// Where a host wants to find what was charged.
+    pub charges: Option<Charges>,
 }
 
 impl Actor {
@@ -127,7 +156,16 @@ impl Actor {
     }
 
     const fn with(identity: Identity, correlation_id: CorrelationId) -> Self {
-        Self { identity, session: None, device: None, correlation_id, ceiling: Scope::Global, effect_key: None }
+        Self {
+            identity,
+            session: None,
+            device: None,
+            correlation_id,
+            ceiling: Scope::Global,
+            effect_key: None,
+            address: None,
+            charges: None,
+        }
     }
 
     fn local_request() -> CorrelationId {

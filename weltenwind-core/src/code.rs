@@ -172,6 +172,8 @@ catalogue! {
     BootstrapTokenSpent = "bootstrap-token-spent", Gone, "The bootstrap token is spent",
         "Run `weltenwind admin bootstrap` for a new link. It holds for 15 minutes, once.";
 
+    /// A quota is used up.
+    RateLimited = "rate-limited", Throttled, "Too many calls";
     /// The channel asks for a pause between two messages.
     SlowMode = "slow-mode", Throttled, "The channel is in slow mode";
     /// Too many sockets.

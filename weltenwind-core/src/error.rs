@@ -102,6 +102,12 @@ impl Classify for StorageError {
     }
 }
 
+/// Returns a pause in whole seconds, and at least one: whoever waits so long has waited long enough.
+pub(crate) const fn whole_seconds(pause: Duration) -> u64 {
+    let seconds = pause.as_secs() + (pause.subsec_nanos() > 0) as u64;
+    if seconds == 0 { 1 } else { seconds }
+}
+
 /// Prints an error and its sources on one line, for the log and for the terminal.
 ///
 /// ```

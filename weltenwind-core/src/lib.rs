@@ -29,6 +29,7 @@ mod cursor;
 mod error;
 pub mod idempotency;
 mod ids;
+pub mod limits;
 mod origin;
 mod page;
 mod random;
@@ -57,7 +58,7 @@ pub use self::{
     room::{ParseRoomError, Room},
     scope::{ParseScopeError, Scope, ScopeKind},
     secret::Secret,
-    services::{ServiceConfig, Services, Sources, StoreHealth, Stores},
+    services::{ServiceConfig, Services, Shared, Sources, StoreHealth, Stores},
     step::{AuditDraft, EffectKey, Outcome, Step},
     validation::{FieldError, Invalid},
 };

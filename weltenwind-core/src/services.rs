@@ -14,6 +14,7 @@ use crate::{
     error::StorageError,
     idempotency::{Idempotency, IdempotencyStore},
     ids::{IdGenerator, SystemIds},
+    limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
     random::{RandomSource, SystemRandom},
     worlds::{WorldStore, Worlds},
 };
@@ -77,6 +78,24 @@ pub struct ServiceConfig {
     pub append: AppendConfig,
     /// Whether every registered player may make a world.
     pub players_may_create_worlds: bool,
+    /// How often things may be done.
+    pub limits: LimitsConfig,
+}
+
+/// What the nodes of an installation share beside their stores.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Who speaks to whom.
+    pub bus: Arc<dyn Bus>,
+    /// Who counts calls.
+    pub limiter: Arc<dyn RateLimiter>,
+}
+
+impl Shared {
+    /// Nothing: a single node, which has both inside its process.
+    pub fn nothing(clock: Arc<dyn Clock>) -> Self {
+        Self { bus: Arc::new(LocalBus::default()), limiter: Arc::new(MemoryRateLimiter::new(clock)) }
+    }
 }
 
 /// Every service; what a host needs.
@@ -94,6 +113,8 @@ pub struct Services {
     pub chat: Chat,
     /// Requests under a key.
     pub idempotency: Idempotency,
+    /// How often, for hosts that charge reads and tell callers what is left.
+    pub limits: Limits,
     /// Opaque positions.
     pub cursors: CursorSealer,
     /// Time, identity and randomness.
@@ -105,18 +126,21 @@ pub struct Services {
 }
 
 impl Services {
-    /// Wires services to stores, with a bus inside this process; a store without keys gets its keys here.
+    /// Wires services to stores, for a single node; a store without keys gets its keys here.
     pub async fn start(stores: Stores, config: ServiceConfig, sources: Sources) -> Result<Self, AccountError> {
-        Self::start_with_bus(stores, Arc::new(LocalBus::default()), config, sources).await
+        let shared = Shared::nothing(Arc::clone(&sources.clock));
+        Self::start_shared(stores, shared, config, sources).await
     }
 
-    /// Wires services to stores and a bus that other nodes share.
-    pub async fn start_with_bus(
+    /// Wires services to stores, and to what other nodes share.
+    pub async fn start_shared(
         stores: Stores,
-        bus: Arc<dyn Bus>,
+        shared: Shared,
         config: ServiceConfig,
         sources: Sources,
     ) -> Result<Self, AccountError> {
+        let Shared { bus, limiter } = shared;
+        let limits = Limits::new(limiter, config.limits);
         let access: Arc<dyn AccessControlService> =
             Arc::new(RoleAccess::new(Arc::clone(&stores.grants), Arc::clone(&sources.clock)));
         let worlds = Worlds::new(
@@ -124,16 +148,24 @@ impl Services {
             Arc::clone(&stores.grants),
             Arc::clone(&access),
             sources.clone(),
+            limits.clone(),
             config.players_may_create_worlds,
         );
         let places: Arc<dyn Places> = Arc::new(worlds.clone());
-        let grants = Grants::new(Arc::clone(&stores.grants), Arc::clone(&places), Arc::clone(&access), sources.clone());
+        let grants = Grants::new(
+            Arc::clone(&stores.grants),
+            Arc::clone(&places),
+            Arc::clone(&access),
+            sources.clone(),
+            limits.clone(),
+        );
         let accounts = Accounts::start(
             Arc::clone(&stores.accounts),
             Arc::clone(&stores.sessions),
             Arc::clone(&stores.keys),
             config.accounts,
             sources.clone(),
+            limits.clone(),
         )
         .await?;
         let chat = Chat::builder(Arc::clone(&stores.chat))
@@ -141,6 +173,7 @@ impl Services {
             .access(Arc::clone(&access))
             .bus(Arc::clone(&bus))
             .append(config.append)
+            .limits(limits.clone())
             .sources(sources.clone())
             .build();
         Ok(Self {
@@ -151,6 +184,7 @@ impl Services {
             worlds,
             chat,
             idempotency: Idempotency::new(stores.idempotency, sources.clone()),
+            limits,
             sources,
             health: stores.health,
             bus,

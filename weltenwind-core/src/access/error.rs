@@ -1,5 +1,7 @@
 //! Why access is refused.
 
+use std::time::Duration;
+
 use super::{
     model::{Because, Decision},
     permission::Permission,
@@ -7,6 +9,7 @@ use super::{
 use crate::{
     code::Code,
     error::{Classify, StorageError},
+    limits::RateLimited,
     scope::Scope,
     validation::{FieldError, Invalid},
 };
@@ -61,6 +64,9 @@ pub enum AccessError {
     /// The scope would be left without an owner.
     #[error("the last owner stays")]
     LastOwner,
+    /// A quota is used up.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
     /// The storage backend failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -75,6 +81,7 @@ impl Classify for AccessError {
             Self::GrantNotFound => Code::GrantNotFound,
             Self::MemberNotFound => Code::MemberNotFound,
             Self::LastOwner => Code::LastOwner,
+            Self::RateLimited(limited) => limited.code(),
             Self::Storage(error) => error.code(),
         }
     }
@@ -83,6 +90,14 @@ impl Classify for AccessError {
         match self {
             Self::Invalid(invalid) => &invalid.errors,
             _ => &[],
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited(limited) => limited.retry_after(),
+            Self::Storage(error) => error.retry_after(),
+            _ => None,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     clock::Timestamp,
     error::StorageError,
     ids::{AccountId, GrantId},
+    limits::{Limits, Policy},
     page::Page,
     scope::Scope,
     services::Sources,
@@ -47,6 +48,7 @@ pub struct Grants {
     places: Arc<dyn Places>,
     access: Arc<dyn AccessControlService>,
     sources: Sources,
+    limits: Limits,
 }
 
 impl Grants {
@@ -56,8 +58,9 @@ impl Grants {
         places: Arc<dyn Places>,
         access: Arc<dyn AccessControlService>,
         sources: Sources,
+        limits: Limits,
     ) -> Self {
-        Self { store, places, access, sources }
+        Self { store, places, access, sources, limits }
     }
 
     /// Gives a role. Needs `access.manage` there, and a rank above the role's: nobody gives what they do not hold.
@@ -68,6 +71,7 @@ impl Grants {
     pub async fn give(&self, actor: &Actor, draft: GrantDraft) -> Result<Grant, AccessError> {
         let place = self.managed(actor, draft.scope).await?;
         self.require_rank(actor, draft.role, &place).await?;
+        self.limits.charge(actor, Policy::Admin).await?;
         if draft.role.scope_kind() != draft.scope.kind() {
             let rule = format!("{} is a role of a {} scope", draft.role, draft.role.scope_kind());
             return Err(Invalid::at("/scope", rule).into());
@@ -108,6 +112,7 @@ impl Grants {
         let grant = self.store.find(id).await?.ok_or(AccessError::GrantNotFound)?;
         let place = self.managed(actor, grant.scope).await?;
         self.require_rank(actor, grant.role, &place).await?;
+        self.limits.charge(actor, Policy::Admin).await?;
         let details = json!({ "account": grant.account, "role": grant.role });
         let audit = AuditDraft::new("grant.take", grant.scope).with(details);
         let taken = self.store.revoke(&actor.step(self.sources.clock.now(), audit), id).await?;
@@ -158,6 +163,7 @@ mod tests {
         code::Code,
         error::Classify as _,
         ids::WorldId,
+        limits::LimitsConfig,
         step::Step,
     };
 
@@ -165,7 +171,8 @@ mod tests {
         let store = Arc::new(MemoryGrantStore::default());
         let sources = Sources::default();
         let access = Arc::new(RoleAccess::new(store.clone(), Arc::clone(&sources.clock)));
-        (Grants::new(store.clone(), Arc::new(OpenPlaces), access, sources), store)
+        let limits = Limits::in_process(Arc::clone(&sources.clock), LimitsConfig::default());
+        (Grants::new(store.clone(), Arc::new(OpenPlaces), access, sources, limits), store)
     }
 
     fn draft(player: &Actor, role: Role, scope: Scope) -> GrantDraft {

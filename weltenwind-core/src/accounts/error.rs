@@ -6,6 +6,7 @@ use super::model::Username;
 use crate::{
     code::Code,
     error::{Classify, StorageError},
+    limits::RateLimited,
     validation::{FieldError, Invalid},
 };
 
@@ -55,6 +56,9 @@ pub enum AccountError {
     /// More passwords wait to be hashed than can be in time.
     #[error("too many sign-ins at once")]
     Overloaded,
+    /// A quota is used up.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
     /// The storage backend failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -77,6 +81,7 @@ impl Classify for AccountError {
             Self::BootstrapTokenInvalid => Code::BootstrapTokenInvalid,
             Self::BootstrapTokenSpent => Code::BootstrapTokenSpent,
             Self::Overloaded => Code::Overloaded,
+            Self::RateLimited(limited) => limited.code(),
             Self::Storage(error) => error.code(),
         }
     }
@@ -91,6 +96,7 @@ impl Classify for AccountError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Overloaded => Some(Duration::from_secs(1)),
+            Self::RateLimited(limited) => limited.retry_after(),
             Self::Storage(error) => error.retry_after(),
             _ => None,
         }

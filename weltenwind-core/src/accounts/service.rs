@@ -24,6 +24,7 @@ use crate::{
     cursor::CursorSealer,
     error::StorageError,
     ids::{AccountId, DeviceId, GrantId, SessionId},
+    limits::{Limits, Policy},
     page::Page,
     scope::Scope,
     secret::Secret,
@@ -122,6 +123,7 @@ pub(super) struct Inner {
     pub(super) sessions: Arc<dyn SessionStore>,
     pub(super) config: AccountsConfig,
     pub(super) sources: Sources,
+    pub(super) limits: Limits,
     pub(super) hasher: PasswordHasher,
     pub(super) tokens: TokenIssuer,
     keys: Arc<dyn KeyStore>,
@@ -145,6 +147,7 @@ impl Accounts {
         keys: Arc<dyn KeyStore>,
         config: AccountsConfig,
         sources: Sources,
+        limits: Limits,
     ) -> Result<Self, AccountError> {
         let mut secret = [0; 32];
         sources.random.fill(&mut secret);
@@ -163,6 +166,7 @@ impl Accounts {
             sessions,
             config,
             sources,
+            limits,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -204,6 +208,7 @@ impl Accounts {
         device: DeviceDraft,
     ) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
+        inner.limits.charge(actor, Policy::Guest).await?;
         let now = inner.sources.clock.now();
         let id = AccountId::new(inner.sources.ids.draw());
         let display_name = display_name.unwrap_or_else(|| inner.guest_name());
@@ -221,6 +226,7 @@ impl Accounts {
     /// [`AccountError::UsernameTaken`].
     pub async fn register(&self, actor: &Actor, draft: RegistrationDraft) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
+        inner.limits.charge(actor, Policy::Auth).await?;
         let RegistrationDraft { username, password, display_name, email, device } = draft;
         let password = inner.hasher.hash(password).await?;
         let now = inner.sources.clock.now();
@@ -249,6 +255,7 @@ impl Accounts {
         device: DeviceDraft,
     ) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
+        inner.limits.charge(actor, Policy::Auth).await?;
         let credentials = match Username::new(username) {
             Ok(username) => inner.accounts.credentials(&username).await?,
             Err(_) => None,
@@ -301,6 +308,7 @@ impl Accounts {
         password: Password,
     ) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
+        inner.limits.charge(actor, Policy::Auth).await?;
         let password = inner.hasher.hash(password).await?;
         let now = inner.sources.clock.now();
         let id = AccountId::new(inner.sources.ids.draw());
@@ -338,6 +346,7 @@ impl Accounts {
     /// Gives the actor another display name; messages keep the name they were written under.
     pub async fn rename(&self, actor: &Actor, name: &DisplayName) -> Result<Account, AccountError> {
         let id = actor.account_id().ok_or(AccountError::SignInRequired)?;
+        self.inner.limits.charge(actor, Policy::Write).await?;
         let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("account.rename", Scope::Global));
         let account = self.inner.accounts.rename(&step, id, name).await?;
         if let Some(session) = actor.session {

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     actor::{Actor, CorrelationId, Principal},
     ids::SessionId,
+    limits::Policy,
     scope::Scope,
     secret::Secret,
     step::AuditDraft,
@@ -35,6 +36,7 @@ impl Accounts {
     /// [`AccountError::RefreshTokenInvalid`].
     pub async fn refresh(&self, actor: &Actor, refresh_token: &str) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
+        inner.limits.charge(actor, Policy::Auth).await?;
         let now = inner.sources.clock.now();
         let hash = TokenHash::of(refresh_token);
         // Two refreshes at once: the slower one finds the token used and answers the faster one's successor.
@@ -78,6 +80,7 @@ impl Accounts {
     /// Ends the actor's session.
     pub async fn sign_out(&self, actor: &Actor) -> Result<(), AccountError> {
         let session = actor.session.ok_or(AccountError::SignInRequired)?;
+        self.inner.limits.charge(actor, Policy::Write).await?;
         let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("session.end", Scope::Global));
         self.end_session(&step, session).await
     }
@@ -132,6 +135,7 @@ impl Accounts {
     pub async fn issue_ticket(&self, actor: &Actor, origin: &str) -> Result<(Secret<String>, Duration), AccountError> {
         let session = actor.session.ok_or(AccountError::SignInRequired)?;
         let inner = &self.inner;
+        inner.limits.charge(actor, Policy::Write).await?;
         let now = inner.sources.clock.now();
         let ticket = token_text("wwt_", &inner.random());
         let new = NewTicket {

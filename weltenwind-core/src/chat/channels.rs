@@ -14,6 +14,7 @@ use crate::{
     access::Permission,
     actor::Actor,
     ids::ChannelId,
+    limits::Policy,
     page::{Limit, Page, Revision},
     scope::Scope,
     step::AuditDraft,
@@ -29,6 +30,7 @@ impl Chat {
     pub async fn open_channel(&self, actor: &Actor, draft: ChannelDraft) -> Result<Channel, ChatError> {
         self.require_manage_scope(actor, draft.scope).await?;
         let inner = &self.inner;
+        inner.limits.charge(actor, Policy::Admin).await?;
         let channel = NewChannel {
             id: ChannelId::new(inner.sources.ids.draw()),
             scope: draft.scope,
@@ -104,6 +106,7 @@ impl Chat {
         amendment: ChannelAmendment,
     ) -> Result<Channel, ChatError> {
         self.require_manage(actor, id).await?;
+        self.inner.limits.charge(actor, Policy::Admin).await?;
         amendment.slowmode_seconds.map(check_slowmode).transpose()?;
         amendment.retention_days.flatten().map(check_retention).transpose()?;
         self.change_channel(actor, "channel.amend", ChannelChange { id, expected, amendment, archive: false }).await
@@ -117,6 +120,7 @@ impl Chat {
         expected: Option<Revision>,
     ) -> Result<Channel, ChatError> {
         self.require_manage(actor, id).await?;
+        self.inner.limits.charge(actor, Policy::Admin).await?;
         let change = ChannelChange { id, expected, amendment: ChannelAmendment::default(), archive: true };
         self.change_channel(actor, "channel.close", change).await
     }

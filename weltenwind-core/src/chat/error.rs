@@ -7,6 +7,7 @@ use crate::{
     access::Denied,
     code::Code,
     error::{Classify, StorageError},
+    limits::RateLimited,
     page::Revision,
     validation::{FieldError, Invalid},
     worlds::Slug,
@@ -86,6 +87,9 @@ pub enum ChatError {
     /// More messages wait to be written than can be in time.
     #[error("too many messages at once")]
     Overloaded,
+    /// A quota is used up.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
     /// The storage backend failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -109,6 +113,7 @@ impl Classify for ChatError {
             Self::MessageRemoved => Code::MessageRemoved,
             Self::ReplayWindowExceeded => Code::ReplayWindowExceeded,
             Self::Overloaded => Code::Overloaded,
+            Self::RateLimited(limited) => limited.code(),
             Self::Storage(error) => error.code(),
         }
     }
@@ -124,6 +129,7 @@ impl Classify for ChatError {
         match self {
             Self::SlowMode(pause) => Some(*pause),
             Self::Overloaded => Some(Duration::from_secs(1)),
+            Self::RateLimited(limited) => limited.retry_after(),
             Self::Storage(error) => error.retry_after(),
             _ => None,
         }

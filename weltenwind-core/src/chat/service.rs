@@ -26,6 +26,7 @@ use crate::{
     clock::Timestamp,
     error::StorageError,
     ids::{ChannelId, MessageId},
+    limits::{Limits, LimitsConfig, Policy},
     page::Page,
     room::Room,
     scope::Scope,
@@ -55,6 +56,7 @@ pub(super) struct Inner {
     pub(super) access: Arc<dyn AccessControlService>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) sources: Sources,
+    pub(super) limits: Limits,
     pub(super) appender: Appender,
     pub(super) directory: Directory,
     pub(super) heads: Heads,
@@ -70,6 +72,7 @@ pub struct ChatBuilder {
     bus: Option<Arc<dyn Bus>>,
     sources: Sources,
     append: AppendConfig,
+    limits: Option<Limits>,
 }
 
 impl ChatBuilder {
@@ -101,6 +104,13 @@ impl ChatBuilder {
         self
     }
 
+    /// How often things may be done; by default what [`LimitsConfig`] says by default, counted in this process.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     /// Time, identity and randomness; by default the system's.
     #[must_use]
     pub fn sources(mut self, sources: Sources) -> Self {
@@ -110,16 +120,19 @@ impl ChatBuilder {
 
     /// Starts the service. It must be called on a tokio runtime, where the lanes that write messages run.
     pub fn build(self) -> Chat {
-        let Self { store, places, access, bus, sources, append } = self;
+        let Self { store, places, access, bus, sources, append, limits } = self;
         let access = access.unwrap_or_else(|| {
             Arc::new(RoleAccess::new(Arc::new(MemoryGrantStore::default()), Arc::clone(&sources.clock)))
         });
         let bus = bus.unwrap_or_else(|| Arc::new(LocalBus::default()));
+        let limits = limits
+            .unwrap_or_else(|| Limits::in_process(Arc::clone(&sources.clock), LimitsConfig::default()));
         let appender = Appender::start(&store, &bus, &append);
         let directory = Directory::new(Arc::clone(&store), Arc::clone(&places), Arc::clone(&sources.clock));
         let heads = Heads::new(Arc::clone(&store));
         let tails = Tails::new(Arc::clone(&store), Arc::clone(&bus), heads.clone());
-        Chat { inner: Arc::new(Inner { store, places, access, bus, sources, appender, directory, heads, tails }) }
+        let inner = Inner { store, places, access, bus, sources, limits, appender, directory, heads, tails };
+        Chat { inner: Arc::new(inner) }
     }
 }
 
@@ -134,6 +147,7 @@ impl Chat {
             bus: None,
             sources,
             append: AppendConfig::default(),
+            limits: None,
         }
     }
 
@@ -149,6 +163,7 @@ impl Chat {
     pub async fn post(&self, actor: &Actor, draft: Draft) -> Result<Posted, ChatError> {
         let inner = &self.inner;
         let (standing, author) = self.require_post(actor, draft.channel).await?;
+        inner.limits.charge(actor, Policy::Chat).await?;
         let channel = &standing.channel;
         let request = actor.effect_key.as_ref();
         let client_id = match &draft.client_id {
@@ -253,6 +268,7 @@ impl Chat {
     pub async fn edit(&self, actor: &Actor, id: MessageId, body: &str) -> Result<Message, ChatError> {
         let inner = &self.inner;
         let (message, standing) = self.require_edit(actor, id).await?;
+        inner.limits.charge(actor, Policy::Write).await?;
         let now = inner.sources.clock.now();
         if now >= message.sent_at + EDIT_WINDOW {
             return Err(ChatError::EditWindowPassed);
@@ -291,6 +307,8 @@ impl Chat {
         let inner = &self.inner;
         let (message, standing) = self.require_remove(actor, id, mode).await?;
         let own = actor.account_id() == Some(message.author.id);
+        let as_author = own && mode == RemovalMode::Mask;
+        inner.limits.charge(actor, if as_author { Policy::Write } else { Policy::Admin }).await?;
         let reason = match reason {
             Some(reason) => {
                 one_line("reason", reason, 1, 500).map_err(|detail| Invalid::at("/reason", detail))?;
@@ -334,6 +352,7 @@ impl Chat {
     pub async fn mark_read(&self, actor: &Actor, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError> {
         let account = actor.account_id().ok_or(ChatError::SignInRequired)?;
         self.inner.readable(actor, channel).await?;
+        self.inner.limits.charge(actor, Policy::Write).await?;
         if seq < Seq::ZERO {
             return Err(Invalid::at("/seq", "seq must not be negative").into());
         }

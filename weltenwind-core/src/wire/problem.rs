@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     actor::CorrelationId,
     code::Code,
-    error::{Class, Classify},
+    error::{Class, Classify, whole_seconds},
 };
 
 /// A problem.
@@ -90,7 +90,7 @@ impl ProblemBody {
         });
         Self {
             errors: errors.collect(),
-            retry_after: error.retry_after().map(|wait| wait.as_secs().max(1)),
+            retry_after: error.retry_after().map(whole_seconds),
             current: error.current().map(|revision| format!("\"{revision}\"")),
             ..Self::new(code, detail, request)
         }

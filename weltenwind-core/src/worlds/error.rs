@@ -1,10 +1,13 @@
 //! Why a step on a world is refused.
 
+use std::time::Duration;
+
 use super::slug::Slug;
 use crate::{
     access::{AccessError, Denied},
     code::Code,
     error::{Classify, StorageError},
+    limits::RateLimited,
     page::Revision,
     validation::{FieldError, Invalid},
 };
@@ -34,6 +37,9 @@ pub enum WorldError {
     /// A membership cannot change this way.
     #[error(transparent)]
     Access(AccessError),
+    /// A quota is used up.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
     /// The storage backend failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -43,6 +49,7 @@ impl From<AccessError> for WorldError {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::Denied(denied) => Self::Denied(denied),
+            AccessError::RateLimited(limited) => Self::RateLimited(limited),
             AccessError::Storage(error) => Self::Storage(error),
             other => Self::Access(other),
         }
@@ -59,6 +66,7 @@ impl Classify for WorldError {
             Self::Stale(_) => Code::PreconditionFailed,
             Self::InviteRequired => Code::InviteRequired,
             Self::Access(error) => error.code(),
+            Self::RateLimited(limited) => limited.code(),
             Self::Storage(error) => error.code(),
         }
     }
@@ -68,6 +76,15 @@ impl Classify for WorldError {
             Self::Invalid(invalid) => &invalid.errors,
             Self::Access(error) => error.fields(),
             _ => &[],
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited(limited) => limited.retry_after(),
+            Self::Access(error) => error.retry_after(),
+            Self::Storage(error) => error.retry_after(),
+            _ => None,
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     actor::{Actor, Identity},
     error::StorageError,
     ids::{AccountId, GrantId, WorldId},
+    limits::{Limits, Policy},
     page::{Limit, Page, Revision},
     scope::Scope,
     services::Sources,
@@ -42,6 +43,7 @@ pub struct Worlds {
     grants: Arc<dyn GrantStore>,
     access: Arc<dyn AccessControlService>,
     sources: Sources,
+    limits: Limits,
     players_may_create: bool,
 }
 
@@ -52,15 +54,18 @@ impl Worlds {
         grants: Arc<dyn GrantStore>,
         access: Arc<dyn AccessControlService>,
         sources: Sources,
+        limits: Limits,
         players_may_create: bool,
     ) -> Self {
-        Self { store, grants, access, sources, players_may_create }
+        Self { store, grants, access, sources, limits, players_may_create }
     }
 
     /// Makes a world; the account that makes it becomes its owner. Needs `world.create`, or to be a registered player where
     /// players may.
     pub async fn create(&self, actor: &Actor, draft: WorldDraft) -> Result<World, WorldError> {
         self.require_create(actor).await?;
+        let policy = if self.may_create_as_player(actor) { Policy::Write } else { Policy::Admin };
+        self.limits.charge(actor, policy).await?;
         let slug = match draft.slug {
             Some(slug) => slug,
             None => Slug::from_name(draft.name.as_str())?,
@@ -78,11 +83,15 @@ impl Worlds {
 
     /// Passes if the actor may make worlds.
     pub async fn require_create(&self, actor: &Actor) -> Result<(), WorldError> {
-        let is_player = actor.principal().is_some_and(|principal| principal.kind == AccountKind::Registered);
-        if self.players_may_create && is_player && actor.ceiling == Scope::Global {
+        if self.may_create_as_player(actor) {
             return Ok(());
         }
         Ok(self.access.require(actor, Permission::WorldCreate, &Place::global()).await?)
+    }
+
+    fn may_create_as_player(&self, actor: &Actor) -> bool {
+        let is_player = actor.principal().is_some_and(|principal| principal.kind == AccountKind::Registered);
+        self.players_may_create && is_player && actor.ceiling == Scope::Global
     }
 
     /// Finds a world for a reader. A private world is there for its members alone, an archived one for staff alone.
@@ -156,6 +165,7 @@ impl Worlds {
         archive: bool,
     ) -> Result<World, WorldError> {
         let world = self.managed(actor, reference).await?;
+        self.limits.charge(actor, Policy::Admin).await?;
         let action = if archive { "world.archive" } else { "world.amend" };
         let step = actor.step(self.sources.clock.now(), AuditDraft::new(action, Scope::World(world.id)));
         self.store.amend(&step, &WorldChange { id: world.id, expected, amendment, archive }).await
@@ -183,6 +193,7 @@ impl Worlds {
         let account = signed_in(actor)?;
         let world = self.resolve(actor, reference).await?.world;
         self.access.require(actor, Permission::WorldRead, &Place::world(&world)).await?;
+        self.limits.charge(actor, Policy::Write).await?;
         if self.holds_role(account, world.id).await? {
             return Ok(world);
         }
@@ -208,6 +219,7 @@ impl Worlds {
     pub async fn leave(&self, actor: &Actor, reference: &WorldRef) -> Result<(), WorldError> {
         let account = signed_in(actor)?;
         let world = self.resolve(actor, reference).await?.world;
+        self.limits.charge(actor, Policy::Write).await?;
         self.take_roles(actor, account, world.id, "member.leave").await
     }
 
@@ -234,6 +246,7 @@ impl Worlds {
                 return Err(denied.into());
             }
         }
+        self.limits.charge(actor, Policy::Admin).await?;
         self.take_roles(actor, account, world.id, "member.remove").await
     }
 
