@@ -1,9 +1,14 @@
-//! What a node tells of its bus; the hosts bring their own metrics.
+//! What a node tells of its bus and its limits; the hosts bring their own metrics.
 
 use std::sync::Arc;
 
-use prometheus::{Gauge, IntCounter, IntGauge, Registry, core::Collector, core::Desc, proto::MetricFamily};
-use weltenwind_core::bus::{Bus, BusCounts};
+use prometheus::{
+    Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector, core::Desc, proto::MetricFamily,
+};
+use weltenwind_core::{
+    bus::{Bus, BusCounts},
+    limits::Limits,
+};
 
 /// Tells of the bus at every scrape.
 pub(crate) fn register_bus(bus: Arc<dyn Bus>, registry: &Registry) -> Result<(), prometheus::Error> {
@@ -63,11 +68,76 @@ impl Collector for BusCollector {
             (&self.reconnects, reconnects),
         ];
         for (counter, count) in counts {
-            // Two scrapes at once may add one difference twice; later ones then add nothing until that is made up.
-            counter.inc_by(count.saturating_sub(counter.get()));
+            catch_up(counter, count);
         }
         self.up.set(i64::from(self.bus.check().is_ok()));
         self.round_trip.set(round_trip.map_or(0.0, |time| time.as_secs_f64()));
         self.metrics().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+/// Two scrapes at once may add one difference twice; later ones then add nothing until that is made up.
+fn catch_up(counter: &IntCounter, count: u64) {
+    counter.inc_by(count.saturating_sub(counter.get()));
+}
+
+/// Tells of the limits at every scrape.
+pub(crate) fn register_limits(limits: Limits, registry: &Registry) -> Result<(), prometheus::Error> {
+    let refusals = Opts::new("weltenwind_rate_limit_refusals_total", "Calls that came too soon, by policy.");
+    let fallbacks = "Decisions that a node made alone, because what nodes share was away or too slow.";
+    registry.register(Box::new(LimitsCollector {
+        limits,
+        refusals: IntCounterVec::new(refusals, &["policy"])?,
+        fallbacks: IntCounter::new("weltenwind_rate_limit_fallbacks_total", fallbacks)?,
+    }))
+}
+
+/// Copies what the limits count into metrics when they are asked for.
+struct LimitsCollector {
+    limits: Limits,
+    refusals: IntCounterVec,
+    fallbacks: IntCounter,
+}
+
+impl Collector for LimitsCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.refusals.desc().into_iter().chain(self.fallbacks.desc()).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (policy, count) in self.limits.refusals() {
+            catch_up(&self.refusals.with_label_values(&[policy.as_str()]), count);
+        }
+        catch_up(&self.fallbacks, self.limits.fallbacks());
+        self.refusals.collect().into_iter().chain(self.fallbacks.collect()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weltenwind_core::{
+        Actor, SystemClock,
+        limits::{LimitsConfig, Policy, Quota, Unit},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_policy_tells_how_often_it_refused() {
+        let config = LimitsConfig::uniform(Quota::per(1, Unit::Day));
+        let (limits, registry) = (Limits::in_process(Arc::new(SystemClock), config), Registry::new());
+        register_limits(limits.clone(), &registry).unwrap();
+        for _ in 0..3 {
+            let _ = limits.charge(&Actor::player("Mira"), Policy::Chat).await;
+        }
+
+        for _ in 0..2 {
+            let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+
+            let counted = |policy| format!("weltenwind_rate_limit_refusals_total{{policy=\"{policy}\"}}");
+            assert!(text.contains(&format!("{} 2\n", counted("chat"))), "{text}");
+            assert!(Policy::ALL.iter().all(|policy| text.contains(&counted(policy.as_str()))), "{text}");
+            assert!(text.contains("weltenwind_rate_limit_fallbacks_total 0\n"), "{text}");
+        }
     }
 }

@@ -41,6 +41,7 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
 
     let registry = prometheus::Registry::new();
     metrics::register_bus(Arc::clone(&services.bus), &registry)
+        .and_then(|()| metrics::register_limits(services.limits.clone(), &registry))
         .map_err(|error| Failure::failed(format!("cannot register metrics: {error}")))?;
     let realtime = Realtime::new(services.clone(), origins, config.realtime.clone(), &registry)
         .map_err(|error| Failure::failed(format!("cannot register metrics: {error}")))?;

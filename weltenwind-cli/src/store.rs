@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use weltenwind_core::{
-    ServiceConfig, Services, Sources,
-    accounts::AccountsConfig,
-    bus::{Bus, LocalBus},
-    chat::AppendConfig,
-};
-use weltenwind_storage::{OpenError, RedisBus, RedisConfig, RedisConfigError};
+use weltenwind_core::{ServiceConfig, Services, Shared, Sources, accounts::AccountsConfig, chat::AppendConfig};
+use weltenwind_storage::{OpenError, RedisBus, RedisConfig, RedisConfigError, RedisRateLimiter};
 
 use crate::{
     config::Config,
@@ -17,34 +12,43 @@ use crate::{
 
 /// Opens the store and wires the services for a command, for the installation that is reached at `public_url`.
 pub(crate) async fn services(config: &Config, public_url: &str) -> Result<Services, Failure> {
-    services_on(Arc::new(LocalBus::default()), config, public_url).await
+    let sources = Sources::default();
+    services_on(Shared::nothing(Arc::clone(&sources.clock)), config, public_url, sources).await
 }
 
-/// The same for a node, which shares rooms with the others.
+/// The same for a node, which shares rooms and limits with the others.
 pub(crate) async fn node(config: &Config, public_url: &str) -> Result<Services, Failure> {
-    services_on(bus(&config.redis)?, config, public_url).await
+    let sources = Sources::default();
+    services_on(shared(&config.redis, &sources)?, config, public_url, sources).await
 }
 
-async fn services_on(bus: Arc<dyn Bus>, config: &Config, public_url: &str) -> Result<Services, Failure> {
+async fn services_on(shared: Shared, config: &Config, public_url: &str, sources: Sources) -> Result<Services, Failure> {
     let stores = weltenwind_storage::open(&config.storage).await.map_err(unopened)?;
-    Ok(Services::start_with_bus(stores, bus, service_config(config, public_url), Sources::default()).await?)
+    Ok(Services::start_shared(stores, shared, service_config(config, public_url), sources).await?)
 }
 
-/// Begins to connect to Redis and does not wait for it: the store is the truth, and a node serves without a bus.
-fn bus(config: &RedisConfig) -> Result<Arc<dyn Bus>, Failure> {
+/// Begins to connect to Redis and does not wait for it: the store is the truth, a node serves without a bus, and counts calls
+/// by itself meanwhile.
+fn shared(config: &RedisConfig, sources: &Sources) -> Result<Shared, Failure> {
     if !config.is_set() {
-        return Ok(Arc::new(LocalBus::default()));
+        return Ok(Shared::nothing(Arc::clone(&sources.clock)));
     }
-    let bus = RedisBus::connect(config).map_err(|error| {
-        let hint = match error {
-            RedisConfigError::UrlInvalid { .. } => {
-                "redis.url is written redis://user:password@host:6379; special characters are percent-encoded"
-            }
-            _ => "`weltenwind config print` shows redis.key_prefix and where it comes from",
-        };
-        Failure::usage(weltenwind_core::chain(&error)).hint(hint)
-    })?;
-    Ok(Arc::new(bus))
+    Ok(Shared {
+        bus: Arc::new(RedisBus::connect(config).map_err(unusable)?),
+        limiter: Arc::new(RedisRateLimiter::connect(config, Arc::clone(&sources.clock)).map_err(unusable)?),
+    })
+}
+
+/// Says why Redis cannot be used as configured.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+pub(crate) fn unusable(error: RedisConfigError) -> Failure {
+    let hint = match error {
+        RedisConfigError::UrlInvalid { .. } => {
+            "redis.url is written redis://user:password@host:6379; special characters are percent-encoded"
+        }
+        _ => "`weltenwind config print` shows redis.key_prefix and where it comes from",
+    };
+    Failure::usage(weltenwind_core::chain(&error)).hint(hint)
 }
 
 fn service_config(config: &Config, public_url: &str) -> ServiceConfig {
@@ -52,6 +56,7 @@ fn service_config(config: &Config, public_url: &str) -> ServiceConfig {
         accounts: AccountsConfig { issuer: public_url.to_owned(), ..config.auth.accounts() },
         append: AppendConfig { lanes: config.chat.lanes, ..AppendConfig::default() },
         players_may_create_worlds: config.worlds.players_may_create,
+        limits: config.limits.clone(),
     }
 }
 

@@ -102,9 +102,14 @@ impl Classify for StorageError {
     }
 }
 
+/// Returns a time in whole seconds, rounded up.
+pub(crate) const fn seconds_up(time: Duration) -> u64 {
+    time.as_secs() + (time.subsec_nanos() > 0) as u64
+}
+
 /// Returns a pause in whole seconds, and at least one: whoever waits so long has waited long enough.
 pub(crate) const fn whole_seconds(pause: Duration) -> u64 {
-    let seconds = pause.as_secs() + (pause.subsec_nanos() > 0) as u64;
+    let seconds = seconds_up(pause);
     if seconds == 0 { 1 } else { seconds }
 }
 

@@ -10,6 +10,7 @@ use weltenwind_core::{
         ChangeQuery, Channel, ChannelAmendment, ChannelDraft, Chat, ChatError, Draft, LiveEvent, MemoryChatStore,
         MessageQuery, Position, RemovalMode, Seq,
     },
+    limits::{Limits, LimitsConfig, Quota, Unit},
     wire::MessageBody,
 };
 
@@ -25,10 +26,15 @@ async fn hall() -> Hall {
 }
 
 async fn hall_with(draft: ChannelDraft) -> Hall {
+    hall_limited(draft, LimitsConfig::default()).await
+}
+
+async fn hall_limited(draft: ChannelDraft, limits: LimitsConfig) -> Hall {
     let (clock, grants) = (Arc::new(ManualClock::default()), Arc::new(MemoryGrantStore::default()));
     let chat = Chat::builder(Arc::new(MemoryChatStore::default()))
         .access(Arc::new(RoleAccess::new(grants.clone(), clock.clone())))
         .sources(Sources { clock: clock.clone(), ..Sources::default() })
+        .limits(Limits::in_process(clock.clone(), limits))
         .build();
     let channel = chat.open_channel(&Actor::operator(), draft).await.expect("a channel");
     Hall { chat, clock, grants, channel }
@@ -256,7 +262,8 @@ async fn what_is_read_is_noted_and_the_rest_counts_as_unread() {
 #[tokio::test]
 async fn history_and_live_meet_without_a_gap_or_a_repeat_while_posts_go_on() {
     const POSTS: i64 = 2000;
-    let hall = hall().await;
+    let limits = LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second));
+    let hall = hall_limited(ChannelDraft::new(Scope::Global, "lobby", "Lobby"), limits).await;
     let chat = hall.chat.clone();
     let channel = hall.channel.id;
     let poster = tokio::spawn(async move {
@@ -329,4 +336,74 @@ async fn messages_are_deleted_after_the_days_that_the_channel_keeps_them() {
     assert_eq!(hall.chat.enforce_retention().await.expect("a run"), 0);
 
     assert_eq!(hall.texts().await, [Some("new".to_owned())]);
+}
+
+/// One call of each kind, and the next one a day later.
+async fn strict_hall() -> Hall {
+    let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
+    hall_limited(draft, LimitsConfig::uniform(Quota::per(1, Unit::Day))).await
+}
+
+#[tokio::test]
+async fn a_player_posts_a_burst_and_then_five_messages_a_second() {
+    let hall = hall().await;
+    let mira = Actor::player("Mira");
+    for n in 0..20 {
+        hall.say(&mira, &format!("message {n}")).await.expect("the burst");
+    }
+
+    let refused = hall.say(&mira, "one too many").await.expect_err("a refusal");
+
+    assert_eq!((refused.code(), refused.class()), (Code::RateLimited, Class::Throttled));
+    assert_eq!(refused.retry_after(), Some(Duration::from_millis(200)));
+    hall.say(&Actor::player("Oskar"), "mine").await.expect("another player's quota");
+    for _ in 0..10 {
+        hall.clock.advance(Duration::from_millis(200));
+        hall.say(&mira, "in time").await.expect("five a second");
+        assert_eq!(code(hall.say(&mira, "too soon").await), Code::RateLimited);
+    }
+    assert_eq!(hall.texts().await.len(), 31, "what is refused is not written");
+}
+
+#[tokio::test]
+async fn how_often_is_asked_after_a_right_and_before_a_rule() {
+    let hall = strict_hall().await;
+    let mira = Actor::player("Mira");
+    let draft = || ChannelDraft::new(Scope::Global, "NO SLUG", "");
+
+    // Whoever may not is not charged, or could be told how much is left for what is not theirs.
+    for _ in 0..3 {
+        assert_eq!(code(hall.chat.open_channel(&mira, draft()).await), Code::PermissionDenied);
+    }
+    assert_eq!(code(hall.say(&mira, "").await), Code::ValidationFailed);
+    assert_eq!(code(hall.say(&mira, "").await), Code::RateLimited);
+}
+
+#[tokio::test]
+async fn each_kind_of_change_has_its_own_quota() {
+    let hall = strict_hall().await;
+    let (mira, oskar) = (Actor::player("Mira"), Actor::player("Oskar"));
+    hall.make_moderator(&oskar).await;
+    let message = hall.say(&mira, "hello").await.expect("the quota of chat").message;
+
+    hall.chat.edit(&mira, message.id, "good day").await.expect("the quota of write");
+    assert_eq!(code(hall.chat.edit(&mira, message.id, "good night").await), Code::RateLimited);
+    let masked = hall.chat.remove(&mira, message.id, RemovalMode::Mask, None).await;
+    assert_eq!(code(masked), Code::RateLimited, "one's own message is removed as an author");
+    assert_eq!(code(hall.chat.mark_read(&mira, hall.channel.id, Seq::new(1)).await), Code::RateLimited);
+
+    hall.chat.mark_read(&oskar, hall.channel.id, Seq::new(1)).await.expect("the quota of write");
+    hall.chat.remove(&oskar, message.id, RemovalMode::Mask, Some("spam")).await.expect("the quota of admin");
+    let purged = hall.chat.remove(&oskar, message.id, RemovalMode::Purge, Some("spam")).await;
+    assert_eq!(code(purged), Code::RateLimited);
+}
+
+#[tokio::test]
+async fn the_operator_may_do_everything_as_often_as_need_be() {
+    let hall = strict_hall().await;
+
+    for n in 0..5 {
+        let draft = ChannelDraft::new(Scope::Global, &format!("hall-{n}"), "Hall");
+        hall.chat.open_channel(&Actor::operator(), draft).await.expect("a channel");
+    }
 }

@@ -7,13 +7,19 @@ use std::sync::{
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    Actor, Room, Scope,
+    Actor, Room, Scope, SystemClock,
     bus::{Bus, LocalBus, RoomEvent, Subscription},
     chat::{
         Change, ChannelDraft, Chat, ChatStore, Draft, GapCause, LiveEvent, MemoryChatStore, NewMessage, REPLAY_WINDOW,
         RoomPosition,
     },
+    limits::{Limits, LimitsConfig, Quota, Unit},
 };
+
+/// Posters here write faster than people do.
+fn unhurried() -> Limits {
+    Limits::in_process(Arc::new(SystemClock), LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second)))
+}
 
 /// Misbehaves by a fixed pattern that `seed` chooses.
 #[derive(Debug)]
@@ -66,7 +72,8 @@ impl Bus for BadBus {
 async fn every_message_is_heard_once_and_in_order() {
     const POSTS: i64 = 300;
     for seed in 0..50 {
-        let chat = Chat::builder(Arc::new(MemoryChatStore::default())).bus(Arc::new(BadBus::new(seed))).build();
+        let builder = Chat::builder(Arc::new(MemoryChatStore::default())).limits(unhurried());
+        let chat = builder.bus(Arc::new(BadBus::new(seed))).build();
         let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
         let channel = chat.open_channel(&Actor::operator(), draft).await.expect("a channel").id;
         let mira = Actor::player("Mira");
@@ -208,7 +215,7 @@ async fn after_a_gap_the_listener_is_live_from_the_head() {
 #[tokio::test]
 async fn a_message_edited_during_a_long_replay_is_told_as_new() {
     const POSTS: i64 = 450;
-    let chat = Chat::in_memory();
+    let chat = Chat::builder(Arc::new(MemoryChatStore::default())).limits(unhurried()).build();
     let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
     let channel = chat.open_channel(&Actor::operator(), draft).await.expect("a channel");
     let mira = Actor::player("Mira");

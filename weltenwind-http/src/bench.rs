@@ -35,13 +35,14 @@ pub struct Onion {
 impl Onion {
     /// Makes one onion for each layer, the innermost first; reads are asked with `token`.
     pub fn all(services: Services, config: &HttpConfig, token: &str) -> Vec<Self> {
+        let quotas = services.limits.clone();
         let edge = Edge::new(&services.sources, config.clone(), &Registry::new(), Log::EveryRequest);
         let app = App { services: Arc::new(services), origins: config.origins(), is_secure: config.is_secure() };
         let app = Arc::new(app);
         let bare: Router = Router::new().route(PATH, get(async || answer::ok(&json!({}))));
         let asked: Router<Arc<App>> = Router::new().route(PATH, get(nothing));
         let known = asked.clone().with_state(Arc::clone(&app));
-        let api = asked.layer(middleware::from_fn(layers::api)).with_state(app);
+        let api = asked.layer(middleware::from_fn_with_state(quotas, layers::api)).with_state(app);
         let mut onions = vec![("the route", bare), ("who asks", known), ("what holds for the API", api)];
         for (name, layer) in layers::LAYERS {
             let inner = onions.last().expect("there are some").1.clone();

@@ -20,6 +20,7 @@ use weltenwind_core::{
 use crate::{
     answer, conditional,
     json::Node,
+    limits,
     problem::{Refusal, Stop},
     query,
 };
@@ -54,10 +55,20 @@ impl<Q: DeserializeOwned> FromRequestParts<Arc<App>> for Context<Q> {
     type Rejection = Stop;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Stop> {
+        let quotas = &app.services.limits;
         let actor = match parts.extensions.remove::<Authenticated>() {
             Some(Authenticated(actor)) => actor,
-            None => authenticate(parts, app).await?,
+            None => match authenticate(parts, app).await {
+                Ok(actor) => actor,
+                Err(refused) => {
+                    // Tokens are not tried for free.
+                    let nobody = limits::of_request(Actor::anonymous(correlation_id(parts)), parts);
+                    limits::charge_read(quotas, &nobody, parts).await?;
+                    return Err(refused.into());
+                }
+            },
         };
+        limits::charge_read(quotas, &actor, parts).await?;
         Self::of(parts, app, actor).await
     }
 }
@@ -67,7 +78,7 @@ impl<Q: DeserializeOwned> FromRequestParts<Arc<App>> for Context<Q> {
 pub(crate) struct Authenticated(pub(crate) Actor);
 
 /// Finds who asks.
-pub(crate) async fn authenticate(parts: &Parts, app: &App) -> Result<Actor, Stop> {
+pub(crate) async fn authenticate(parts: &Parts, app: &App) -> Result<Actor, AccountError> {
     let actor = match bearer(&parts.headers)? {
         Some(token) => app.services.accounts.authenticate(token, correlation_id(parts)).await?,
         None => Actor::anonymous(correlation_id(parts)),
@@ -75,7 +86,7 @@ pub(crate) async fn authenticate(parts: &Parts, app: &App) -> Result<Actor, Stop
     if let Some(account) = actor.account_id() {
         tracing::Span::current().record("actor", tracing::field::display(account));
     }
-    Ok(actor)
+    Ok(limits::of_request(actor, parts))
 }
 
 impl<Q: DeserializeOwned> Context<Q> {

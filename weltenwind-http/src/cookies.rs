@@ -9,6 +9,7 @@ use weltenwind_core::{Actor, Code, Secret, accounts::SessionGrant, wire::Session
 use crate::{
     answer::{self, With as _},
     context::{App, Context, correlation_id},
+    limits,
     problem::{Refusal, Stop},
 };
 
@@ -36,7 +37,8 @@ impl FromRequestParts<Arc<App>> for Visit {
     type Rejection = Stop;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Stop> {
-        let cx = Context::of(parts, app, Actor::anonymous(correlation_id(parts))).await?;
+        let visitor = limits::of_request(Actor::anonymous(correlation_id(parts)), parts);
+        let cx = Context::of(parts, app, visitor).await?;
         Ok(Self { carrier: carrier(&cx)?, cx })
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     config::HttpConfig,
     context::App,
     layers::{self, Edge, Keyed, Log},
-    messages, pages,
+    limits, messages, pages,
     reference::{self, Calls},
     users, worlds,
 };
@@ -69,10 +69,11 @@ impl HttpHost {
             );
         }
         let edge = Edge::new(&sources, config, registry, Log::EveryRequest);
+        let quotas = app.services.limits.clone();
         let calls = api();
         let keyed = Arc::new(Keyed::new(Arc::clone(&app), Arc::clone(&edge), calls.keyed().clone()));
         let api = calls.into_router().layer(middleware::from_fn_with_state(keyed, layers::idempotency));
-        let api = api.layer(middleware::from_fn(layers::api));
+        let api = api.layer(middleware::from_fn_with_state(quotas, layers::api));
         let router = api.merge(pages::routes()).with_state(app);
         Self { router, edge }
     }
@@ -97,7 +98,8 @@ impl HttpHost {
     /// so it serves a hyper connection as well as another program's routes.
     ///
     /// The caller's address is taken from the request's extension
-    /// [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), which [`serve`](crate::serve) sets.
+    /// [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), which [`serve`](crate::serve) sets; without it there are no
+    /// limits per address.
     pub fn into_router(self) -> Router {
         layers::wrap(self.router, &self.edge)
     }
@@ -118,6 +120,7 @@ pub(crate) fn api() -> Calls {
         .unkeyed(routes!(auth::ticket))
         .with(routes!(users::me, users::amend_me))
         .with(routes!(users::unread))
+        .with(routes!(limits::mine))
         .with(routes!(users::profile))
         .with(routes!(worlds::list, worlds::create))
         .with(routes!(worlds::find, worlds::amend, worlds::archive))

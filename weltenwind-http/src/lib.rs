@@ -20,6 +20,7 @@ mod cookies;
 mod host;
 mod json;
 mod layers;
+mod limits;
 mod manual;
 mod messages;
 mod metrics;

@@ -181,7 +181,7 @@ struct PostMessage {
         (status = 404, description = "channel-not-found"),
         (status = 409, description = "client-id-reused"),
         (status = 422, description = "validation-failed, reply-not-found"),
-        (status = 429, description = "slow-mode"),
+        (status = 429, description = "rate-limited, slow-mode"),
     ),
     security(("bearer" = []))
 )]

@@ -4,7 +4,8 @@
 //! `weltenwind-core`. A program that needs a single port opens a `SqliteDatabase` or `PgDatabase` and puts the one adapter
 //! on it.
 //!
-//! With the feature `redis`, a `RedisBus` carries what happens between nodes that share a Postgres.
+//! With the feature `redis`, a `RedisBus` carries what happens between nodes that share a Postgres, and a `RedisRateLimiter`
+//! counts calls for all of them.
 //!
 //! The features `sqlite`, `postgres` and `redis` choose what is built; none is on by default.
 //!
@@ -54,7 +55,7 @@ mod step;
 mod worlds;
 
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisBus, RedisConfig, RedisConfigError};
+pub use self::redis::{RedisBus, RedisConfig, RedisConfigError, RedisRateLimiter};
 #[cfg(feature = "postgres")]
 pub use self::{
     access::PgGrantStore,

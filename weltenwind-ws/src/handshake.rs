@@ -118,7 +118,8 @@ pub(crate) async fn negotiate(host: &Arc<Host>, head: &mut Parts, request: &Corr
         return Err(Refusal::Draining);
     }
     let origin = allowed_origin(host, &head.headers)?;
-    let permit = host.limits.admit(address(head)).ok_or(Refusal::TooManyConnections)?;
+    let address = address(head);
+    let permit = host.limits.admit(address).ok_or(Refusal::TooManyConnections)?;
 
     let accounts = &host.services.accounts;
     let sign_in = match (bearer(&head.headers), ticket) {
@@ -129,7 +130,7 @@ pub(crate) async fn negotiate(host: &Arc<Host>, head: &mut Parts, request: &Corr
         }
         (None, None) => return Err(Refusal::NotSignedIn),
     };
-    Ok(Passed { sign_in, permit, upgrade, response: switching_protocols(&accept) })
+    Ok(Passed { sign_in: sign_in.coming_from(address), permit, upgrade, response: switching_protocols(&accept) })
 }
 
 /// What a client asks for by its headers.

@@ -2,9 +2,11 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use weltenwind_core::ClientAddress;
 
 /// Counts the open sockets.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl Limits {
 
     /// Takes a place, or none if there are too many. Without a known address only the total counts.
     pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Permit> {
-        let network = address.map(network_of);
+        let network = address.map(|address| ClientAddress(address).network());
         let mut open = self.lock();
         if open.total >= self.total {
             return None;
@@ -72,17 +74,6 @@ impl Drop for Permit {
                 open.by_network.remove(&network);
             }
         }
-    }
-}
-
-/// Whoever holds one IPv6 address usually holds the /64 around it, so that is what counts as one.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Records: one flat JSON object per line, read from clients and written to them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use weltenwind_core::{
@@ -90,9 +92,14 @@ impl Failure {
             code: problem.code,
             detail: problem.detail,
             correlation_id: problem.correlation_id,
-            retry_after_ms: self.0.retry_after().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            retry_after_ms: self.0.retry_after().map(milliseconds_up),
         }
     }
+}
+
+/// Whoever waits so long has waited long enough.
+fn milliseconds_up(wait: Duration) -> u64 {
+    u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 /// Reads one line. A record of an unknown kind and an unknown member are refused, as in bodies over HTTP: whoever sends

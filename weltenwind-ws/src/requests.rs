@@ -116,7 +116,7 @@ impl Asker {
             return Err(Refusal::ForeignToken.into());
         }
         self.sign_in.actor(accounts, self.request.clone()).await?;
-        Ok(Answer::Refreshed { id, sign_in })
+        Ok(Answer::Refreshed { id, sign_in: sign_in.coming_from(self.sign_in.address) })
     }
 
     /// Looks whether the session still holds and may still be in its rooms.

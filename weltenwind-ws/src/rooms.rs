@@ -265,9 +265,12 @@ impl Future for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use weltenwind_core::{
-        Actor, Scope,
-        chat::{ChannelDraft, Chat, Draft},
+        Actor, Scope, SystemClock,
+        chat::{ChannelDraft, Chat, Draft, MemoryChatStore},
+        limits::{Limits, LimitsConfig, Quota, Unit},
     };
 
     use super::*;
@@ -299,7 +302,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_room_with_much_to_tell_does_not_keep_others_from_being_heard() {
-        let chat = Chat::in_memory();
+        let quota = Quota::per(1_000_000, Unit::Second);
+        let limits = Limits::in_process(Arc::new(SystemClock), LimitsConfig::uniform(quota));
+        let chat = Chat::builder(Arc::new(MemoryChatStore::default())).limits(limits).build();
         let (loud, quiet) = (channel(&chat, "loud").await, channel(&chat, "quiet").await);
         let mut rooms = Rooms::default();
         for id in [loud, quiet] {

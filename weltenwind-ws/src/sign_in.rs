@@ -1,6 +1,6 @@
 //! On whose behalf a socket is open.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use weltenwind_core::{
     AccountId, Actor, Clock, CorrelationId, Scope, SessionId,
@@ -14,6 +14,8 @@ pub(crate) struct SignIn {
     pub(crate) session: SessionId,
     /// What may be reached at most.
     ceiling: Scope,
+    /// The address that the socket was opened from.
+    pub(crate) address: Option<IpAddr>,
     /// How long the token still lives.
     pub(crate) life: Duration,
 }
@@ -33,7 +35,7 @@ impl SignIn {
     /// Reads a sign-in off a verified token, whether or not its session still holds.
     pub(crate) fn of_token(token: &AccessToken, clock: &dyn Clock) -> Self {
         let life = Duration::try_from(token.expires_at.duration_since(clock.now())).unwrap_or_default();
-        Self { account: token.account, session: token.session, ceiling: token.scope, life }
+        Self { account: token.account, session: token.session, ceiling: token.scope, address: None, life }
     }
 
     /// Signs in with a ticket, which is spent by that. A ticket says nothing of a token, so the socket gets `life`.
@@ -48,13 +50,20 @@ impl SignIn {
         let (Some(account), Some(session)) = (actor.account_id(), actor.session) else {
             return Err(AccountError::TicketInvalid);
         };
-        Ok(Self { account, session, ceiling: actor.ceiling, life })
+        Ok(Self { account, session, ceiling: actor.ceiling, address: None, life })
+    }
+
+    /// Notes the address that the socket was opened from.
+    pub(crate) const fn coming_from(mut self, address: Option<IpAddr>) -> Self {
+        self.address = address;
+        self
     }
 
     /// Answers who asks now, if the session still holds.
     pub(crate) async fn actor(&self, accounts: &Accounts, request: CorrelationId) -> Result<Actor, AccountError> {
         let mut actor = accounts.actor_of_session(self.session, request).await?;
         actor.ceiling = self.ceiling;
+        actor.address = self.address;
         Ok(actor)
     }
 }

@@ -4,11 +4,14 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use support::{Client, Node, room};
 use weltenwind_core::{
-    Actor, ChannelId, Scope, WorldId,
+    Actor, ChannelId, Classify as _, Code, Scope, WorldId,
     chat::{ChannelDraft, Draft, RemovalMode},
+    limits::LimitsConfig,
     worlds::{Visibility, WorldAmendment, WorldDraft, WorldRef},
 };
 use weltenwind_ws::RealtimeConfig;
@@ -325,4 +328,40 @@ async fn what_happens_is_counted() {
     node.all_gone().await;
     assert_eq!(node.metric_of("weltenwind_ws_closed_total", Some("client")), 1);
     assert_eq!(node.metric("weltenwind_ws_connections"), 0);
+}
+
+#[tokio::test]
+async fn a_socket_posts_as_often_as_its_account_may_and_learns_when_it_may_again() {
+    let node = Node::limited(LimitsConfig::default()).await;
+    let lobby = node.channel("lobby").await;
+    let grant = node.guest("Mira").await;
+    let mut mira = node.connect(&grant).await;
+    mira.join(lobby, None).await;
+    mira.expect("live").await;
+    for n in 0..21 {
+        mira.post(n, lobby, &format!("message {n}")).await;
+    }
+    for _ in 0..20 {
+        mira.skip_to("ok").await;
+    }
+
+    let refused = mira.skip_to("err").await;
+
+    assert_eq!(
+        (&refused["id"], &refused["code"], &refused["retryAfterMs"]),
+        (&json!(20), &json!("rate-limited"), &json!(200))
+    );
+    // The quota is the account's and not the socket's, and no other door stands open.
+    let actor = node.actor(&grant).await;
+    let over_http = node.town.services.chat.post(&actor, Draft::new(lobby, "by another door")).await;
+    assert_eq!(over_http.unwrap_err().code(), Code::RateLimited);
+    let mut second = node.connect(&grant).await;
+    second.join(lobby, None).await;
+    second.expect("live").await;
+    second.post(30, lobby, "from another socket").await;
+    assert_eq!(second.expect("err").await["code"], "rate-limited");
+
+    node.town.clock.advance(Duration::from_millis(200));
+    mira.post(21, lobby, "in time").await;
+    assert_eq!(mira.skip_to("ok").await["id"], 21);
 }

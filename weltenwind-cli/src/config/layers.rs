@@ -296,6 +296,29 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_is_written_as_a_rate_and_what_is_none_is_named() {
+        Jail::expect_with(|jail| {
+            jail.create_file("weltenwind.toml", "[limits]\nchat = '20/s burst 100'")?;
+            jail.set_env("WELTENWIND_LIMITS__AUTH", "10/min");
+
+            let limits = layers(&["limits.write=5/s"]).load().unwrap().limits;
+            let written = [limits.chat, limits.auth, limits.write].map(|quota| quota.to_string());
+            assert_eq!(written, ["20/s burst 100", "10/min", "5/s"]);
+
+            for (pair, words) in [
+                ("limits.guest=none", &["limits.guest", "`none` is no quota", "like `60/s`"][..]),
+                ("limits.read=0/s", &["limits.read", "1 to 1000000"]),
+                ("limits.read=60", &["limits.read"]),
+                ("limits.messages=1/s", &["`limits.messages` of --set"]),
+            ] {
+                let failure = layers(&[pair]).load().unwrap_err();
+                assert!(words.iter().all(|word| failure.parts().1.contains(word)), "{pair}: {:?}", failure.parts());
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
     fn redis_goes_with_postgres_alone() {
         Jail::expect_with(|_| {
             let failure = layers(&["redis.url=redis://cache"]).load().unwrap_err();

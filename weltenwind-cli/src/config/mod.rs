@@ -4,7 +4,10 @@ mod layers;
 mod secrets;
 
 use serde::{Deserialize, Serialize};
-use weltenwind_core::accounts::{AccountsConfig, HashingConfig};
+use weltenwind_core::{
+    accounts::{AccountsConfig, HashingConfig},
+    limits::LimitsConfig,
+};
 use weltenwind_http::HttpConfig;
 use weltenwind_storage::{RedisConfig, StorageConfig};
 use weltenwind_ws::RealtimeConfig;
@@ -30,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) auth: AuthConfig,
     pub(crate) worlds: WorldsConfig,
     pub(crate) chat: ChatConfig,
+    pub(crate) limits: LimitsConfig,
     pub(crate) log: LogConfig,
 }
 

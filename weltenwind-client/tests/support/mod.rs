@@ -17,6 +17,7 @@ use weltenwind_core::{
     access::{GrantDraft, Role},
     accounts::AccountsConfig,
     chat::ChannelDraft,
+    limits::{LimitsConfig, Quota, Unit},
     worlds::{Slug, WorldDraft},
 };
 use weltenwind_http::{HttpConfig, HttpHost};
@@ -39,12 +40,25 @@ pub(crate) fn quick() -> RealtimeOptions {
 }
 
 /// How a town's servers are set up.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) accounts: AccountsConfig,
     pub(crate) realtime: weltenwind_ws::RealtimeConfig,
     /// A clock to be moved by hand, in place of the system's.
     pub(crate) clock: Option<Arc<ManualClock>>,
+    pub(crate) limits: LimitsConfig,
+}
+
+impl Default for Settings {
+    /// Quotas for programs, which post faster than people do.
+    fn default() -> Self {
+        Self {
+            accounts: AccountsConfig::default(),
+            realtime: weltenwind_ws::RealtimeConfig::default(),
+            clock: None,
+            limits: LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second)),
+        }
+    }
 }
 
 /// A store, the servers that are started on it one after the other, and the address that stays the same.
@@ -198,7 +212,8 @@ impl Node {
         let url = format!("sqlite://{}", folder.path().join("town.db").display());
         let storage = StorageConfig { url, ..StorageConfig::default() };
         let stores = weltenwind_storage::open(&storage).await.expect("a store");
-        let config = ServiceConfig { accounts: settings.accounts.clone(), ..ServiceConfig::default() };
+        let (accounts, limits) = (settings.accounts.clone(), settings.limits.clone());
+        let config = ServiceConfig { accounts, limits, ..ServiceConfig::default() };
         let mut sources = Sources::default();
         if let Some(clock) = &settings.clock {
             sources.clock = clock.clone();

@@ -125,8 +125,7 @@ impl ChatBuilder {
             Arc::new(RoleAccess::new(Arc::new(MemoryGrantStore::default()), Arc::clone(&sources.clock)))
         });
         let bus = bus.unwrap_or_else(|| Arc::new(LocalBus::default()));
-        let limits = limits
-            .unwrap_or_else(|| Limits::in_process(Arc::clone(&sources.clock), LimitsConfig::default()));
+        let limits = limits.unwrap_or_else(|| Limits::in_process(Arc::clone(&sources.clock), LimitsConfig::default()));
         let appender = Appender::start(&store, &bus, &append);
         let directory = Directory::new(Arc::clone(&store), Arc::clone(&places), Arc::clone(&sources.clock));
         let heads = Heads::new(Arc::clone(&store));

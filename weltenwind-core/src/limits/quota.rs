@@ -231,8 +231,23 @@ mod tests {
     #[test]
     fn what_is_no_quota_is_refused() {
         for text in [
-            "", "60", "/s", "60/", "0/s", "-1/s", "+1/s", "60/week", "1000001/s", "60/s burst", "60/s burst 0", "60/s burst x",
-            "60/s burst 5 more", "60/s 5", "60 / s", "1/day burst 32", "99999999999/s",
+            "",
+            "60",
+            "/s",
+            "60/",
+            "0/s",
+            "-1/s",
+            "+1/s",
+            "60/week",
+            "1000001/s",
+            "60/s burst",
+            "60/s burst 0",
+            "60/s burst x",
+            "60/s burst 5 more",
+            "60/s 5",
+            "60 / s",
+            "1/day burst 32",
+            "99999999999/s",
         ] {
             assert_eq!(text.parse::<Quota>(), Err(QuotaInvalid), "{text}");
         }

@@ -1,5 +1,7 @@
 //! Bodies of the HTTP API.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::time::WireTime;
@@ -7,7 +9,9 @@ use crate::{
     access::{Grant, Member, Role},
     accounts::{Account, AccountKind, SessionGrant},
     chat::{Channel, Message, Unread},
+    error::seconds_up,
     ids::{AccountId, ChannelId, GrantId, MessageId, SessionId, WorldId},
+    limits::LimitState,
     scope::Scope,
     worlds::{JoinPolicy, Visibility, World},
 };
@@ -393,5 +397,57 @@ impl From<&Unread> for UnreadBody {
     fn from(unread: &Unread) -> Self {
         let (read_seq, last_seq) = (unread.read.get(), unread.last.get());
         Self { channel_id: unread.channel, read_seq, last_seq, unread: last_seq - read_seq }
+    }
+}
+
+/// How the caller stands with every limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LimitsBody {
+    /// One for each policy.
+    pub items: Vec<LimitBody>,
+}
+
+/// How the caller stands with a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LimitBody {
+    /// What is limited: `auth`, `guest`, `read`, `write`, `chat`, `invite`, `notification`, `telemetry`, `report` or `admin`.
+    pub policy: String,
+    /// By whom calls are counted: `account`, `device`, `address` or `issuer`.
+    pub key: String,
+    /// Calls that may come at once.
+    pub quota: u32,
+    /// Seconds after which an empty quota is whole again.
+    pub window_seconds: u64,
+    /// Calls that are left.
+    pub remaining: u32,
+    /// Seconds after which the quota is whole again.
+    pub reset_seconds: u64,
+    /// Seconds after which the next call may pass, if none may now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+impl LimitBody {
+    /// Returns a time in whole seconds, rounded up.
+    pub const fn seconds(time: Duration) -> u64 {
+        seconds_up(time)
+    }
+}
+
+impl From<&LimitState> for LimitBody {
+    fn from(state: &LimitState) -> Self {
+        let verdict = state.verdict;
+        Self {
+            policy: state.policy.to_string(),
+            key: state.key.to_string(),
+            quota: verdict.quota.limit(),
+            window_seconds: seconds_up(verdict.quota.window()),
+            remaining: verdict.remaining,
+            reset_seconds: seconds_up(verdict.reset_after),
+            retry_after: verdict.retry_after.map(seconds_up),
+        }
     }
 }

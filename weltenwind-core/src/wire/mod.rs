@@ -11,8 +11,8 @@ mod time;
 
 pub use self::{
     http::{
-        ChannelBody, GrantBody, HistoryBody, ListBody, MemberBody, MessageAuthor, MessageBody, ProfileBody,
-        SessionBody, TicketBody, TombstoneBody, UnreadBody, UserBody, WorldBody,
+        ChannelBody, GrantBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, MessageAuthor, MessageBody,
+        ProfileBody, SessionBody, TicketBody, TombstoneBody, UnreadBody, UserBody, WorldBody,
     },
     problem::{ProblemBody, ProblemError},
     realtime::{ClientRecord, LimitsRecord, SUBPROTOCOL, ServerRecord, close},

@@ -2,16 +2,17 @@
 
 use axum::{
     body::{Body, to_bytes},
-    extract::Request,
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use weltenwind_core::Code;
+use weltenwind_core::{Code, limits::Limits};
 
 use crate::{
     answer::{JSON, With as _},
     conditional,
+    limits::Ledger,
     problem::{Problem, Refusal},
 };
 
@@ -22,13 +23,21 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// Who asks shapes the answer, and the origin of the page what its scripts may read.
 const VARY: HeaderValue = HeaderValue::from_static("authorization, origin");
 
-/// Refuses callers that cannot read JSON, says how long answers may be kept, and answers 304 to those who have them.
-pub(crate) async fn api(request: Request, next: Next) -> Response {
+/// Refuses callers that cannot read JSON, says how long answers may be kept, answers 304 to those who have them, and charges
+/// reads to those who have not.
+pub(crate) async fn api(State(limits): State<Limits>, mut request: Request, next: Next) -> Response {
     let (method, headers) = (request.method().clone(), request.headers().clone());
     if !accepts_json(&headers) {
         return Problem::from(Refusal::new(Code::NotAcceptable, "the API answers application/json")).into_response();
     }
-    let mut response = next.run(request).await.with(header::VARY, VARY);
+    let ledger = Ledger::default();
+    request.extensions_mut().insert(ledger.clone());
+    let response = answered(&method, &headers, next.run(request).await).await;
+    ledger.close(&limits, response).await
+}
+
+async fn answered(method: &Method, headers: &HeaderMap, response: Response) -> Response {
+    let mut response = response.with(header::VARY, VARY);
     let is_read = method == Method::GET || method == Method::HEAD;
     let keep = match (is_read, headers.contains_key(header::AUTHORIZATION)) {
         (false, _) => NO_STORE,
@@ -37,7 +46,7 @@ pub(crate) async fn api(request: Request, next: Next) -> Response {
     };
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(keep);
     if is_read && response.status() == StatusCode::OK && response.headers().get(header::CONTENT_TYPE) == Some(&JSON) {
-        return conditional(&headers, response).await;
+        return conditional(headers, response).await;
     }
     response
 }

@@ -1,7 +1,7 @@
 //! Who asks, and under which id.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -30,8 +30,11 @@ pub(super) async fn identify(State(edge): State<Arc<Edge>>, mut request: Request
         let given = request.headers().get(REQUEST_ID).filter(|_| is_proxied).and_then(|id| id.to_str().ok());
         given.and_then(CorrelationId::accept).unwrap_or_else(|| CorrelationId::draw(&*edge.ids))
     });
-    if request.extensions().get::<ClientAddress>().is_none() {
-        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| client(proxies, peer, request.headers()));
+    // Where the peer is not known nothing is made up: everybody would pass for one caller.
+    if request.extensions().get::<ClientAddress>().is_none()
+        && let Some(peer) = peer
+    {
+        let address = client(proxies, peer, request.headers());
         request.extensions_mut().insert(ClientAddress(address));
     }
     request.extensions_mut().insert(id.clone());

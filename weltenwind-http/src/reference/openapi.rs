@@ -117,6 +117,7 @@ fn complete(path: &str, method: &str, is_keyed: bool, operation: &mut Value) {
             "401" | "403" => knows_callers,
             "412" | "428" => changes_a_state,
             "408" | "413" | "415" | "422" => has_body,
+            "429" => is_limited(&id),
             _ => true,
         };
         if applies {
@@ -125,11 +126,19 @@ fn complete(path: &str, method: &str, is_keyed: bool, operation: &mut Value) {
     }
 }
 
+/// Looking at one's limits is free; everything else is charged.
+fn is_limited(id: &str) -> bool {
+    id != "getMyLimits"
+}
+
 fn complete_success(id: &str, method: &str, status: &str, is_list: bool, response: &mut Value) {
     let body = response.pointer("/content/application~1json/schema/$ref").and_then(Value::as_str).unwrap_or_default();
     let body = body.rsplit('/').next().unwrap_or_default().to_owned();
     let is_resource = ["WorldBody", "ChannelBody", "UserBody"].contains(&body.as_str());
     let mut headers = json!({ "X-Request-Id": header("RequestId") });
+    if is_limited(id) {
+        problems::rate_limits(&mut headers);
+    }
     if method == "get" || (is_resource && method != "put") {
         headers["ETag"] = header(if is_resource { "StrongTag" } else { "WeakTag" });
     }
@@ -208,6 +217,14 @@ fn headers() -> Value {
             "example": "true",
         },
         "Authenticate": text("How to sign in.", "Bearer"),
+        "RateLimitPolicy": text(
+            "The limits that the call was charged under: so many calls (`q`) in so many seconds (`w`).",
+            "\"chat\";q=20;w=4",
+        ),
+        "RateLimit": text(
+            "What is left of each (`r`), and after how many seconds all of it is there again (`t`).",
+            "\"chat\";r=19;t=1",
+        ),
         "RetryAfter": {
             "description": "Seconds after which the same call may pass.",
             "schema": { "type": "integer", "minimum": 1 },

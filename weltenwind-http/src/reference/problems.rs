@@ -36,7 +36,12 @@ pub(super) const SHARED: &[Shared] = &[
         "The member `errors` points at each part that breaks a rule.",
     ),
     shared("428", "PreconditionRequired", &[Code::PreconditionRequired], ""),
-    shared("429", "TooManyRequests", &[], "Too many requests; `Retry-After` says when the same call may pass."),
+    shared(
+        "429",
+        "TooManyRequests",
+        &[Code::RateLimited],
+        "`Retry-After` says when the same call may pass, and `RateLimit` what is left.",
+    ),
     shared(
         "503",
         "Unavailable",
@@ -61,8 +66,7 @@ impl Shared {
     }
 
     pub(super) fn component(&self) -> (String, Value) {
-        let codes = if self.status == "429" { vec![Code::SlowMode] } else { self.codes.to_vec() };
-        let mut response = response(if codes.is_empty() { &[Code::Internal] } else { &codes });
+        let mut response = response(if self.codes.is_empty() { &[Code::Internal] } else { self.codes });
         let words: Vec<String> =
             [self.note.to_owned(), list(self.codes)].into_iter().filter(|part| !part.is_empty()).collect();
         response["description"] = words.join("\n\n").into();
@@ -77,6 +81,9 @@ pub(super) fn response(codes: &[Code]) -> Value {
     if matches!(first.status(), 429 | 503) || codes.contains(&Code::IdempotencyInProgress) {
         headers["Retry-After"] = json!({ "$ref": "#/components/headers/RetryAfter" });
     }
+    if first.status() == 429 {
+        rate_limits(&mut headers);
+    }
     if first.status() == 401 {
         headers["WWW-Authenticate"] = json!({ "$ref": "#/components/headers/Authenticate" });
     }
@@ -88,6 +95,13 @@ pub(super) fn response(codes: &[Code]) -> Value {
             "examples": codes.iter().map(|code| (code.to_string(), json!({ "$ref": format!("{EXAMPLES}{code}") }))).collect::<serde_json::Map<_, _>>(),
         } },
     })
+}
+
+/// Adds the fields that tell of limits.
+pub(super) fn rate_limits(headers: &mut Value) {
+    for (field, name) in [("RateLimit-Policy", "RateLimitPolicy"), ("RateLimit", "RateLimit")] {
+        headers[field] = json!({ "$ref": format!("#/components/headers/{name}") });
+    }
 }
 
 /// Reads the codes that a handler's documentation names.

@@ -233,3 +233,26 @@ async fn the_document_says_under_which_version_and_licence_it_stands() {
     assert_eq!(document["info"]["license"]["identifier"], "MIT OR Apache-2.0");
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
 }
+
+#[tokio::test]
+async fn every_call_says_how_its_limits_are_told() {
+    let document = openapi(&Server::start().await).await;
+
+    for (path, method, operation) in operations(&document) {
+        let is_limited = path != "/api/v1/users/me/limits";
+        let refusal = operation["responses"].get("429").map(|response| resolved(&document, response));
+        assert_eq!(refusal.is_some(), is_limited, "{method} {path}");
+        if let Some(refusal) = refusal {
+            assert!(!refusal["headers"]["Retry-After"].is_null(), "{method} {path}");
+            let examples = &refusal["content"]["application/problem+json"]["examples"];
+            assert!(!examples["rate-limited"].is_null(), "{method} {path}");
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let told = is_limited && (status.starts_with('2') || status == "429");
+            let headers = &resolved(&document, response)["headers"];
+            for name in ["RateLimit-Policy", "RateLimit"] {
+                assert_eq!(!headers[name].is_null(), told, "{method} {path} {status}: {name}");
+            }
+        }
+    }
+}

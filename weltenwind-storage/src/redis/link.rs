@@ -217,7 +217,7 @@ async fn send(
 }
 
 /// Returns half of a pause or more: nodes that lost the same Redis should not come back at the same moment.
-fn with_jitter(pause: Duration) -> Duration {
+pub(super) fn with_jitter(pause: Duration) -> Duration {
     let mut byte = [0];
     SystemRandom.fill(&mut byte);
     pause / 2 + pause / 2 * u32::from(byte[0]) / 255

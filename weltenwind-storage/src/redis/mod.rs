@@ -1,4 +1,4 @@
-//! The bus between nodes, over Redis.
+//! What nodes share beside the store, over Redis: the bus between them, and their rate limits.
 //!
 //! Redis carries hints and keeps nothing: it may be empty, restarted or away at any time. Each room is a channel of sharded
 //! pub/sub whose name is hash-tagged by the room, so that a cluster spreads rooms over its shards.
@@ -9,6 +9,7 @@
 //! listeners put that right by the events' numbers.
 
 mod config;
+mod limiter;
 mod link;
 mod pulse;
 mod shared;
@@ -25,7 +26,10 @@ use weltenwind_core::{
     bus::{Bus, BusAway, BusCounts, RoomEvent, Subscription},
 };
 
-pub use self::config::{RedisConfig, RedisConfigError};
+pub use self::{
+    config::{RedisConfig, RedisConfigError},
+    limiter::RedisRateLimiter,
+};
 use self::{
     link::{Join, Link},
     shared::Shared,

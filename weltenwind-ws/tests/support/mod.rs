@@ -25,6 +25,7 @@ use weltenwind_core::{
     Actor, AllowedOrigins, ChannelId, ClientAddress, CorrelationId, Scope,
     accounts::{DeviceDraft, DisplayName, SessionGrant},
     chat::ChannelDraft,
+    limits::LimitsConfig,
 };
 use weltenwind_ws::{Realtime, RealtimeConfig};
 
@@ -45,7 +46,16 @@ impl Node {
     }
 
     pub(crate) async fn with(config: RealtimeConfig) -> Self {
-        let (town, registry) = (Town::found().await, Registry::new());
+        Self::in_town(Town::found().await, config)
+    }
+
+    /// A node whose players do things as often as `limits` says.
+    pub(crate) async fn limited(limits: LimitsConfig) -> Self {
+        Self::in_town(Town::limited(limits).await, RealtimeConfig::default())
+    }
+
+    fn in_town(town: Town, config: RealtimeConfig) -> Self {
+        let registry = Registry::new();
         let config = RealtimeConfig { node: "node-1".to_owned(), ..config };
         let realtime = Realtime::new(town.services.clone(), AllowedOrigins::new([ORIGIN]), config, &registry).unwrap();
         Self { town, realtime, registry }

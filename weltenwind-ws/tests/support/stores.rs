@@ -23,6 +23,7 @@ use weltenwind_core::{
         MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
     },
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
+    limits::{LimitsConfig, Quota, Unit},
     worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldStore},
 };
 
@@ -36,6 +37,12 @@ pub(crate) struct Town {
 
 impl Town {
     pub(crate) async fn found() -> Self {
+        // The clock stands still, so nothing of a quota ever comes back.
+        Self::limited(LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second))).await
+    }
+
+    /// Services that let things be done as often as `limits` says.
+    pub(crate) async fn limited(limits: LimitsConfig) -> Self {
         let (chat, accounts) = (Arc::new(FallibleChat::default()), Arc::new(MemoryAccounts::default()));
         let clock = Arc::new(ManualClock::default());
         let sources = Sources {
@@ -53,7 +60,8 @@ impl Town {
             idempotency: accounts.clone(),
             health: accounts.clone(),
         };
-        let services = Services::start(stores, ServiceConfig::default(), sources).await.expect("services start");
+        let config = ServiceConfig { limits, ..ServiceConfig::default() };
+        let services = Services::start(stores, config, sources).await.expect("services start");
         Self { services, chat, accounts, clock }
     }
 }

@@ -17,7 +17,7 @@ use weltenwind_core::{
 };
 use weltenwind_storage::StorageConfig;
 
-use super::Waits;
+use super::{Waits, unhurried};
 use crate::{failure::Failure, output::Output, store::unopened};
 
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ async fn measure(
     // Without group commit every message is a batch of its own, and as many are under way as connections allow.
     let config =
         if shared { AppendConfig::default() } else { AppendConfig { lanes: 16, batch: 1, ..AppendConfig::default() } };
-    let chat = Chat::builder(Arc::clone(store)).append(config).build();
+    let chat = Chat::builder(Arc::clone(store)).append(config).limits(unhurried()).build();
     let operator = Actor::operator();
     let mut halls = Vec::new();
     for n in 0..channels {

@@ -19,12 +19,16 @@ use weltenwind_core::{
     SystemIds,
     accounts::DisplayName,
     chat::{Author, Body, ChannelDraft, Draft, NewMessage},
+    limits::LimitsConfig,
     wire::HistoryBody,
 };
 use weltenwind_http::{HttpConfig, HttpHost};
 use weltenwind_storage::StorageConfig;
 
-use super::load::{Load, Seen};
+use super::{
+    UNHURRIED,
+    load::{Load, Seen},
+};
 use crate::{failure::Failure, output::Output, store::unopened};
 
 #[derive(Debug, Args)]
@@ -95,7 +99,8 @@ const LIVE_RATE: u32 = 5;
 
 pub(crate) async fn run(args: &HistoryArgs, storage: StorageConfig, output: Output) -> Result<(), Failure> {
     let stores = weltenwind_storage::open(&storage).await.map_err(unopened)?;
-    let services = Services::start(stores.clone(), ServiceConfig::default(), Sources::default()).await?;
+    let settings = ServiceConfig { limits: LimitsConfig::uniform(UNHURRIED), ..ServiceConfig::default() };
+    let services = Services::start(stores.clone(), settings, Sources::default()).await?;
     let operator = Actor::operator();
     let slug = format!("bench-{}", std::process::id());
     let channel = services.chat.open_channel(&operator, ChannelDraft::new(Scope::Global, &slug, "Bench")).await?;

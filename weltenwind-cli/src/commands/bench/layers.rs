@@ -4,10 +4,11 @@ use std::{fs, thread};
 
 use clap::Args;
 use serde::Serialize;
-use weltenwind_core::{Actor, ServiceConfig, Services, Sources, accounts::DeviceDraft};
+use weltenwind_core::{Actor, ServiceConfig, Services, Sources, accounts::DeviceDraft, limits::LimitsConfig};
 use weltenwind_http::{HttpConfig, bench::Onion};
 use weltenwind_storage::StorageConfig;
 
+use super::UNHURRIED;
 use crate::{failure::Failure, output::Output, store::unopened};
 
 #[derive(Debug, Args)]
@@ -46,7 +47,8 @@ pub(crate) fn run(args: &LayersArgs, storage: StorageConfig, output: Output) -> 
 
 async fn measure(reads: u32, runs: u32, storage: StorageConfig) -> Result<Vec<Measured>, Failure> {
     let stores = weltenwind_storage::open(&storage).await.map_err(unopened)?;
-    let services = Services::start(stores.clone(), ServiceConfig::default(), Sources::default()).await?;
+    let settings = ServiceConfig { limits: LimitsConfig::uniform(UNHURRIED), ..ServiceConfig::default() };
+    let services = Services::start(stores.clone(), settings, Sources::default()).await?;
     let guest = services.accounts.open_guest(&Actor::operator(), None, DeviceDraft::default()).await?;
     let onions = Onion::all(services, &HttpConfig::default(), guest.access_token.expose());
     let mut times = vec![Vec::new(); onions.len()];

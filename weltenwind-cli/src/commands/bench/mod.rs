@@ -3,13 +3,18 @@
 mod append;
 mod history;
 mod layers;
+mod limits;
 mod load;
 mod nodes;
 mod socket;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use clap::Subcommand;
+use weltenwind_core::{
+    SystemClock,
+    limits::{Limits, LimitsConfig, Quota, Unit},
+};
 use weltenwind_storage::StorageConfig;
 
 use crate::{config::Config, failure::Failure, output::Output};
@@ -37,8 +42,11 @@ pub(crate) enum BenchCommand {
     /// Post on two running nodes, and measure how long until listeners on both hear.
     ///
     /// Rooms are made in the store as the operator; all else goes through the nodes' API. Start the nodes with the same
-    /// `public_url` and with room for the sockets: `--set realtime.max_connections_per_address=10000`.
+    /// `public_url`, with room for the sockets and with quotas for programs: `--set
+    /// realtime.max_connections_per_address=10000 --set limits.guest=1000000/s --set limits.chat=1000000/s`.
     Nodes(nodes::NodesArgs),
+    /// Decide how often things may be done: in this process and, with --redis, for all nodes.
+    Limits(limits::LimitsArgs),
     /// Ask a trivial read behind one layer of the HTTP host after the other, signed in, without a network.
     ///
     /// Log lines are written as `serve` writes them; send standard error where the server's would go.
@@ -66,12 +74,20 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
             history::run(&args, scratch.storage.clone(), output).await
         }
         BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
+        BenchCommand::Limits(args) => limits::run(&args, &config.redis, output).await,
         BenchCommand::Layers(args) => {
             let scratch = Scratch::new(&StoreArgs { database: None }, config)?;
             layers::run(&args, scratch.storage.clone(), output)
         }
         BenchCommand::Load => load::run().await,
     }
+}
+
+/// Programs that measure ask for more than people do.
+const UNHURRIED: Quota = Quota::per(1_000_000, Unit::Second);
+
+fn unhurried() -> Limits {
+    Limits::in_process(Arc::new(SystemClock), LimitsConfig::uniform(UNHURRIED))
 }
 
 /// A store for a bench; a file of its own is gone with it.
