@@ -69,7 +69,9 @@ async fn every_read_says_how_long_it_may_be_kept_and_is_answered_304_to_who_has_
                 continue;
             }
             asked += 1;
-            let keep = if signed_in { "private, no-cache" } else { "public, no-cache" };
+            // What an address has left is nobody else's to know, signed in or not.
+            let is_own = signed_in || path.starts_with("/api/v1/users/me/");
+            let keep = if is_own { "private, no-cache" } else { "public, no-cache" };
             let fresh = ask(Method::GET).await.expect(200);
             is_kept(&fresh, keep, &at);
             let tag = fresh.header("etag");

@@ -8,8 +8,8 @@ use weltenwind_core::{
     access::Role,
     accounts::AccountKind,
     wire::{
-        ChannelBody, HistoryBody, ListBody, MemberBody, ProfileBody, SessionBody, TicketBody, UnreadBody, UserBody,
-        WorldBody,
+        ChannelBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, ProfileBody, SessionBody, TicketBody,
+        UnreadBody, UserBody, WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
@@ -26,9 +26,10 @@ pub(super) fn answer(schema: &str) -> Option<Value> {
 }
 
 fn one(schema: &str) -> Option<Value> {
-    let samples: [(_, fn() -> Value); 10] = [
+    let samples: [(_, fn() -> Value); 11] = [
         (ChannelBody::name(), || value(&channel())),
         (HistoryBody::name(), || value(&history())),
+        (LimitsBody::name(), || value(&LimitsBody { items: vec![limit()] })),
         (MemberBody::name(), || value(&member())),
         (weltenwind_core::wire::MessageBody::name(), || value(&message())),
         (ProfileBody::name(), || value(&profile())),
@@ -43,6 +44,18 @@ fn one(schema: &str) -> Option<Value> {
 
 fn value(body: &impl Serialize) -> Value {
     serde_json::to_value(body).expect("a body is plain data")
+}
+
+fn limit() -> LimitBody {
+    LimitBody {
+        policy: "chat".to_owned(),
+        key: "account".to_owned(),
+        quota: 20,
+        window_seconds: 4,
+        remaining: 19,
+        reset_seconds: 1,
+        retry_after: None,
+    }
 }
 
 fn channel() -> ChannelBody {

@@ -18,6 +18,9 @@ pub(crate) enum Repeat {
 /// A call: its name, the policy of the limits that it is charged to, and how it is repeated.
 pub(crate) type Row = (&'static str, &'static str, Repeat);
 
+/// What a call is charged to that costs nothing.
+pub(crate) const FREE: &str = "free";
+
 pub(crate) const CALLS: &[Row] = &[
     ("amendChannel", "write", Repeat::IfMatch),
     ("amendMe", "write", Repeat::Nature),
@@ -31,6 +34,7 @@ pub(crate) const CALLS: &[Row] = &[
     ("getChannel", "read", Repeat::Read),
     ("getMe", "read", Repeat::Read),
     ("getMessage", "read", Repeat::Read),
+    ("getMyLimits", FREE, Repeat::Read),
     ("getOpenapi", "read", Repeat::Read),
     ("getProfile", "read", Repeat::Read),
     ("getWorld", "read", Repeat::Read),
