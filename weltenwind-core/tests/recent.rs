@@ -12,6 +12,7 @@ use weltenwind_core::{
         Body, Channel, ChannelAmendment, ChannelDraft, Chat, ChatStore, Draft, Edit, MemoryChatStore, Message,
         MessageQuery, NewMessage, Position, RemovalMode, Seq,
     },
+    limits::{Limits, LimitsConfig, Quota, Unit},
 };
 
 /// What happens between two looks.
@@ -68,7 +69,9 @@ impl Room {
     async fn open() -> Self {
         let (store, clock) = (Arc::new(MemoryChatStore::default()), Arc::new(ManualClock::default()));
         let sources = Sources { clock: clock.clone(), ..Sources::default() };
-        let chat = Chat::builder(store.clone()).sources(sources).build();
+        // The clock stands still, so nothing of a quota ever comes back.
+        let limits = Limits::in_process(clock.clone(), LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second)));
+        let chat = Chat::builder(store.clone()).sources(sources).limits(limits).build();
         let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
         let channel = chat.open_channel(&Actor::operator(), draft).await.expect("a channel");
         Self { chat, store, clock, channel, said: 0 }
