@@ -85,24 +85,15 @@ fn case(at: &str, member: &'static str, to: Value, forth: &'static str, back: &'
 }
 
 fn cases() -> Vec<Case> {
-    let sent = |name: &str| format!("{SENT}/{name}");
-    let answered = |name: &str| format!("{ANSWERED}/{name}");
-    let thing = json!({ "name": "q", "in": "query", "required": false, "schema": { "type": "string" } });
-    let limit = json!({ "name": "limit", "in": "query", "required": false, "schema": { "type": "integer", "maximum": 200, "default": 50 } });
-    let required = |parameter: &Value| {
-        let mut parameter = parameter.clone();
-        parameter["required"] = true.into();
-        parameter
-    };
-    let mut elsewhere = limit.clone();
-    elsewhere["in"] = "header".into();
+    [calls(), parameters(), bodies(), sent_members(), answers(), answered_members()].into_iter().flatten().collect()
+}
+
+fn calls() -> Vec<Case> {
     vec![
-        // Calls.
         case("/paths", "/more", json!({ "get": { "operationId": "more", "responses": {} } }), "", "GET /more: is gone"),
         case("/paths/~1things", "post", Value::Null, "POST /things: is gone", ""),
         case(GET, "operationId", json!("allThings"), "GET /things: has another name", "GET /things: has another name"),
         case(GET, "summary", json!("Lists things."), "", ""),
-        // Sign-in.
         case(GET, "security", json!([{ "bearer": [] }]), "can no longer be called as nobody", ""),
         case(POST, "security", json!([{ "bearer": [] }, { "cookie": [] }]), "", "can no longer be called as cookie"),
         case(POST, "security", json!([]), "", "asks for a sign-in"),
@@ -113,7 +104,20 @@ fn cases() -> Vec<Case> {
             "sign-in bearer: is another one",
             "sign-in bearer",
         ),
-        // Parameters.
+    ]
+}
+
+fn parameters() -> Vec<Case> {
+    let thing = json!({ "name": "q", "in": "query", "required": false, "schema": { "type": "string" } });
+    let limit = json!({ "name": "limit", "in": "query", "required": false, "schema": { "type": "integer", "maximum": 200, "default": 50 } });
+    let required = |parameter: &Value| {
+        let mut parameter = parameter.clone();
+        parameter["required"] = true.into();
+        parameter
+    };
+    let mut elsewhere = limit.clone();
+    elsewhere["in"] = "header".into();
+    vec![
         case(GET, "parameters", json!([]), "query parameter limit: is gone", ""),
         case(GET, "parameters", json!([limit, thing]), "", "query parameter q: is gone"),
         case(
@@ -147,7 +151,11 @@ fn cases() -> Vec<Case> {
             "no longer takes string",
         ),
         case(&format!("{GET}/parameters/0/schema"), "type", json!("number"), "", "limit: no longer takes number"),
-        // Bodies.
+    ]
+}
+
+fn bodies() -> Vec<Case> {
+    vec![
         case(POST, "requestBody", Value::Null, "body: is no longer taken", ""),
         case(&format!("{POST}/requestBody"), "required", json!(true), "body: is required now", ""),
         case(
@@ -158,7 +166,12 @@ fn cases() -> Vec<Case> {
             "body: is no longer taken",
         ),
         case(&format!("{POST}/requestBody/content"), "application/json", Value::Null, "application/json is gone", ""),
-        // Members that are sent.
+    ]
+}
+
+fn sent_members() -> Vec<Case> {
+    let sent = |name: &str| format!("{SENT}/{name}");
+    vec![
         case(SENT, "colour", json!({ "type": "string" }), "", "body/colour: is gone"),
         case(SENT, "kind", Value::Null, "body/kind: is gone", ""),
         case("/components/schemas/Draft", "required", json!(["name", "kind"]), "body/kind: is required now", ""),
@@ -191,7 +204,11 @@ fn cases() -> Vec<Case> {
             "body/inner: no longer takes null",
             "",
         ),
-        // Answers.
+    ]
+}
+
+fn answers() -> Vec<Case> {
+    vec![
         case(&format!("{GET}/responses"), "404", Value::Null, "404: is gone", ""),
         case(&format!("{GET}/responses/200/headers"), "ETag", Value::Null, "200: header ETag: is gone", ""),
         case(
@@ -215,7 +232,12 @@ fn cases() -> Vec<Case> {
             "200: application/json is gone",
             "",
         ),
-        // Members that are answered.
+    ]
+}
+
+fn answered_members() -> Vec<Case> {
+    let answered = |name: &str| format!("{ANSWERED}/{name}");
+    vec![
         case(ANSWERED, "colour", json!({ "type": "string" }), "", "200/colour: is gone"),
         case(ANSWERED, "note", Value::Null, "200/note: is gone", ""),
         case(ANSWERED, "id", Value::Null, "200/id: is gone", ""),
@@ -239,7 +261,7 @@ fn cases() -> Vec<Case> {
 fn changed(case: &Case) -> Value {
     let mut document = document();
     let place = document.pointer_mut(&case.at).unwrap_or_else(|| panic!("{} is a place", case.at));
-    let place = place.as_object_mut().unwrap();
+    let place = place.as_object_mut().expect("a place has members");
     if case.to.is_null() {
         assert!(place.remove(case.member).is_some(), "{} {} was never there", case.at, case.member);
     } else {
