@@ -25,7 +25,7 @@ async fn shares(node: &Server, guest: &Guest) {
         loop {
             let before = node.metric("weltenwind_rate_limit_fallbacks_total").await;
             remaining(node, guest).await;
-            if node.metric("weltenwind_rate_limit_fallbacks_total").await == before {
+            if node.metric("weltenwind_rate_limit_fallbacks_total").await <= before {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -54,7 +54,9 @@ async fn two_nodes_have_one_quota_and_a_redis_that_is_away_stops_nobody() {
         answers.push(post(n % 2).await);
     }
     assert_eq!(answers, [201, 201, 201, 201, 201, 201, 429, 429]);
-    assert_eq!(nodes[0].metric("weltenwind_rate_limit_refusals_total{policy=\"chat\"}").await, 1.0);
+    for node in &nodes {
+        assert!(node.metric("weltenwind_rate_limit_refusals_total{policy=\"chat\"}").await > 0.0);
+    }
 
     redis.pause();
     let alone = [post(0).await, post(1).await, post(0).await];

@@ -46,17 +46,17 @@ impl Node {
     }
 
     pub(crate) async fn with(config: RealtimeConfig) -> Self {
-        Self::in_town(Town::found().await, config)
+        Self::in_town(Town::found().await, &config)
     }
 
     /// A node whose players do things as often as `limits` says.
     pub(crate) async fn limited(limits: LimitsConfig) -> Self {
-        Self::in_town(Town::limited(limits).await, RealtimeConfig::default())
+        Self::in_town(Town::limited(limits).await, &RealtimeConfig::default())
     }
 
-    fn in_town(town: Town, config: RealtimeConfig) -> Self {
+    fn in_town(town: Town, config: &RealtimeConfig) -> Self {
         let registry = Registry::new();
-        let config = RealtimeConfig { node: "node-1".to_owned(), ..config };
+        let config = RealtimeConfig { node: "node-1".to_owned(), ..config.clone() };
         let realtime = Realtime::new(town.services.clone(), AllowedOrigins::new([ORIGIN]), config, &registry).unwrap();
         Self { town, realtime, registry }
     }
