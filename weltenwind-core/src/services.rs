@@ -183,7 +183,7 @@ impl Services {
             grants,
             worlds,
             chat,
-            idempotency: Idempotency::new(stores.idempotency, sources.clone()),
+            idempotency: Idempotency::new(stores.idempotency, limits.clone(), sources.clone()),
             limits,
             sources,
             health: stores.health,

@@ -10,7 +10,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use http::Method;
 use serde_json::{Value, json};
-use weltenwind_core::{Scope, access::Role};
+use weltenwind_core::{
+    Scope,
+    access::Role,
+    limits::{LimitsConfig, Quota, Unit},
+};
 use weltenwind_http::HttpConfig;
 
 use self::fixture::{Ask, Person, Reply, Server, Town, id};
@@ -218,6 +222,46 @@ async fn a_message_can_be_posted_again_the_next_day_under_the_same_key() {
     assert!(!is_replayed(&next));
     assert_ne!(first.json()["id"], next.json()["id"]);
     assert_eq!(next.json()["seq"], 2);
+}
+
+#[tokio::test]
+async fn a_repeat_costs_no_quota() {
+    let three = Quota::per(3, Unit::Hour);
+    let limits = LimitsConfig { chat: three, ..LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second)) };
+    let town = Town::on(Server::limited(HttpConfig::default(), limits).await).await;
+    let ask = |text: &str, key: &str| {
+        town.server.post(town.messages()).by(&town.mira).under(key).json(json!({ "body": text }))
+    };
+
+    let first = ask("one", KEY).await.expect(201);
+    for _ in 0..10 {
+        let again = ask("one", KEY).await.expect(201);
+        assert!(is_replayed(&again));
+        assert_eq!((again.header("ratelimit"), again.header("ratelimit-policy")), ("", ""));
+    }
+    let second = ask("two", "another-key-0123456789").await.expect(201);
+
+    let left = |reply: &Reply| reply.header("ratelimit").split(';').nth(1).map(str::to_owned);
+    assert_eq!((left(&first), left(&second)), (Some("r=2".to_owned()), Some("r=1".to_owned())));
+}
+
+#[tokio::test]
+async fn refusals_that_cost_nothing_else_are_kept_as_long_as_writes_are_left() {
+    let three = Quota::per(3, Unit::Hour);
+    let limits = LimitsConfig { write: three, ..LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second)) };
+    let server = Server::limited(HttpConfig::default(), limits).await;
+    let owner = server.owner().await;
+    let mut kept = Vec::new();
+
+    for n in 0..5 {
+        let key = format!("nonsense-0123456789-{n}");
+        let ask = || server.post("worlds").by(&owner).under(&key).json(json!({ "name": "" }));
+        let (first, again) = (ask().await.expect(422), ask().await.expect(422));
+        assert_eq!((first.code(), again.problem()), ("validation-failed".to_owned(), first.problem()));
+        kept.push(is_replayed(&again));
+    }
+
+    assert_eq!(kept, [true, true, true, false, false]);
 }
 
 #[tokio::test]

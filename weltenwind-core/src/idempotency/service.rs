@@ -7,7 +7,11 @@ use super::{
     model::{Admission, Claim, Claimed, KEPT, KeyedRequest, LEASE, MAX_ANSWER, NewClaim, Release, StoredAnswer},
     store::IdempotencyStore,
 };
-use crate::services::Sources;
+use crate::{
+    actor::Actor,
+    limits::{Limits, Policy},
+    services::Sources,
+};
 
 /// Rows that one statement of the retention job deletes: short enough not to hold up who writes.
 const PURGE_SLICE: u32 = 500;
@@ -19,13 +23,14 @@ const PURGE_SLICE: u32 = 500;
 #[derive(Debug, Clone)]
 pub struct Idempotency {
     store: Arc<dyn IdempotencyStore>,
+    limits: Limits,
     sources: Sources,
 }
 
 impl Idempotency {
     /// Wires the rules to their port.
-    pub fn new(store: Arc<dyn IdempotencyStore>, sources: Sources) -> Self {
-        Self { store, sources }
+    pub fn new(store: Arc<dyn IdempotencyStore>, limits: Limits, sources: Sources) -> Self {
+        Self { store, limits, sources }
     }
 
     /// Says whether a request is run or answered as before.
@@ -53,9 +58,13 @@ impl Idempotency {
     ///
     /// That is what was done, and what is refused whoever asks again. Who is turned away for the moment (401, 403, 429) may
     /// ask again under the same key, as may who was sent elsewhere, and whoever's request failed: it may have had its effect.
-    pub async fn settle(&self, claim: &Claim, answer: &StoredAnswer) -> Result<(), IdempotencyError> {
+    ///
+    /// A refusal of a request that was charged nothing is kept at the price of a write: otherwise whoever sends nonsense
+    /// under ever new keys would fill the store. Without a write left, a repeat is refused anew.
+    pub async fn settle(&self, actor: &Actor, claim: &Claim, answer: &StoredAnswer) -> Result<(), IdempotencyError> {
         match answer.status {
             401 | 403 | 429 | 300..=399 => self.store.release(claim, Release::Forgotten).await?,
+            400..=499 if !self.is_paid(actor).await => self.store.release(claim, Release::Forgotten).await?,
             200..=299 | 400..=499 if answer.body.len() <= MAX_ANSWER => {
                 if !self.store.complete(claim, answer).await? {
                     tracing::debug!("a claim was taken over before it was settled");
@@ -64,6 +73,11 @@ impl Idempotency {
             _ => self.store.release(claim, Release::Bound).await?,
         }
         Ok(())
+    }
+
+    async fn is_paid(&self, actor: &Actor) -> bool {
+        let is_charged = actor.charges.as_ref().is_some_and(|charges| !charges.all().is_empty());
+        is_charged || self.limits.charge(actor, Policy::Write).await.is_ok()
     }
 
     /// Gives back the claim of a request that ended without an answer: it may have had its effect, and can be run again.

@@ -93,11 +93,11 @@ async fn answer(keyed: Arc<Keyed>, request: Request, next: Next) -> Result<Respo
             return Err(refusal.into());
         }
     };
-    let id = actor.correlation_id.clone();
-    parts.extensions.insert(Authenticated(Actor { effect_key: Some(claim.effect_key()), ..actor }));
+    let actor = Actor { effect_key: Some(claim.effect_key()), ..actor };
+    parts.extensions.insert(Authenticated(actor.clone()));
     let request = Request::from_parts(parts, Body::from(body));
     // A task of its own: whoever goes away and comes back finds the request done, and not half-way under a lease.
-    let running = tokio::spawn(run(keyed, claim, id, request, next).in_current_span());
+    let running = tokio::spawn(run(keyed, claim, actor, request, next).in_current_span());
     match running.await {
         Ok(response) => Ok(response),
         Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
@@ -106,14 +106,14 @@ async fn answer(keyed: Arc<Keyed>, request: Request, next: Next) -> Result<Respo
 }
 
 /// Runs the request, and settles the claim whatever comes of it.
-async fn run(keyed: Arc<Keyed>, claim: Claim, id: CorrelationId, request: Request, next: Next) -> Response {
+async fn run(keyed: Arc<Keyed>, claim: Claim, actor: Actor, request: Request, next: Next) -> Response {
     let idempotency = &keyed.app.services.idempotency;
     let limit = keyed.edge.config.request_timeout();
     let ended = AssertUnwindSafe(tokio::time::timeout(limit, next.run(request))).catch_unwind().await;
     let (response, settled) = match ended {
         Ok(Ok(response)) => {
-            let (response, answer) = kept(response, &id).await;
-            (Ok(response), idempotency.settle(&claim, &answer).await)
+            let (response, answer) = kept(response, &actor.correlation_id).await;
+            (Ok(response), idempotency.settle(&actor, &claim, &answer).await)
         }
         Ok(Err(_)) => {
             let refusal = Refusal::new(Code::TimedOut, "the request took longer than it may");
