@@ -36,9 +36,10 @@ async fn fill(node: &Node, channel: ChannelId, count: usize) {
     }
 }
 
+/// As the store says it, which was filled past the service.
 async fn position(node: &Node, channel: ChannelId) -> RoomPosition {
     let query = MessageQuery { channel, position: Position::Newest, limit: Limit::default() };
-    node.town.services.chat.history(&Actor::operator(), &query).await.unwrap().position
+    node.town.chat.page(&query).await.unwrap().unwrap().position
 }
 
 /// Reads `count` messages and asserts that they are exactly those behind `after`.
