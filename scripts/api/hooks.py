@@ -17,9 +17,10 @@ RUN = json.loads(os.environ["WELTENWIND_FUZZ"])
 calls = defaultdict(itertools.count)
 names = itertools.count()
 succeeded = set()
+removed = set()
 
 
-def ask(method, path, body=None, token=RUN["keeper"]):
+def ask(method, path, body=None, token=None):
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -27,19 +28,18 @@ def ask(method, path, body=None, token=RUN["keeper"]):
     return urllib.request.urlopen(urllib.request.Request(f"{RUN['url']}/api/v1/{path}", data, headers, method=method))
 
 
-def made(path, body, token=RUN["keeper"]):
+def made(path, body, token=None):
     return json.load(ask("POST", path, body, token))
 
 
-def token_of(person):
-    """Signs in anew each time: a random request may have ended the last session."""
-    if person not in RUN["homes"]:
-        return RUN["keeper"]
-    return made("auth/login", {"username": person, "password": RUN["password"]}, None)["accessToken"]
+def token():
+    """Signs the caller in anew each time: a random request may have ended the last session."""
+    return made("auth/login", {"username": RUN["caller"], "password": RUN["password"]})["accessToken"]
 
 
-def world(token):
-    return made("worlds", {"name": "Passing", "slug": f"passing-{next(names)}"}, token)["id"]
+def world(token, visibility="public"):
+    body = {"name": "Passing", "slug": f"passing-{next(names)}", "visibility": visibility}
+    return made("worlds", body, token)["id"]
 
 
 def channel(token):
@@ -51,10 +51,13 @@ def message(token):
 
 
 def member(token):
-    home, guest = world(token), made("auth/guest", {}, None)
+    home, guest = world(token), made("auth/guest", {})
     ask("PUT", f"worlds/{home}/members/me", None, guest["accessToken"])
     return {"world": home, "userId": guest["user"]["id"]}
 
+
+# Deleted, these are still there for some: a tombstone in its place, an archived world for those who manage it.
+KEPT = {"DELETE /api/v1/messages/{id}": "id", "DELETE /api/v1/worlds/{world}": "world"}
 
 # What a call changes or ends is made for it by who calls, so that it may, and that the next call finds everything in its place.
 FRESH = {
@@ -72,31 +75,53 @@ FRESH = {
 def before_call(context, case, kwargs):
     if case.meta is None or case.meta.generation.mode != schemathesis.GenerationMode.POSITIVE:
         return
-    label, person = case.operation.label, case.auth_identity
+    label = case.operation.label
     number = next(calls[label])
     in_chain = case.meta.phase.name.value == "stateful"
     if label in FRESH and not in_chain and number % 2 == 0:
-        case.path_parameters.update(FRESH[label](token_of(person)))
-    # What the two make is private, or there would be nothing that one may not see of the other; what the keeper makes, all see.
+        case.path_parameters.update(FRESH[label](token()))
+    # What is made is private, or there would be nothing that another may not see of it.
     if label == "POST /api/v1/worlds":
-        case.body = {**case.body, "visibility": "private" if person in RUN["homes"] else "public"}
+        case.body = {**case.body, "visibility": "private"}
     if label == "POST /api/v1/channels":
-        case.body = {**case.body, "scope": f"world:{RUN['homes'][person]}" if person in RUN["homes"] else "global"}
+        case.body = {**case.body, "scope": f"world:{world(token(), 'private')}"}
     if label == "POST /api/v1/auth/login" and (in_chain or number % 2 == 0):
-        case.body = {**case.body, "username": next(iter(RUN["homes"])), "password": RUN["password"]}
+        case.body = {**case.body, "username": RUN["caller"], "password": RUN["password"]}
     if "If-Match" in (case.headers or {}) and (in_chain or number % 3 != 2):
         path = case.operation.path.removeprefix("/api/v1/")
         for name, value in case.path_parameters.items():
             path = path.replace(f"{{{name}}}", quote(str(value), safe=""))
         try:
-            case.headers["If-Match"] = ask("GET", path).headers["ETag"]
+            case.headers["If-Match"] = ask("GET", path, None, token()).headers["ETag"]
         except urllib.error.HTTPError:
             pass  # It is not there, which the call itself will hear.
 
 
 @schemathesis.hook
 def after_call(context, case, response):
-    if 200 <= response.status_code < 300 and case.operation.label not in succeeded:
-        succeeded.add(case.operation.label)
+    label = case.operation.label
+    if label in KEPT and response.status_code == 204:
+        removed.add(case.path_parameters[KEPT[label]])
+    if 200 <= response.status_code < 300 and label not in succeeded:
+        succeeded.add(label)
         with open(RUN["succeeded"], "a") as notes:
-            notes.write(f"{case.operation.label}\n")
+            notes.write(f"{label}\n")
+
+
+@schemathesis.check
+def what_is_removed_is_gone_for_others(context, response, case):
+    """Stands in for use_after_free where a deleted thing keeps its place."""
+    label, parameters = case.operation.label, case.path_parameters or {}
+    if response.status_code != 200:
+        return
+    if label == "GET /api/v1/messages/{id}" and parameters["id"] in removed:
+        body = response.json()
+        assert body["body"] is None and body.get("tombstone"), "the text of a removed message is still there"
+    if label.startswith("GET /api/v1/worlds/{world}") and parameters["world"] in removed:
+        assert label != "GET /api/v1/worlds/{world}" or response.json().get("archivedAt"), "the world is not archived"
+        try:
+            ask("GET", f"worlds/{parameters['world']}")
+        except urllib.error.HTTPError as error:
+            assert error.code == 404, f"an archived world answers {error.code} to strangers"
+        else:
+            raise AssertionError("strangers see an archived world")
