@@ -91,6 +91,9 @@ catalogue! {
     /// The session has ended.
     SessionEnded = "session-ended", Unauthenticated, "The session has ended",
         "Sign in again. The session was ended here, or from another device.";
+    /// The device that the session was opened on was signed out.
+    DeviceRevoked = "device-revoked", Unauthenticated, "The device was signed out",
+        "Sign in again, if the device is yours: its owner has ended every session on it.";
     /// A refresh token that does not hold.
     RefreshTokenInvalid = "refresh-token-invalid", Unauthenticated, "The refresh token does not hold",
         "Sign in again.";
@@ -139,6 +142,12 @@ catalogue! {
     MemberNotFound = "member-not-found", NotFound, "The account is not a member";
     /// The room does not exist, or not for who asks.
     RoomNotFound = "room-not-found", NotFound, "The room does not exist";
+    /// The session does not exist, or has ended.
+    SessionNotFound = "session-not-found", NotFound, "The session does not exist",
+        "List your sessions: it has ended, or is not yours.";
+    /// The device does not exist, or was signed out.
+    DeviceNotFound = "device-not-found", NotFound, "The device does not exist",
+        "List your devices: it was signed out, or is not yours.";
 
     /// Another world has, or had, this slug, or another channel of the scope has it.
     SlugTaken = "slug-taken", Conflict, "The slug is taken",
@@ -146,6 +155,9 @@ catalogue! {
     /// Another account has this username.
     UsernameTaken = "username-taken", Conflict, "The username is taken",
         "Choose another username, or sign in if the account is yours.";
+    /// The account is no guest's.
+    AlreadyRegistered = "already-registered", Conflict, "The account is registered already",
+        "Nothing: the account has a username and a password. Sign in with them.";
     /// The author used this client id for another message.
     ClientIdReused = "client-id-reused", Conflict, "The client id was used for another message",
         "Use a new `clientId` for each message, and the same one only to repeat a message that may be lost.";

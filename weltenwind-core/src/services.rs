@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     access::{AccessControlService, GrantStore, Grants, Places, RoleAccess},
-    accounts::{AccountError, AccountStore, Accounts, AccountsConfig, KeyStore, SessionStore},
+    accounts::{AccountError, AccountStore, Accounts, AccountsConfig, DeviceStore, KeyStore, SessionStore},
     bus::{Bus, LocalBus},
     chat::{AppendConfig, Chat, ChatStore},
     clock::{Clock, SystemClock},
@@ -16,6 +16,7 @@ use crate::{
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
     random::{RandomSource, SystemRandom},
+    revocations::{RevocationStore, Revocations},
     worlds::{WorldStore, Worlds},
 };
 
@@ -55,6 +56,8 @@ pub struct Stores {
     pub accounts: Arc<dyn AccountStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionStore>,
+    /// Devices.
+    pub devices: Arc<dyn DeviceStore>,
     /// Keys.
     pub keys: Arc<dyn KeyStore>,
     /// Grants.
@@ -65,6 +68,8 @@ pub struct Stores {
     pub chat: Arc<dyn ChatStore>,
     /// Answers to requests under a key.
     pub idempotency: Arc<dyn IdempotencyStore>,
+    /// The log of losses, which the steps of the others write.
+    pub revocations: Arc<dyn RevocationStore>,
     /// Health.
     pub health: Arc<dyn StoreHealth>,
 }
@@ -115,6 +120,8 @@ pub struct Services {
     pub idempotency: Idempotency,
     /// How often, for hosts that charge reads and tell callers what is left.
     pub limits: Limits,
+    /// Who has lost what, as far as this node knows.
+    pub revocations: Revocations,
     /// Opaque positions.
     pub cursors: CursorSealer,
     /// Time, identity and randomness.
@@ -141,8 +148,15 @@ impl Services {
     ) -> Result<Self, AccountError> {
         let Shared { bus, limiter } = shared;
         let limits = Limits::new(limiter, config.limits);
-        let access: Arc<dyn AccessControlService> =
-            Arc::new(RoleAccess::new(Arc::clone(&stores.grants), Arc::clone(&sources.clock)));
+        let revocations = Revocations::start(
+            Arc::clone(&stores.revocations),
+            Arc::clone(&bus),
+            Arc::clone(&sources.clock),
+            config.accounts.access_token_life,
+        )
+        .await?;
+        let access = RoleAccess::new(Arc::clone(&stores.grants), Arc::clone(&sources.clock));
+        let access: Arc<dyn AccessControlService> = Arc::new(access.minding(revocations.clone()));
         let worlds = Worlds::new(
             Arc::clone(&stores.worlds),
             Arc::clone(&stores.grants),
@@ -150,7 +164,8 @@ impl Services {
             sources.clone(),
             limits.clone(),
             config.players_may_create_worlds,
-        );
+        )
+        .announcing(revocations.clone());
         let places: Arc<dyn Places> = Arc::new(worlds.clone());
         let grants = Grants::new(
             Arc::clone(&stores.grants),
@@ -158,11 +173,14 @@ impl Services {
             Arc::clone(&access),
             sources.clone(),
             limits.clone(),
-        );
+        )
+        .announcing(revocations.clone());
         let accounts = Accounts::start(
             Arc::clone(&stores.accounts),
             Arc::clone(&stores.sessions),
+            Arc::clone(&stores.devices),
             Arc::clone(&stores.keys),
+            revocations.clone(),
             config.accounts,
             sources.clone(),
             limits.clone(),
@@ -185,6 +203,7 @@ impl Services {
             chat,
             idempotency: Idempotency::new(stores.idempotency, limits.clone(), sources.clone()),
             limits,
+            revocations,
             sources,
             health: stores.health,
             bus,

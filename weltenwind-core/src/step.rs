@@ -7,6 +7,7 @@ use crate::{
     actor::CorrelationId,
     clock::Timestamp,
     ids::{AccountId, DeviceId, SessionId},
+    revocations::Loss,
     scope::Scope,
 };
 
@@ -124,13 +125,22 @@ impl AuditDraft {
 pub struct Outcome {
     /// The thing that was made or changed, as an identifier; it answers a repeat of the effect key.
     pub target: String,
+    /// What was taken from whom; written into the log of losses, numbered as the last thing before the commit.
+    pub losses: Vec<Loss>,
 }
 
 impl Outcome {
     /// Names the thing that was made or changed.
     #[expect(clippy::needless_pass_by_value, reason = "ids are small, and a reference at every call says nothing")]
     pub fn of(target: impl ToString) -> Self {
-        Self { target: target.to_string() }
+        Self { target: target.to_string(), losses: Vec::new() }
+    }
+
+    /// Adds what was taken.
+    #[must_use]
+    pub fn losing(mut self, losses: impl IntoIterator<Item = Loss>) -> Self {
+        self.losses.extend(losses);
+        self
     }
 }
 

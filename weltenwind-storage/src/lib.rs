@@ -46,6 +46,8 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod revocations;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -59,18 +61,20 @@ pub use self::redis::{RedisBus, RedisConfig, RedisConfigError, RedisRateLimiter}
 #[cfg(feature = "postgres")]
 pub use self::{
     access::PgGrantStore,
-    accounts::{PgAccountStore, PgKeyStore, PgSessionStore},
+    accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgSessionStore},
     chat::PgChatStore,
     idempotency::PgIdempotencyStore,
     postgres::PgDatabase,
+    revocations::PgRevocationStore,
     worlds::PgWorldStore,
 };
 #[cfg(feature = "sqlite")]
 pub use self::{
     access::SqliteGrantStore,
-    accounts::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore},
+    accounts::{SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqliteSessionStore},
     chat::SqliteChatStore,
     idempotency::SqliteIdempotencyStore,
+    revocations::SqliteRevocationStore,
     sqlite::SqliteDatabase,
     worlds::SqliteWorldStore,
 };

@@ -28,7 +28,10 @@ mod schema {
     /// The migrations of one backend, in order; both have the same names.
     macro_rules! schema {
         ($folder:literal) => {
-            schema!($folder: "0001_foundation", "0002_accounts", "0003_worlds_access", "0004_chat", "0005_idempotency")
+            schema!(
+                $folder: "0001_foundation", "0002_accounts", "0003_worlds_access", "0004_chat", "0005_idempotency",
+                "0006_revocations"
+            )
         };
         ($folder:literal: $($name:literal),+) => {
             &[$(($name, include_str!(concat!("../migrations/", $folder, "/", $name, ".sql"))),)+]

@@ -11,13 +11,14 @@ use weltenwind_core::{StorageError, StoreHealth, Stores};
 
 use crate::{
     access::PgGrantStore,
-    accounts::{PgAccountStore, PgKeyStore, PgSessionStore},
+    accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgSessionStore},
     chat::PgChatStore,
     config::StorageConfig,
     error::{Abort, cause, failed},
     idempotency::PgIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
+    revocations::PgRevocationStore,
     worlds::PgWorldStore,
 };
 
@@ -53,11 +54,13 @@ impl PgDatabase {
         Stores {
             accounts: Arc::new(PgAccountStore::new(self.clone())),
             sessions: Arc::new(PgSessionStore::new(self.clone())),
+            devices: Arc::new(PgDeviceStore::new(self.clone())),
             keys: Arc::new(PgKeyStore::new(self.clone())),
             grants: Arc::new(PgGrantStore::new(self.clone())),
             worlds: Arc::new(PgWorldStore::new(self.clone())),
             chat: Arc::new(PgChatStore::new(self.clone())),
             idempotency: Arc::new(PgIdempotencyStore::new(self.clone())),
+            revocations: Arc::new(PgRevocationStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

@@ -1,15 +1,17 @@
-//! What every transaction does beside its own work: it knows a repeated request again, and writes the audit log.
+//! What every transaction does beside its own work: it knows a repeated request again, and writes the audit log and the log
+//! of losses.
 //!
 //! An adapter opens with [`begin`], answers at once if the step was taken before, and closes with [`finish`]. Both come
 //! before and after everything else, so all transactions lock in the same order.
 
 use std::str::FromStr;
 
-use sqlx::types::Json;
-use weltenwind_core::{EffectKey, Outcome, Step, Timestamp};
+use sqlx::{QueryBuilder, types::Json};
+use weltenwind_core::{EffectKey, Outcome, Step, Timestamp, revocations::Loss};
 
 use crate::{
     error::BrokenRow,
+    revocations::{LossColumns, TAKE_NUMBERS},
     rows::{Instant, ScopeColumns},
 };
 
@@ -47,13 +49,14 @@ pub(crate) async fn begin<C: Ledger>(tx: &mut C, step: &Step) -> sqlx::Result<Be
     Ok(Begun::Repeated(Target(tx.target_of(key).await?)))
 }
 
-/// Finishes a step: writes the audit row, and what answers a repeat.
+/// Finishes a step: writes the audit row, what answers a repeat, and what was lost. The counter of losses is the last lock
+/// that is taken, so whoever waits for it waits for a commit and nothing else.
 pub(crate) async fn finish<C: Ledger>(tx: &mut C, step: &Step, outcome: &Outcome) -> sqlx::Result<()> {
     tx.write_audit(step, outcome).await?;
-    match &step.effect_key {
-        Some(key) => tx.set_target(key, &outcome.target).await,
-        None => Ok(()),
+    if let Some(key) = &step.effect_key {
+        tx.set_target(key, &outcome.target).await?;
     }
+    if outcome.losses.is_empty() { Ok(()) } else { tx.log_losses(&outcome.losses, step.at).await }
 }
 
 /// Finishes a step that has changed nothing and is no refusal: it leaves no trace.
@@ -76,6 +79,9 @@ pub(crate) trait Ledger {
     async fn give_key_back(&mut self, key: &EffectKey) -> sqlx::Result<()>;
 
     async fn write_audit(&mut self, step: &Step, outcome: &Outcome) -> sqlx::Result<()>;
+
+    /// Numbers losses and writes them; there is one at least.
+    async fn log_losses(&mut self, losses: &[Loss], at: Timestamp) -> sqlx::Result<()>;
 }
 
 /// The conflict waits for the other transaction's end in Postgres; in SQLite there is no other.
@@ -92,8 +98,13 @@ const WRITE_AUDIT: &str = "
         (at, actor, session, device, correlation_id, action, scope_kind, scope_id, target, reason, details)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
+const LOG_LOSSES: &str = "INSERT INTO revocations (seq, at, account_id, kind, subject, scope_kind, scope_id) ";
+
+/// Rows that are written by one statement; both databases take that many parameters.
+const LOSSES_AT_ONCE: usize = 500;
+
 macro_rules! ledger {
-    ($connection:ty) => {
+    ($connection:ty, $database:ty) => {
         impl Ledger for $connection {
             async fn take_key(&mut self, key: &EffectKey, at: Timestamp) -> sqlx::Result<bool> {
                 let taken =
@@ -133,11 +144,32 @@ macro_rules! ledger {
                     .await?;
                 Ok(())
             }
+
+            async fn log_losses(&mut self, losses: &[Loss], at: Timestamp) -> sqlx::Result<()> {
+                let count = i64::try_from(losses.len()).expect("losses were in memory");
+                let last: i64 = sqlx::query_scalar(TAKE_NUMBERS).bind(count).fetch_one(&mut *self).await?;
+                let mut numbers = last - count + 1..=last;
+                for losses in losses.chunks(LOSSES_AT_ONCE) {
+                    let mut statement = QueryBuilder::<$database>::new(LOG_LOSSES);
+                    statement.push_values(losses.iter().zip(&mut numbers), |mut row, (loss, seq)| {
+                        let LossColumns { kind, subject, scope_kind, scope_id } = LossColumns::from(&loss.lost);
+                        row.push_bind(seq)
+                            .push_bind(Instant(at))
+                            .push_bind(loss.account.uuid())
+                            .push_bind(kind)
+                            .push_bind(subject)
+                            .push_bind(scope_kind)
+                            .push_bind(scope_id);
+                    });
+                    statement.build().execute(&mut *self).await?;
+                }
+                Ok(())
+            }
         }
     };
 }
 
 #[cfg(feature = "postgres")]
-ledger!(sqlx::PgConnection);
+ledger!(sqlx::PgConnection, sqlx::Postgres);
 #[cfg(feature = "sqlite")]
-ledger!(sqlx::SqliteConnection);
+ledger!(sqlx::SqliteConnection, sqlx::Sqlite);

@@ -11,6 +11,7 @@ fn ports(stores: &Stores) -> Ports {
     Ports {
         accounts: Arc::clone(&stores.accounts),
         sessions: Arc::clone(&stores.sessions),
+        devices: Arc::clone(&stores.devices),
         keys: Arc::clone(&stores.keys),
         grants: Arc::clone(&stores.grants),
     }
@@ -21,6 +22,7 @@ mod sqlite {
 
     weltenwind_core::account_store_conformance!(fixture::sqlite_with(ports));
     weltenwind_core::session_store_conformance!(fixture::sqlite_with(ports));
+    weltenwind_core::device_store_conformance!(fixture::sqlite_with(ports));
     weltenwind_core::key_store_conformance!(fixture::sqlite_with(ports));
 }
 
@@ -29,5 +31,6 @@ mod postgres {
 
     weltenwind_core::account_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
     weltenwind_core::session_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
+    weltenwind_core::device_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
     weltenwind_core::key_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use weltenwind_core::{
     AccountId, ChannelId, DeviceId, GrantId, Limit, MessageId, Page, Scope, SessionId, Step, Timestamp, WorldId,
     access::{GrantStore, MemberQuery, MemoryGrantStore, NewGrant, Role},
-    accounts::{AccountStore, DisplayName, NewDevice, NewGuest, NewSession, TokenHash},
+    accounts::{AccountStore, DisplayName, NewDevice, NewGuest, NewSession, Seen, TokenHash},
     chat::{
         ChannelAmendment, ChannelChange, ChannelQuery, ChatStore, MemoryChatStore, MessageQuery, NewChannel,
         NewMessage, Position, Removal, RemovalMode, Seq,
@@ -281,7 +281,12 @@ async fn with_accounts(accounts: &dyn AccountStore) {
     for n in 0..THINGS {
         let session = NewSession {
             id: SessionId::new(uuid(0, n)),
-            device: NewDevice { id: DeviceId::new(uuid(0, n)), name: None, fingerprint: None },
+            device: NewDevice {
+                id: DeviceId::new(uuid(0, n)),
+                name: None,
+                fingerprint: None,
+                seen: Seen::new(at(0), None),
+            },
             refresh: TokenHash::of(&format!("refresh {n}")),
             idle_expires_at: at(3600),
             expires_at: at(86_400),

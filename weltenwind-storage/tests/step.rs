@@ -12,7 +12,7 @@ use weltenwind_core::{
     access::{NewGrant, Role},
     accounts::{
         Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord, RootKey, Rotation,
-        TokenHash, Username,
+        Seen, TokenHash, Username,
     },
     worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldAmendment, WorldChange, WorldName},
 };
@@ -219,7 +219,7 @@ fn step(action: &'static str) -> Step {
 fn session(n: u8) -> NewSession {
     NewSession {
         id: SessionId::new(id(n)),
-        device: NewDevice { id: DeviceId::new(id(n)), name: None, fingerprint: None },
+        device: NewDevice { id: DeviceId::new(id(n)), name: None, fingerprint: None, seen: Seen::new(at(0), None) },
         refresh: TokenHash::of(&format!("refresh {n}")),
         idle_expires_at: at(3600),
         expires_at: at(86_400),
@@ -248,7 +248,8 @@ fn bootstrap(n: u8) -> Bootstrap {
 
 fn rotation(n: u8, from: u32) -> Rotation {
     let successor = TokenHash::of(&format!("refresh {n} {from}"));
-    Rotation { session: SessionId::new(id(n)), from, successor, idle_expires_at: at(7200) }
+    let device = (DeviceId::new(id(n)), Seen::new(at(0), None));
+    Rotation { session: SessionId::new(id(n)), from, successor, idle_expires_at: at(7200), device }
 }
 
 fn world(n: u8) -> NewWorld {

@@ -20,6 +20,7 @@ use crate::{
     ids::{AccountId, GrantId},
     limits::{Limits, Policy},
     page::Page,
+    revocations::Revocations,
     scope::Scope,
     services::Sources,
     step::AuditDraft,
@@ -49,6 +50,7 @@ pub struct Grants {
     access: Arc<dyn AccessControlService>,
     sources: Sources,
     limits: Limits,
+    revocations: Revocations,
 }
 
 impl Grants {
@@ -60,7 +62,14 @@ impl Grants {
         sources: Sources,
         limits: Limits,
     ) -> Self {
-        Self { store, places, access, sources, limits }
+        Self { store, places, access, sources, limits, revocations: Revocations::none() }
+    }
+
+    /// Makes every loss known at once.
+    #[must_use]
+    pub fn announcing(mut self, revocations: Revocations) -> Self {
+        self.revocations = revocations;
+        self
     }
 
     /// Gives a role. Needs `access.manage` there, and a rank above the role's: nobody gives what they do not hold.
@@ -117,6 +126,7 @@ impl Grants {
         let audit = AuditDraft::new("grant.take", grant.scope).with(details);
         let taken = self.store.revoke(&actor.step(self.sources.clock.now(), audit), id).await?;
         self.access.forget(taken.account);
+        self.revocations.announce().await;
         Ok(taken)
     }
 

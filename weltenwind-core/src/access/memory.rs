@@ -3,7 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ use crate::{
     error::StorageError,
     ids::{AccountId, GrantId},
     page::Page,
+    revocations::{Loss, Lost, MemoryRevocationStore},
     scope::Scope,
     step::{EffectKey, Step},
 };
@@ -27,6 +28,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct MemoryGrantStore {
     state: Mutex<State>,
+    /// Where losses are logged, if anywhere.
+    log: Option<Arc<MemoryRevocationStore>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +52,18 @@ impl State {
 }
 
 impl MemoryGrantStore {
+    /// Keeps grants, and logs losses in `log`.
+    pub fn logging(log: Arc<MemoryRevocationStore>) -> Self {
+        Self { log: Some(log), ..Self::default() }
+    }
+
+    /// Logs that an account has lost a role in a scope; under the lock of the grants, so that the log keeps their order.
+    fn log(&self, account: AccountId, scope: Scope, step: &Step) {
+        if let Some(log) = &self.log {
+            log.append([Loss { account, lost: Lost::Rights(scope) }], step.at);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,6 +141,7 @@ impl GrantStore for MemoryGrantStore {
             return Err(AccessError::LastOwner);
         }
         let grant = state.grants.remove(&id).ok_or(AccessError::GrantNotFound)?;
+        self.log(grant.account, grant.scope, step);
         state.finish(step, Some(&grant));
         Ok(grant)
     }
@@ -144,6 +160,7 @@ impl GrantStore for MemoryGrantStore {
             return Err(AccessError::LastOwner);
         }
         state.grants.retain(|_, grant| grant.account != account || grant.scope != scope);
+        self.log(account, scope, step);
         state.finish(step, None);
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::StorageError,
     ids::AccountId,
+    revocations::{Mark, Revocations},
 };
 
 /// Answers whether an actor may do something in a place.
@@ -53,11 +54,13 @@ const REMEMBERED_ACCOUNTS: u64 = 100_000;
 /// [`AccessControlService`] by built-in roles and stored grants.
 ///
 /// Grants are believed for a second. A denial is confirmed against the store before it is answered, so a role that was
-/// just given works at once; sensitive permissions are always decided from the store.
+/// just given works at once; sensitive permissions are always decided from the store, and by no node that has not heard of
+/// losses for ten seconds.
 #[derive(Debug)]
 pub struct RoleAccess {
     grants: Arc<dyn GrantStore>,
     clock: Arc<dyn Clock>,
+    revocations: Revocations,
     known: Cache<AccountId, Known>,
 }
 
@@ -65,24 +68,35 @@ pub struct RoleAccess {
 struct Known {
     grants: Arc<[Grant]>,
     read_at: Timestamp,
+    /// How far losses were known before they were read.
+    mark: Mark,
 }
 
 impl RoleAccess {
     /// Decides from the grants in a store.
     pub fn new(grants: Arc<dyn GrantStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { grants, clock, known: Cache::new(REMEMBERED_ACCOUNTS) }
+        Self { grants, clock, revocations: Revocations::none(), known: Cache::new(REMEMBERED_ACCOUNTS) }
+    }
+
+    /// Forgets what is remembered of an account as soon as one of its losses is known.
+    #[must_use]
+    pub fn minding(mut self, revocations: Revocations) -> Self {
+        self.revocations = revocations;
+        self
     }
 
     fn believed(&self, account: AccountId, now: Timestamp) -> Option<Arc<[Grant]>> {
         let known = self.known.get(&account)?;
         let age = now.as_microsecond() - known.read_at.as_microsecond();
         let limit = i64::try_from(BELIEVED.as_micros()).expect("a second fits");
-        (0..limit).contains(&age).then_some(known.grants)
+        let is_good = (0..limit).contains(&age) && !self.revocations.touched_since(account, known.mark);
+        is_good.then_some(known.grants)
     }
 
     async fn read(&self, account: AccountId, now: Timestamp) -> Result<Arc<[Grant]>, StorageError> {
+        let mark = self.revocations.mark();
         let grants: Arc<[Grant]> = self.grants.of(account, now).await?.into();
-        self.known.insert(account, Known { grants: Arc::clone(&grants), read_at: now });
+        self.known.insert(account, Known { grants: Arc::clone(&grants), read_at: now, mark });
         Ok(grants)
     }
 }
@@ -111,7 +125,12 @@ impl AccessControlService for RoleAccess {
         }
 
         let now = self.clock.now();
-        let believed = if permission.is_sensitive() { None } else { self.believed(account, now) };
+        let believed = if permission.is_sensitive() {
+            self.revocations.require_fresh().await?;
+            None
+        } else {
+            self.believed(account, now)
+        };
         if let Some(grant) = believed.as_deref().and_then(|grants| allowing(grants, permission, place, now)) {
             return answer(true, Because::Granted(grant.role, grant.scope));
         }

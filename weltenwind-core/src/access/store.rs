@@ -40,7 +40,7 @@ pub trait GrantStore: Debug + Send + Sync + 'static {
     /// [`AccessError::AccountNotFound`]. A store that does not keep accounts accepts any.
     async fn grant(&self, step: &Step, grant: &NewGrant) -> Result<Grant, AccessError>;
 
-    /// Takes one grant away and answers it.
+    /// Takes one grant away, logs the loss, and answers the grant.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ pub trait GrantStore: Debug + Send + Sync + 'static {
     /// must not both succeed.
     async fn revoke(&self, step: &Step, grant: GrantId) -> Result<Grant, AccessError>;
 
-    /// Takes every grant away that `account` holds in exactly `scope`.
+    /// Takes every grant away that `account` holds in exactly `scope`, and logs that as one loss.
     ///
     /// # Errors
     ///

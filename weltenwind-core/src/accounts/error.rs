@@ -7,6 +7,7 @@ use crate::{
     code::Code,
     error::{Classify, StorageError},
     limits::RateLimited,
+    revocations::Ended,
     validation::{FieldError, Invalid},
 };
 
@@ -38,6 +39,18 @@ pub enum AccountError {
     /// The session was ended or has expired.
     #[error("the session has ended")]
     SessionEnded,
+    /// The device that the session was opened on was signed out.
+    #[error("the device was signed out")]
+    DeviceRevoked,
+    /// The session does not exist, has ended, or is somebody else's.
+    #[error("the session does not exist")]
+    SessionNotFound,
+    /// The device does not exist, was signed out, or is somebody else's.
+    #[error("the device does not exist")]
+    DeviceNotFound,
+    /// The account is no guest's.
+    #[error("the account is registered already")]
+    AlreadyRegistered,
     /// The refresh token was never issued, or its session has ended.
     #[error("the refresh token does not hold")]
     RefreshTokenInvalid,
@@ -64,6 +77,15 @@ pub enum AccountError {
     Storage(#[from] StorageError),
 }
 
+impl From<Ended> for AccountError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Session => Self::SessionEnded,
+            Ended::Device => Self::DeviceRevoked,
+        }
+    }
+}
+
 impl Classify for AccountError {
     fn code(&self) -> Code {
         match self {
@@ -75,6 +97,10 @@ impl Classify for AccountError {
             Self::TokenInvalid => Code::TokenInvalid,
             Self::TokenExpired => Code::TokenExpired,
             Self::SessionEnded => Code::SessionEnded,
+            Self::DeviceRevoked => Code::DeviceRevoked,
+            Self::SessionNotFound => Code::SessionNotFound,
+            Self::DeviceNotFound => Code::DeviceNotFound,
+            Self::AlreadyRegistered => Code::AlreadyRegistered,
             Self::RefreshTokenInvalid => Code::RefreshTokenInvalid,
             Self::RefreshTokenReused => Code::RefreshTokenReused,
             Self::TicketInvalid => Code::TicketInvalid,

@@ -5,9 +5,12 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod credentials;
+mod devices;
 mod error;
 mod keys;
 mod model;
+mod own_sessions;
 mod password;
 mod ring;
 mod service;
@@ -16,13 +19,16 @@ mod store;
 mod token;
 
 pub use self::{
+    credentials::{NextSession, PasswordChange, Upgrade},
+    devices::{Device, DeviceName, DeviceQuery, DeviceStore, Seen},
     error::AccountError,
     keys::{KeyStore, RootKey, ServerKeys, SigningKey},
     model::{
-        Account, AccountKind, AccountQuery, Bootstrap, Credentials, Device, DeviceDraft, DisplayName, Email,
-        NewBootstrapToken, NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Registration, Rotation, Session,
-        SignedIn, Ticket, TokenHash, Username,
+        Account, AccountKind, AccountQuery, Bootstrap, Credentials, DeviceDraft, DisplayName, Email, NewBootstrapToken,
+        NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Registration, Rotation, Session, SignedIn, Ticket,
+        TokenHash, Username,
     },
+    own_sessions::{SessionEntry, SessionQuery},
     password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
     service::{Accounts, AccountsConfig, BootstrapTicket, RegistrationDraft, SessionGrant},
     store::{AccountStore, SessionStore},

@@ -6,7 +6,7 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::password::PasswordRecord;
+use super::{devices::Seen, password::PasswordRecord};
 use crate::{
     clock::Timestamp,
     ids::{AccountId, DeviceId, GrantId, SessionId},
@@ -133,15 +133,6 @@ pub struct SignedIn {
     pub session: Session,
 }
 
-/// A device that an account signed in from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
-    /// The device.
-    pub id: DeviceId,
-    /// What its owner calls it.
-    pub name: Option<String>,
-}
-
 /// What a client says of its device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceDraft {
@@ -170,10 +161,12 @@ impl DeviceDraft {
 pub struct NewDevice {
     /// The device, unless the account has one with the same fingerprint.
     pub id: DeviceId,
-    /// What its owner calls it.
+    /// What its owner calls it; a known device keeps the name that it has.
     pub name: Option<String>,
     /// The keyed hash of its fingerprint.
     pub fingerprint: Option<TokenHash>,
+    /// When and from where it is seen.
+    pub seen: Seen,
 }
 
 /// A session to be written, with its first refresh token.
@@ -289,6 +282,8 @@ pub struct Rotation {
     pub successor: TokenHash,
     /// When the session ends if it is not refreshed again.
     pub idle_expires_at: Timestamp,
+    /// The session's device, and when and from where it is seen.
+    pub device: (DeviceId, Seen),
 }
 
 /// A ticket to be written: a browser's way to sign a socket in.

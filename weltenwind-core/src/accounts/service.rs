@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::{
+    devices::DeviceStore,
     error::AccountError,
     keys::{KeyStore, RootKey, ServerKeys},
     model::{
@@ -26,10 +27,12 @@ use crate::{
     ids::{AccountId, DeviceId, GrantId, SessionId},
     limits::{Limits, Policy},
     page::Page,
+    revocations::{Mark, Revocations},
     scope::Scope,
     secret::Secret,
+    security::{self, Event},
     services::Sources,
-    step::AuditDraft,
+    step::{AuditDraft, Step},
 };
 
 /// How long sign-ins last.
@@ -63,8 +66,10 @@ impl Default for AccountsConfig {
 
 /// How long a one-time token for the first admin holds.
 const BOOTSTRAP_LIFE: Duration = Duration::from_mins(15);
-/// For how long a session is believed: a session that was ended has no effect for longer than this, on any node.
-const BELIEVED: Duration = Duration::from_secs(1);
+/// For how long what is remembered of a session is believed while this node knows of every loss.
+const BELIEVED: Duration = Duration::from_mins(1);
+/// The same while it does not: then an ended session has no effect for longer than this.
+const BELIEVED_BLINDLY: Duration = Duration::from_secs(1);
 /// Sessions that are remembered; some 300 bytes each.
 const REMEMBERED_SESSIONS: u64 = 100_000;
 
@@ -121,6 +126,8 @@ pub struct Accounts {
 pub(super) struct Inner {
     pub(super) accounts: Arc<dyn AccountStore>,
     pub(super) sessions: Arc<dyn SessionStore>,
+    pub(super) devices: Arc<dyn DeviceStore>,
+    pub(super) revocations: Revocations,
     pub(super) config: AccountsConfig,
     pub(super) sources: Sources,
     pub(super) limits: Limits,
@@ -130,13 +137,15 @@ pub(super) struct Inner {
     pub(super) ring: KeyRing,
     pub(super) known: Cache<SessionId, Known>,
     /// What the password of an unknown username is checked against.
-    pub(super) decoy: OnceCell<PasswordRecord>,
+    decoy: OnceCell<PasswordRecord>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     signed_in: Arc<SignedIn>,
     read_at: Timestamp,
+    /// How far losses were known before it was read.
+    mark: Mark,
 }
 
 impl Accounts {
@@ -144,7 +153,9 @@ impl Accounts {
     pub async fn start(
         accounts: Arc<dyn AccountStore>,
         sessions: Arc<dyn SessionStore>,
+        devices: Arc<dyn DeviceStore>,
         keys: Arc<dyn KeyStore>,
+        revocations: Revocations,
         config: AccountsConfig,
         sources: Sources,
         limits: Limits,
@@ -164,6 +175,8 @@ impl Accounts {
             decoy: OnceCell::new(),
             accounts,
             sessions,
+            devices,
+            revocations,
             config,
             sources,
             limits,
@@ -212,7 +225,7 @@ impl Accounts {
         let now = inner.sources.clock.now();
         let id = AccountId::new(inner.sources.ids.draw());
         let display_name = display_name.unwrap_or_else(|| inner.guest_name());
-        let (session, refresh) = inner.new_session(device, now);
+        let (session, refresh) = inner.new_session(actor, device, now);
         let audit = AuditDraft::new("account.guest", Scope::Global).with(json!({ "account": id }));
         let guest = NewGuest { id, display_name, session };
         let signed_in = inner.accounts.open_guest(&actor.step(now, audit), &guest).await?;
@@ -235,7 +248,7 @@ impl Accounts {
             Some(name) => name,
             None => DisplayName::new(username.as_str())?,
         };
-        let (session, refresh) = inner.new_session(device, now);
+        let (session, refresh) = inner.new_session(actor, device, now);
         let audit = AuditDraft::new("account.register", Scope::Global).with(json!({ "account": id }));
         let registration = Registration { id, username, display_name, email, password, session };
         let signed_in = inner.accounts.register(&actor.step(now, audit), &registration).await?;
@@ -262,17 +275,24 @@ impl Accounts {
         };
         let record = match &credentials {
             Some(credentials) => credentials.password.clone(),
-            None => inner.decoy.get_or_try_init(|| inner.hasher.hash(Password::presented(""))).await?.clone(),
+            None => inner.decoy().await?,
         };
         let matches = inner.hasher.verify(Password::presented(password), record).await?;
-        let Some(account) = credentials.filter(|_| matches).map(|credentials| credentials.account) else {
-            tracing::warn!(target: "weltenwind::security", event = "auth_login_failed", request = %actor.correlation_id);
+        let Some(credentials) = credentials.filter(|_| matches) else {
+            security::note(Event::LoginFailed, actor, None, "the username or the password is wrong");
             return Err(AccountError::InvalidCredentials);
         };
+        let account = credentials.account;
         let now = inner.sources.clock.now();
-        let (session, refresh) = inner.new_session(device, now);
+        let (session, refresh) = inner.new_session(actor, device, now);
         let audit = AuditDraft::new("session.open", Scope::Global).with(json!({ "account": account }));
         let signed_in = inner.sessions.open(&actor.step(now, audit), account, &session).await?;
+        if inner.accounts.password(account).await?.as_ref() != Some(&credentials.password) {
+            // The password was changed between its check and the opening, so that change did not see this session.
+            let audit = AuditDraft::new("session.end", Scope::Global).because("the password was changed meanwhile");
+            inner.end_session(&actor.step(now, audit), session.id).await?;
+            return Err(AccountError::InvalidCredentials);
+        }
         inner.grant(signed_in, refresh, now)
     }
 
@@ -312,7 +332,7 @@ impl Accounts {
         let password = inner.hasher.hash(password).await?;
         let now = inner.sources.clock.now();
         let id = AccountId::new(inner.sources.ids.draw());
-        let (session, refresh) = inner.new_session(DeviceDraft::default(), now);
+        let (session, refresh) = inner.new_session(actor, DeviceDraft::default(), now);
         let audit = AuditDraft::new("account.bootstrap", Scope::Global).with(json!({ "account": id }));
         let bootstrap = Bootstrap {
             token: TokenHash::of(token),
@@ -323,8 +343,11 @@ impl Accounts {
             grant: GrantId::new(inner.sources.ids.draw()),
             session,
         };
-        let signed_in = inner.accounts.bootstrap(&actor.step(now, audit), &bootstrap).await?;
-        inner.grant(signed_in, refresh, now)
+        let signed_in = inner.accounts.bootstrap(&actor.step(now, audit), &bootstrap).await;
+        if let Err(AccountError::BootstrapTokenInvalid | AccountError::BootstrapTokenSpent) = &signed_in {
+            security::note(Event::BootstrapFailed, actor, None, "the bootstrap token does not hold");
+        }
+        inner.grant(signed_in?, refresh, now)
     }
 
     /// Reads the actor's own account.
@@ -349,15 +372,14 @@ impl Accounts {
         self.inner.limits.charge(actor, Policy::Write).await?;
         let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("account.rename", Scope::Global));
         let account = self.inner.accounts.rename(&step, id, name).await?;
-        if let Some(session) = actor.session {
-            self.inner.known.invalidate(&session);
-        }
+        // Every node forgets the old name.
+        self.inner.revocations.announce().await;
         Ok(account)
     }
 }
 
 impl Inner {
-    fn new_session(&self, device: DeviceDraft, now: Timestamp) -> (NewSession, Secret<String>) {
+    fn new_session(&self, actor: &Actor, device: DeviceDraft, now: Timestamp) -> (NewSession, Secret<String>) {
         let id = SessionId::new(self.sources.ids.draw());
         let refresh = self.refresh_token(id, 0);
         let fingerprint = device
@@ -365,7 +387,12 @@ impl Inner {
             .map(|text| TokenHash::new(self.ring.derive_lasting("device fingerprint", text.as_bytes())));
         let session = NewSession {
             id,
-            device: NewDevice { id: DeviceId::new(self.sources.ids.draw()), name: device.name, fingerprint },
+            device: NewDevice {
+                id: DeviceId::new(self.sources.ids.draw()),
+                name: device.name,
+                fingerprint,
+                seen: self.seen(actor, now),
+            },
             refresh: TokenHash::of(refresh.expose()),
             idle_expires_at: now + self.config.session_idle,
             expires_at: now + self.config.session_life,
@@ -400,15 +427,41 @@ impl Inner {
 
     pub(super) async fn signed_in(&self, id: SessionId, now: Timestamp) -> Result<Option<Arc<SignedIn>>, StorageError> {
         if let Some(known) = self.known.get(&id)
-            && now < known.read_at + BELIEVED
+            && self.believes(&known, now)
         {
             return Ok(Some(known.signed_in));
         }
+        // Before the look: a loss that comes meanwhile is then newer than what is found.
+        let mark = self.revocations.mark();
         let Some(signed_in) = self.sessions.find(id).await?.map(Arc::new) else {
             return Ok(None);
         };
-        self.known.insert(id, Known { signed_in: Arc::clone(&signed_in), read_at: now });
+        self.known.insert(id, Known { signed_in: Arc::clone(&signed_in), read_at: now, mark });
         Ok(Some(signed_in))
+    }
+
+    /// Returns whether what is remembered of a session is as good as a look into the store.
+    fn believes(&self, known: &Known, now: Timestamp) -> bool {
+        let limit = if self.revocations.is_current(now) { BELIEVED } else { BELIEVED_BLINDLY };
+        let SignedIn { account, session } = &*known.signed_in;
+        // That it has run out may be old: a refresh on another node moves its end.
+        known.read_at <= now
+            && now < known.read_at + limit
+            && session.holds_at(now)
+            && !self.revocations.touched_since(account.id, known.mark)
+    }
+
+    /// Ends a session and makes that known.
+    pub(super) async fn end_session(&self, step: &Step, session: SessionId) -> Result<(), AccountError> {
+        self.sessions.end(step, session).await?;
+        self.known.invalidate(&session);
+        self.revocations.announce().await;
+        Ok(())
+    }
+
+    /// Returns what the password of somebody without one is checked against, so that it costs the same work.
+    pub(super) async fn decoy(&self) -> Result<PasswordRecord, AccountError> {
+        Ok(self.decoy.get_or_try_init(|| self.hasher.hash(Password::presented(""))).await?.clone())
     }
 
     /// Computes a session's refresh token of a generation, so that it can be answered again though only its hash is kept.

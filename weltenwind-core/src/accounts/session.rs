@@ -16,6 +16,7 @@ use crate::{
     limits::Policy,
     scope::Scope,
     secret::Secret,
+    security::{self, Event},
     step::AuditDraft,
 };
 
@@ -58,8 +59,9 @@ impl Accounts {
                 let audit = AuditDraft::new("session.end", Scope::Global)
                     .because("a refresh token was used again")
                     .with(json!({ "account": signed_in.account.id, "session": session.id }));
-                self.end_session(&actor.step(now, audit), session.id).await?;
-                tracing::warn!(target: "weltenwind::security", event = "auth_refresh_reuse", account = %signed_in.account.id, session = %session.id);
+                inner.end_session(&actor.step(now, audit), session.id).await?;
+                let account = Some(signed_in.account.id);
+                security::note(Event::RefreshReused, actor, account, "a refresh token was used again");
                 return Err(AccountError::RefreshTokenReused);
             }
             let successor = inner.refresh_token(session.id, presented.generation + 1);
@@ -68,6 +70,7 @@ impl Accounts {
                 from: presented.generation,
                 successor: TokenHash::of(successor.expose()),
                 idle_expires_at: now + inner.config.session_idle,
+                device: (session.device, inner.seen(actor, now)),
             };
             let audit = AuditDraft::new("session.refresh", Scope::Global).with(json!({ "session": session.id }));
             if inner.sessions.rotate(&actor.step(now, audit), &rotation).await? {
@@ -82,22 +85,19 @@ impl Accounts {
         let session = actor.session.ok_or(AccountError::SignInRequired)?;
         self.inner.limits.charge(actor, Policy::Write).await?;
         let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("session.end", Scope::Global));
-        self.end_session(&step, session).await
-    }
-
-    async fn end_session(&self, step: &crate::step::Step, session: SessionId) -> Result<(), AccountError> {
-        self.inner.sessions.end(step, session).await?;
-        self.inner.known.invalidate(&session);
-        Ok(())
+        self.inner.end_session(&step, session).await
     }
 
     /// Answers who bears an access token.
     ///
-    /// The token itself is checked without the store; whether its session has ended is believed for a second.
+    /// The token itself is checked without the store, and its session, device and account against the losses that this node
+    /// knows of. What else the store says of the session is believed for a minute, as long as losses are known within a
+    /// second, and for a second otherwise.
     ///
     /// # Errors
     ///
-    /// [`AccountError::TokenInvalid`], [`AccountError::TokenExpired`], [`AccountError::SessionEnded`].
+    /// [`AccountError::TokenInvalid`], [`AccountError::TokenExpired`], [`AccountError::SessionEnded`],
+    /// [`AccountError::DeviceRevoked`].
     pub async fn authenticate(&self, token: &str, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
         let token = self.verify(token)?;
         let mut actor = self.actor_of_session(token.session, correlation_id).await?;
@@ -117,17 +117,19 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`AccountError::SessionEnded`].
+    /// [`AccountError::SessionEnded`], [`AccountError::DeviceRevoked`].
     pub async fn actor_of_session(&self, id: SessionId, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
         let now = self.inner.sources.clock.now();
         let signed_in = self.inner.signed_in(id, now).await?.ok_or(AccountError::SessionEnded)?;
+        let device = signed_in.session.device;
+        self.inner.revocations.check(signed_in.account.id, id, device)?;
         if !signed_in.session.holds_at(now) {
             return Err(AccountError::SessionEnded);
         }
         let Account { id: account, kind, display_name, .. } = signed_in.account.clone();
         let mut actor = Actor::account(Principal { account, kind, display_name }, correlation_id);
         actor.session = Some(id);
-        actor.device = Some(signed_in.session.device);
+        actor.device = Some(device);
         Ok(actor)
     }
 

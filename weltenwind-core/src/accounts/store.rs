@@ -5,11 +5,14 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use super::{
+    credentials::{PasswordChange, Upgrade},
     error::AccountError,
     model::{
         Account, AccountQuery, Bootstrap, Credentials, DisplayName, NewBootstrapToken, NewGuest, NewSession, NewTicket,
         RefreshToken, Registration, Rotation, SignedIn, Ticket, TokenHash, Username,
     },
+    own_sessions::{SessionEntry, SessionQuery},
+    password::PasswordRecord,
 };
 use crate::{
     clock::Timestamp,
@@ -38,6 +41,28 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// Reads what the password of `username` is checked against.
     async fn credentials(&self, username: &Username) -> Result<Option<Credentials>, StorageError>;
 
+    /// Reads what the password of `account` is checked against; a guest has none.
+    async fn password(&self, account: AccountId) -> Result<Option<PasswordRecord>, StorageError>;
+
+    /// Replaces a password, ends every session of the account that holds, logs those losses, and opens the next session.
+    ///
+    /// A session that is opened at the same time is ended too, or is opened behind this step.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::InvalidCredentials`] if the password is no longer the one that was checked: of two changes at once,
+    /// one passes; [`AccountError::SessionEnded`] if the session that is replaced does not hold.
+    async fn change_password(&self, step: &Step, change: &PasswordChange) -> Result<SignedIn, AccountError>;
+
+    /// Makes a registered account of a guest and counts its revision up, ends its sessions, logs those losses, and opens the
+    /// next session.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::AlreadyRegistered`] if it is no guest's: of two upgrades at once, one passes;
+    /// [`AccountError::UsernameTaken`]; [`AccountError::SessionEnded`] if the session that is replaced does not hold.
+    async fn upgrade(&self, step: &Step, upgrade: &Upgrade) -> Result<SignedIn, AccountError>;
+
     /// Reads the accounts that `query` asks for.
     async fn page(&self, query: &AccountQuery) -> Result<Page<Account>, StorageError>;
 
@@ -56,7 +81,7 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// Reads an account.
     async fn find(&self, id: AccountId) -> Result<Option<Account>, StorageError>;
 
-    /// Gives an account another display name and counts its revision up.
+    /// Gives an account another display name, counts its revision up, and logs that the old name is lost.
     ///
     /// # Errors
     ///
@@ -79,17 +104,24 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Reads a session with its account, ended or not.
     async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError>;
 
+    /// Reads the sessions that `query` asks for.
+    async fn page(&self, query: &SessionQuery) -> Result<Page<SessionEntry>, StorageError>;
+
     /// Reads a refresh token, used or not.
     async fn find_refresh(&self, hash: &TokenHash) -> Result<Option<RefreshToken>, StorageError>;
 
     /// Replaces the session's present refresh token by its successor and answers whether it did.
     ///
     /// It does not if `rotation.from` is not the present generation (somebody else was faster) or the session has
-    /// ended or expired at `step.at`. Of two rotations of one generation at once, one passes.
+    /// ended or expired at `step.at`. Of two rotations of one generation at once, one passes. The device is seen either way.
     async fn rotate(&self, step: &Step, rotation: &Rotation) -> Result<bool, StorageError>;
 
-    /// Ends a session, once: a session that has ended keeps its first end. An unknown one is no error.
+    /// Ends a session, once, and logs the loss: a session that has ended keeps its first end. An unknown one is no error.
     async fn end(&self, step: &Step, id: SessionId) -> Result<(), StorageError>;
+
+    /// Ends every session of `account` that holds at `step.at`, except `kept`, logs each as a loss, and returns how many it
+    /// were. A session that is opened at the same time is ended too, or is opened behind this step.
+    async fn end_others(&self, step: &Step, account: AccountId, kept: Option<SessionId>) -> Result<u64, StorageError>;
 
     /// Keeps a ticket, and forgets those that ended before `at`.
     async fn save_ticket(&self, ticket: &NewTicket, at: Timestamp) -> Result<(), StorageError>;

@@ -46,6 +46,7 @@ macro_rules! bus_conformance {
             a_slow_listener_hears_everything_or_notices_that_it_missed_something
             after_a_lag_a_listener_hears_what_comes_next
             many_rooms_are_listened_to_at_once
+            a_hint_of_losses_reaches_every_node
             a_bus_that_works_says_so
         }
     };
@@ -285,6 +286,19 @@ pub async fn many_rooms_are_listened_to_at_once(nodes: &Nodes) {
     for (n, listener) in &mut listeners {
         assert_eq!(change(listener).await, i64::from(*n));
     }
+}
+
+/// A session that was ended on one node ends on the other before it looks by itself.
+pub async fn a_hint_of_losses_reaches_every_node(nodes: &Nodes) {
+    let (mut here, mut there) = (nodes.here.loss_hints(), nodes.there.loss_hints());
+
+    for _ in 0..3 {
+        nodes.here.hint_losses().await;
+        tokio::time::timeout(PATIENCE, here.next()).await.expect("the own node hears it");
+        tokio::time::timeout(PATIENCE, there.next()).await.expect("the other node hears it");
+    }
+    nodes.there.hint_losses().await;
+    tokio::time::timeout(PATIENCE, here.next()).await.expect("it goes both ways");
 }
 
 /// Operators can tell a bus that is there from one that is away.

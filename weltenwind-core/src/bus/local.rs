@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::{
     model::{BusLag, RoomEvent},
@@ -85,10 +85,29 @@ fn lock(rooms: &Rooms) -> MutexGuard<'_, HashMap<Room, RoomEntry>> {
     rooms.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Tells that the log of losses has grown.
+#[derive(Debug, Clone, Default)]
+pub struct LossHints(Option<watch::Receiver<()>>);
+
+impl LossHints {
+    /// Waits for a hint that was not heard before; several are one. Dropping the future loses nothing.
+    pub async fn next(&mut self) {
+        if let Some(hints) = &mut self.0
+            && hints.changed().await.is_ok()
+        {
+            return;
+        }
+        // Nobody is left to give one.
+        self.0 = None;
+        std::future::pending().await
+    }
+}
+
 /// The bus inside one process, and the fan-out behind every bus between processes.
 #[derive(Debug, Default)]
 pub struct LocalBus {
     rooms: Rooms,
+    losses: watch::Sender<()>,
 }
 
 impl LocalBus {
@@ -128,6 +147,16 @@ impl LocalBus {
         lock(&self.rooms).keys().copied().collect()
     }
 
+    /// Says here that the log of losses has grown.
+    pub fn hint(&self) {
+        self.losses.send_replace(());
+    }
+
+    /// Listens for such hints.
+    pub fn hints(&self) -> LossHints {
+        LossHints(Some(self.losses.subscribe()))
+    }
+
     fn signal(&self, room: Room, signal: Signal) {
         if let Some(entry) = lock(&self.rooms).get(&room) {
             // Without a listener there is nobody to tell.
@@ -144,6 +173,14 @@ impl Bus for LocalBus {
 
     async fn subscribe(&self, room: Room) -> Subscription {
         self.listen(room)
+    }
+
+    async fn hint_losses(&self) {
+        self.hint();
+    }
+
+    fn loss_hints(&self) -> LossHints {
+        self.hints()
     }
 }
 

@@ -35,7 +35,7 @@ mod port;
 mod wire;
 
 pub use self::{
-    local::{LocalBus, Subscription},
+    local::{LocalBus, LossHints, Subscription},
     model::{BusAway, BusCounts, BusLag, RoomEvent},
     port::Bus,
     wire::WireError,

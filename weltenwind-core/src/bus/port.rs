@@ -3,7 +3,7 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 
 use super::{
-    local::Subscription,
+    local::{LossHints, Subscription},
     model::{BusAway, BusCounts, RoomEvent},
 };
 use crate::room::Room;
@@ -22,6 +22,15 @@ pub trait Bus: Debug + Send + Sync + 'static {
     /// is lost, and a loss that the bus knows of is told as [`BusLag`](super::BusLag). A bus that is away keeps nobody
     /// waiting, and tells of a lag once it is back.
     async fn subscribe(&self, room: Room) -> Subscription;
+
+    /// Says on every node that the log of losses has grown (see [`revocations`](crate::revocations)). As with
+    /// [`publish`](Self::publish), a hint may be lost; whoever follows the log reads it anyway, a little later.
+    async fn hint_losses(&self) {}
+
+    /// Listens for such hints, those of this node included. A bus that knows none never gives one.
+    fn loss_hints(&self) -> LossHints {
+        LossHints::default()
+    }
 
     /// Tells whether events reach other nodes and come from there, as far as the bus knows without asking.
     fn check(&self) -> Result<(), BusAway> {

@@ -22,6 +22,7 @@ use crate::{
     ids::{AccountId, GrantId, WorldId},
     limits::{Limits, Policy},
     page::{Limit, Page, Revision},
+    revocations::Revocations,
     scope::Scope,
     services::Sources,
     step::AuditDraft,
@@ -45,6 +46,7 @@ pub struct Worlds {
     sources: Sources,
     limits: Limits,
     players_may_create: bool,
+    revocations: Revocations,
 }
 
 impl Worlds {
@@ -57,7 +59,14 @@ impl Worlds {
         limits: Limits,
         players_may_create: bool,
     ) -> Self {
-        Self { store, grants, access, sources, limits, players_may_create }
+        Self { store, grants, access, sources, limits, players_may_create, revocations: Revocations::none() }
+    }
+
+    /// Makes every loss known at once.
+    #[must_use]
+    pub fn announcing(mut self, revocations: Revocations) -> Self {
+        self.revocations = revocations;
+        self
     }
 
     /// Makes a world; the account that makes it becomes its owner. Needs `world.create`, or to be a registered player where
@@ -266,6 +275,7 @@ impl Worlds {
         let audit = AuditDraft::new(action, scope).with(json!({ "account": account }));
         self.grants.revoke_all(&actor.step(self.sources.clock.now(), audit), account, scope).await?;
         self.access.forget(account);
+        self.revocations.announce().await;
         Ok(())
     }
 

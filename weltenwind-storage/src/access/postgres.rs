@@ -7,6 +7,7 @@ use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
 use weltenwind_core::{
     AccountId, GrantId, Outcome, Page, Scope, Step, StorageError, Timestamp,
     access::{AccessError, Grant, GrantQuery, GrantStore, Member, MemberQuery, NewGrant},
+    revocations::{Loss, Lost},
 };
 
 use super::{
@@ -152,7 +153,8 @@ async fn revoke_in(tx: &mut PgConnection, step: &Step, id: GrantId) -> Result<Gr
         query_as(sql::REVOKE).bind(id.uuid()).bind(Instant(step.at)).fetch_optional(&mut *tx).await?;
     let Some(grant) = one(row)? else { return Err(Refused(AccessError::GrantNotFound)) };
     keep_an_owner_in(tx, slice::from_ref(&grant)).await?;
-    step::finish(tx, step, &Outcome::of(grant.id)).await?;
+    let loss = Loss { account: grant.account, lost: Lost::Rights(grant.scope) };
+    step::finish(tx, step, &Outcome::of(grant.id).losing([loss])).await?;
     Ok(grant)
 }
 
@@ -178,7 +180,8 @@ async fn revoke_all_in(
         return Err(Refused(AccessError::MemberNotFound));
     }
     keep_an_owner_in(tx, &revoked).await?;
-    step::finish(tx, step, &Outcome::of(account)).await?;
+    let loss = Loss { account, lost: Lost::Rights(scope) };
+    step::finish(tx, step, &Outcome::of(account).losing([loss])).await?;
     Ok(())
 }
 

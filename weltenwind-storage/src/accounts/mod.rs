@@ -1,5 +1,6 @@
 //! Accounts, sessions and the keys of the installation.
 
+mod devices;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod rows;
@@ -8,6 +9,12 @@ mod sql;
 mod sqlite;
 
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PgAccountStore, PgKeyStore, PgSessionStore};
+pub use self::{
+    devices::PgDeviceStore,
+    postgres::{PgAccountStore, PgKeyStore, PgSessionStore},
+};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore};
+pub use self::{
+    devices::SqliteDeviceStore,
+    sqlite::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore},
+};

@@ -4,26 +4,31 @@ use async_trait::async_trait;
 use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
 use uuid::Uuid;
 use weltenwind_core::{
-    AccountId, Outcome, Page, Revision, SessionId, Step, StorageError, Timestamp,
+    AccountId, DeviceId, Outcome, Page, Revision, SessionId, Step, StorageError, Timestamp,
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, Email,
-        KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, PasswordRecord, RefreshToken, Registration,
-        RootKey, Rotation, ServerKeys, SessionStore, SignedIn, Ticket, TokenHash, Username,
+        KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, NextSession, PasswordChange, PasswordRecord,
+        RefreshToken, Registration, RootKey, Rotation, ServerKeys, SessionEntry, SessionQuery, SessionStore, SignedIn,
+        Ticket, TokenHash, Upgrade, Username,
     },
+    revocations::{Loss, Lost},
 };
 
 use super::{
-    rows::{AccountRow, CredentialsRow, RefreshTokenRow, SignedInRow, TicketRow, owner_grant, server_keys},
+    rows::{
+        AccountRow, CredentialsRow, RefreshTokenRow, SessionEntryRow, SignedInRow, TicketRow, lost_sessions,
+        owner_grant, server_keys,
+    },
     sql,
 };
 use crate::{
     access,
     error::{
         Abort::{self, Refused},
-        failed,
+        failed, violates_unique,
     },
     postgres::PgDatabase,
-    rows::{Instant, all, containing, one},
+    rows::{FIRST, Instant, LAST, all, containing, one},
     step::{self, Begun::Repeated},
 };
 
@@ -59,6 +64,23 @@ impl AccountStore for PgAccountStore {
         Ok(row.map(Credentials::from))
     }
 
+    async fn password(&self, account: AccountId) -> Result<Option<PasswordRecord>, StorageError> {
+        let hash: Option<String> = query_scalar(sql::PASSWORD)
+            .bind(account.uuid())
+            .fetch_optional(self.db.pool())
+            .await
+            .map_err(failed("read a password's record"))?;
+        Ok(hash.map(PasswordRecord::from_stored))
+    }
+
+    async fn change_password(&self, step: &Step, change: &PasswordChange) -> Result<SignedIn, AccountError> {
+        self.db.write("change a password", async |tx| change_password_in(tx, step, change).await).await
+    }
+
+    async fn upgrade(&self, step: &Step, upgrade: &Upgrade) -> Result<SignedIn, AccountError> {
+        self.db.write("upgrade a guest", async |tx| upgrade_in(tx, step, upgrade).await).await
+    }
+
     async fn page(&self, query: &AccountQuery) -> Result<Page<Account>, StorageError> {
         let rows: Vec<AccountRow> = query_as(sql::PAGE)
             .bind(query.text.as_deref().map(|text| containing(&text.to_lowercase())))
@@ -86,6 +108,16 @@ impl AccountStore for PgAccountStore {
         self.db.write("rename an account", async |tx| rename_in(tx, step, id, name).await).await
     }
 }
+
+/// Waits until nobody opens a session of an account, and lets nobody do so until the end of the transaction: what ends many
+/// sessions then sees all of them. It comes before every other lock on the account's rows.
+pub(super) async fn lock_in(tx: &mut PgConnection, account: AccountId) -> sqlx::Result<()> {
+    query("SELECT FROM accounts WHERE id = $1 FOR UPDATE").bind(account.uuid()).execute(tx).await?;
+    Ok(())
+}
+
+/// Opening a session takes this lock anyway, by its reference to the account, but later.
+const KEEP_ACCOUNT: &str = "SELECT FROM accounts WHERE id = $1 FOR KEY SHARE";
 
 async fn find_in(executor: impl PgExecutor<'_>, id: AccountId) -> sqlx::Result<Option<Account>> {
     one(query_as::<_, AccountRow>(sql::FIND).bind(id.uuid()).fetch_optional(executor).await?)
@@ -125,7 +157,8 @@ async fn open_in(
     if let Repeated(target) = step::begin(tx, step).await? {
         return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
     }
-    if find_in(&mut *tx, account).await?.is_none() {
+    // The account before the device, as in every step that locks both.
+    if query(KEEP_ACCOUNT).bind(account.uuid()).fetch_optional(&mut *tx).await?.is_none() {
         return Err(Refused(AccountError::NotFound));
     }
     let signed_in = open_session_in(tx, account, session, step.at).await?;
@@ -203,7 +236,8 @@ async fn rename_in(
     let row: Option<AccountRow> =
         query_as(sql::RENAME).bind(id.uuid()).bind(name.as_str()).fetch_optional(&mut *tx).await?;
     let Some(account) = one::<Account, _>(row)? else { return Err(Refused(AccountError::NotFound)) };
-    step::finish(tx, step, &Outcome::of(account.id)).await?;
+    let outcome = Outcome::of(account.id).losing([Loss { account: account.id, lost: Lost::Name }]);
+    step::finish(tx, step, &outcome).await?;
     Ok(account)
 }
 
@@ -242,19 +276,130 @@ async fn open_session_in(
         .bind(session.device.name.as_deref())
         .bind(session.device.fingerprint.as_ref().map(|hash| hash.as_bytes().as_slice()))
         .bind(Instant(at))
+        .bind(Instant(session.device.seen.at))
+        .bind(session.device.seen.address.as_ref().map(|hash| hash.as_bytes().as_slice()))
         .fetch_one(&mut *tx)
         .await?;
+    let device = DeviceId::new(device);
+    let NewSession { id, refresh, idle_expires_at, expires_at, .. } = session;
+    insert_session_in(tx, account, *id, device, refresh, [at, *idle_expires_at, *expires_at]).await
+}
+
+/// Inserts a session with its first refresh token; `times` are when it is opened, idles out and ends.
+async fn insert_session_in(
+    tx: &mut PgConnection,
+    account: AccountId,
+    id: SessionId,
+    device: DeviceId,
+    refresh: &TokenHash,
+    times: [Timestamp; 3],
+) -> sqlx::Result<SignedIn> {
+    let [opened_at, idle_expires_at, expires_at] = times.map(Instant);
     query(sql::INSERT_SESSION)
-        .bind(session.id.uuid())
+        .bind(id.uuid())
         .bind(account.uuid())
-        .bind(device)
-        .bind(Instant(at))
-        .bind(Instant(session.idle_expires_at))
-        .bind(Instant(session.expires_at))
+        .bind(device.uuid())
+        .bind(opened_at)
+        .bind(idle_expires_at)
+        .bind(expires_at)
         .execute(&mut *tx)
         .await?;
-    insert_refresh_in(tx, session.id, 0, &session.refresh).await?;
-    find_session_in(tx, session.id).await?.ok_or(sqlx::Error::RowNotFound)
+    insert_refresh_in(tx, id, 0, refresh).await?;
+    find_session_in(tx, id).await?.ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Ends the sessions of an account that hold, except one, and answers what is lost by that.
+async fn end_sessions_in(
+    tx: &mut PgConnection,
+    account: AccountId,
+    kept: Option<SessionId>,
+    at: Timestamp,
+) -> sqlx::Result<Vec<Loss>> {
+    let ended = query_scalar(sql::END_SESSIONS)
+        .bind(account.uuid())
+        .bind(kept.map_or(FIRST, SessionId::uuid))
+        .bind(Instant(at))
+        .fetch_all(tx)
+        .await?;
+    Ok(lost_sessions(account, ended))
+}
+
+async fn change_password_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    change: &PasswordChange,
+) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    let PasswordChange { account, checked, password, session } = change;
+    lock_in(tx, *account).await?;
+    let replaced = query(sql::REPLACE_PASSWORD)
+        .bind(account.uuid())
+        .bind(checked.phc().expose())
+        .bind(password.phc().expose())
+        .bind(Instant(step.at))
+        .execute(&mut *tx)
+        .await?;
+    if replaced.rows_affected() == 0 {
+        return Err(Refused(AccountError::InvalidCredentials));
+    }
+    replace_sessions_in(tx, step, *account, session).await
+}
+
+async fn upgrade_in(tx: &mut PgConnection, step: &Step, upgrade: &Upgrade) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    let Upgrade { account, username, email, password, session } = upgrade;
+    lock_in(tx, *account).await?;
+    let upgraded = query(sql::UPGRADE)
+        .bind(account.uuid())
+        .bind(username.as_str())
+        .bind(email.as_ref().map(Email::as_str))
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| match error {
+            error if violates_unique(&error, "accounts_username") => {
+                Refused(AccountError::UsernameTaken(username.clone()))
+            }
+            error => error.into(),
+        })?;
+    if upgraded.rows_affected() == 0 {
+        let is_there = find_in(&mut *tx, *account).await?.is_some();
+        return Err(Refused(if is_there { AccountError::AlreadyRegistered } else { AccountError::NotFound }));
+    }
+    query(sql::INSERT_PASSWORD)
+        .bind(account.uuid())
+        .bind(password.phc().expose())
+        .bind(Instant(step.at))
+        .execute(&mut *tx)
+        .await?;
+    replace_sessions_in(tx, step, *account, session).await
+}
+
+/// Finishes a step that leaves an account one session: the next one.
+async fn replace_sessions_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    account: AccountId,
+    session: &NextSession,
+) -> Result<SignedIn, Abort<AccountError>> {
+    let holds: bool = query_scalar(sql::SESSION_HOLDS)
+        .bind(session.replaces.uuid())
+        .bind(account.uuid())
+        .bind(Instant(step.at))
+        .fetch_one(&mut *tx)
+        .await?;
+    if !holds {
+        return Err(Refused(AccountError::SessionEnded));
+    }
+    let losses = end_sessions_in(tx, account, None, step.at).await?;
+    let NextSession { id, device, refresh, idle_expires_at, expires_at, .. } = session;
+    let times = [step.at, *idle_expires_at, *expires_at];
+    let signed_in = insert_session_in(tx, account, *id, *device, refresh, times).await?;
+    step::finish(tx, step, &Outcome::of(signed_in.session.id).losing(losses)).await?;
+    Ok(signed_in)
 }
 
 async fn insert_refresh_in(
@@ -299,6 +444,18 @@ impl SessionStore for PgSessionStore {
         find_session_in(self.db.pool(), id).await.map_err(failed("find a session"))
     }
 
+    async fn page(&self, query: &SessionQuery) -> Result<Page<SessionEntry>, StorageError> {
+        let rows: Vec<SessionEntryRow> = query_as(sql::PAGE_SESSIONS)
+            .bind(query.account.map(AccountId::uuid))
+            .bind(Instant(query.at))
+            .bind(query.after.map_or(LAST, SessionId::uuid))
+            .bind(query.limit.with_probe())
+            .fetch_all(self.db.pool())
+            .await
+            .map_err(failed("list sessions"))?;
+        Ok(Page::from_probe(all(rows).map_err(failed("list sessions"))?, query.limit))
+    }
+
     async fn find_refresh(&self, hash: &TokenHash) -> Result<Option<RefreshToken>, StorageError> {
         let row: Option<RefreshTokenRow> = query_as(sql::FIND_REFRESH)
             .bind(hash.as_bytes().as_slice())
@@ -314,6 +471,10 @@ impl SessionStore for PgSessionStore {
 
     async fn end(&self, step: &Step, id: SessionId) -> Result<(), StorageError> {
         self.db.write("end a session", async |tx| end_in(tx, step, id).await).await
+    }
+
+    async fn end_others(&self, step: &Step, account: AccountId, kept: Option<SessionId>) -> Result<u64, StorageError> {
+        self.db.write("end an account's sessions", async |tx| end_others_in(tx, step, account, kept).await).await
     }
 
     async fn save_ticket(&self, ticket: &NewTicket, at: Timestamp) -> Result<(), StorageError> {
@@ -339,6 +500,14 @@ async fn rotate_in(tx: &mut PgConnection, step: &Step, rotation: &Rotation) -> R
     if let Repeated(_) = step::begin(tx, step).await? {
         return Ok(true);
     }
+    // Before the session, as in every step that touches both.
+    let (device, seen) = &rotation.device;
+    query(sql::SEE_DEVICE)
+        .bind(device.uuid())
+        .bind(Instant(seen.at))
+        .bind(seen.address.as_ref().map(|hash| hash.as_bytes().as_slice()))
+        .execute(&mut *tx)
+        .await?;
     let rotated = query(sql::ROTATE)
         .bind(rotation.session.uuid())
         .bind(i64::from(rotation.from))
@@ -365,13 +534,35 @@ async fn end_in(tx: &mut PgConnection, step: &Step, id: SessionId) -> Result<(),
     if let Repeated(_) = step::begin(tx, step).await? {
         return Ok(());
     }
-    let ended = query(sql::END_SESSION).bind(id.uuid()).bind(Instant(step.at)).execute(&mut *tx).await?;
-    if ended.rows_affected() == 0 {
+    let account: Option<Uuid> =
+        query_scalar(sql::END_SESSION).bind(id.uuid()).bind(Instant(step.at)).fetch_optional(&mut *tx).await?;
+    let Some(account) = account.map(AccountId::new) else {
         step::skip(tx, step).await?;
         return Ok(());
-    }
-    step::finish(tx, step, &Outcome::of(id)).await?;
+    };
+    let outcome = Outcome::of(id).losing([Loss { account, lost: Lost::Session(id) }]);
+    step::finish(tx, step, &outcome).await?;
     Ok(())
+}
+
+async fn end_others_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    account: AccountId,
+    kept: Option<SessionId>,
+) -> Result<u64, Abort<StorageError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.id()?);
+    }
+    lock_in(tx, account).await?;
+    let losses = end_sessions_in(tx, account, kept, step.at).await?;
+    let ended = losses.len() as u64;
+    if ended == 0 {
+        step::skip(tx, step).await?;
+        return Ok(0);
+    }
+    step::finish(tx, step, &Outcome::of(ended).losing(losses)).await?;
+    Ok(ended)
 }
 
 async fn save_ticket_in(tx: &mut PgConnection, ticket: &NewTicket, at: Timestamp) -> Result<(), Abort<StorageError>> {

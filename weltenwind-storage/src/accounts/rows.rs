@@ -6,10 +6,12 @@ use weltenwind_core::{
     access::{NewGrant, Role},
     accounts::{
         Account, Bootstrap, Credentials, DisplayName, Email, PasswordRecord, RefreshToken, RootKey, ServerKeys,
-        Session, SignedIn, SigningKey, Ticket, Username,
+        Session, SessionEntry, SignedIn, SigningKey, Ticket, Username,
     },
+    revocations::{Loss, Lost},
 };
 
+use super::devices::DeviceRow;
 use crate::{
     error::BrokenRow,
     rows::{Instant, RowName},
@@ -88,6 +90,24 @@ impl TryFrom<SignedInRow> for SignedIn {
     }
 }
 
+/// A session beside its account's row and its device's.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct SessionEntryRow {
+    #[sqlx(flatten)]
+    signed_in: SignedInRow,
+    #[sqlx(flatten)]
+    device: DeviceRow,
+}
+
+impl TryFrom<SessionEntryRow> for SessionEntry {
+    type Error = BrokenRow;
+
+    fn try_from(row: SessionEntryRow) -> Result<Self, BrokenRow> {
+        let SignedIn { account, session } = row.signed_in.try_into()?;
+        Ok(Self { account, session, device: row.device.try_into()? })
+    }
+}
+
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct RefreshTokenRow {
     session_id: Uuid,
@@ -150,6 +170,12 @@ pub(super) fn server_keys(rows: Vec<KeyRow>) -> Result<ServerKeys, BrokenRow> {
         return Ok(ServerKeys { signing, roots });
     }
     Err(BrokenRow::new("server_keys", "kind", RootKey::FOUNDING))
+}
+
+/// The losses of sessions that ended together.
+pub(super) fn lost_sessions(account: AccountId, ended: Vec<Uuid>) -> Vec<Loss> {
+    let loss = |id| Loss { account, lost: Lost::Session(SessionId::new(id)) };
+    ended.into_iter().map(loss).collect()
 }
 
 /// The grant that makes an account an owner of the installation.

@@ -4,25 +4,30 @@ use async_trait::async_trait;
 use sqlx::{SqliteConnection, SqliteExecutor, query, query_as, query_scalar};
 use uuid::Uuid;
 use weltenwind_core::{
-    AccountId, Outcome, Page, Revision, SessionId, Step, StorageError, Timestamp,
+    AccountId, DeviceId, Outcome, Page, Revision, SessionId, Step, StorageError, Timestamp,
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, Email,
-        KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, PasswordRecord, RefreshToken, Registration,
-        RootKey, Rotation, ServerKeys, SessionStore, SignedIn, Ticket, TokenHash, Username,
+        KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, NextSession, PasswordChange, PasswordRecord,
+        RefreshToken, Registration, RootKey, Rotation, ServerKeys, SessionEntry, SessionQuery, SessionStore, SignedIn,
+        Ticket, TokenHash, Upgrade, Username,
     },
+    revocations::{Loss, Lost},
 };
 
 use super::{
-    rows::{AccountRow, CredentialsRow, RefreshTokenRow, SignedInRow, TicketRow, owner_grant, server_keys},
+    rows::{
+        AccountRow, CredentialsRow, RefreshTokenRow, SessionEntryRow, SignedInRow, TicketRow, lost_sessions,
+        owner_grant, server_keys,
+    },
     sql,
 };
 use crate::{
     access,
     error::{
         Abort::{self, Refused},
-        failed,
+        failed, violates_unique,
     },
-    rows::{Instant, all, containing, one},
+    rows::{FIRST, Instant, LAST, all, containing, one},
     sqlite::{Class::Interactive, SqliteDatabase},
     step::{self, Begun::Repeated},
 };
@@ -67,6 +72,33 @@ impl AccountStore for SqliteAccountStore {
             .await
             .map_err(failed("read credentials"))?;
         Ok(row.map(Credentials::from))
+    }
+
+    async fn password(&self, account: AccountId) -> Result<Option<PasswordRecord>, StorageError> {
+        let hash: Option<String> = query_scalar(sql::PASSWORD)
+            .bind(account.uuid())
+            .fetch_optional(self.db.readers())
+            .await
+            .map_err(failed("read a password's record"))?;
+        Ok(hash.map(PasswordRecord::from_stored))
+    }
+
+    async fn change_password(&self, step: &Step, change: &PasswordChange) -> Result<SignedIn, AccountError> {
+        let (step, change) = (step.clone(), change.clone());
+        self.db
+            .write(Interactive, "change a password", move |tx| {
+                Box::pin(async move { change_password_in(tx, &step, &change).await })
+            })
+            .await
+    }
+
+    async fn upgrade(&self, step: &Step, upgrade: &Upgrade) -> Result<SignedIn, AccountError> {
+        let (step, upgrade) = (step.clone(), upgrade.clone());
+        self.db
+            .write(Interactive, "upgrade a guest", move |tx| {
+                Box::pin(async move { upgrade_in(tx, &step, &upgrade).await })
+            })
+            .await
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<Page<Account>, StorageError> {
@@ -232,7 +264,8 @@ async fn rename_in(
     let row: Option<AccountRow> =
         query_as(sql::RENAME).bind(id.uuid()).bind(name.as_str()).fetch_optional(&mut *tx).await?;
     let Some(account) = one::<Account, _>(row)? else { return Err(Refused(AccountError::NotFound)) };
-    step::finish(tx, step, &Outcome::of(account.id)).await?;
+    let outcome = Outcome::of(account.id).losing([Loss { account: account.id, lost: Lost::Name }]);
+    step::finish(tx, step, &outcome).await?;
     Ok(account)
 }
 
@@ -271,19 +304,132 @@ async fn open_session_in(
         .bind(session.device.name.as_deref())
         .bind(session.device.fingerprint.as_ref().map(|hash| hash.as_bytes().as_slice()))
         .bind(Instant(at))
+        .bind(Instant(session.device.seen.at))
+        .bind(session.device.seen.address.as_ref().map(|hash| hash.as_bytes().as_slice()))
         .fetch_one(&mut *tx)
         .await?;
+    let device = DeviceId::new(device);
+    let NewSession { id, refresh, idle_expires_at, expires_at, .. } = session;
+    insert_session_in(tx, account, *id, device, refresh, [at, *idle_expires_at, *expires_at]).await
+}
+
+/// Inserts a session with its first refresh token; `times` are when it is opened, idles out and ends.
+async fn insert_session_in(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    id: SessionId,
+    device: DeviceId,
+    refresh: &TokenHash,
+    times: [Timestamp; 3],
+) -> sqlx::Result<SignedIn> {
+    let [opened_at, idle_expires_at, expires_at] = times.map(Instant);
     query(sql::INSERT_SESSION)
-        .bind(session.id.uuid())
+        .bind(id.uuid())
         .bind(account.uuid())
-        .bind(device)
-        .bind(Instant(at))
-        .bind(Instant(session.idle_expires_at))
-        .bind(Instant(session.expires_at))
+        .bind(device.uuid())
+        .bind(opened_at)
+        .bind(idle_expires_at)
+        .bind(expires_at)
         .execute(&mut *tx)
         .await?;
-    insert_refresh_in(tx, session.id, 0, &session.refresh).await?;
-    find_session_in(tx, session.id).await?.ok_or(sqlx::Error::RowNotFound)
+    insert_refresh_in(tx, id, 0, refresh).await?;
+    find_session_in(tx, id).await?.ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Ends the sessions of an account that hold, except one, and answers what is lost by that.
+async fn end_sessions_in(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    kept: Option<SessionId>,
+    at: Timestamp,
+) -> sqlx::Result<Vec<Loss>> {
+    let ended = query_scalar(sql::END_SESSIONS)
+        .bind(account.uuid())
+        .bind(kept.map_or(FIRST, SessionId::uuid))
+        .bind(Instant(at))
+        .fetch_all(tx)
+        .await?;
+    Ok(lost_sessions(account, ended))
+}
+
+async fn change_password_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    change: &PasswordChange,
+) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    let PasswordChange { account, checked, password, session } = change;
+    let replaced = query(sql::REPLACE_PASSWORD)
+        .bind(account.uuid())
+        .bind(checked.phc().expose())
+        .bind(password.phc().expose())
+        .bind(Instant(step.at))
+        .execute(&mut *tx)
+        .await?;
+    if replaced.rows_affected() == 0 {
+        return Err(Refused(AccountError::InvalidCredentials));
+    }
+    replace_sessions_in(tx, step, *account, session).await
+}
+
+async fn upgrade_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    upgrade: &Upgrade,
+) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    let Upgrade { account, username, email, password, session } = upgrade;
+    let upgraded = query(sql::UPGRADE)
+        .bind(account.uuid())
+        .bind(username.as_str())
+        .bind(email.as_ref().map(Email::as_str))
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| match error {
+            error if violates_unique(&error, "accounts_username") => {
+                Refused(AccountError::UsernameTaken(username.clone()))
+            }
+            error => error.into(),
+        })?;
+    if upgraded.rows_affected() == 0 {
+        let is_there = find_in(&mut *tx, *account).await?.is_some();
+        return Err(Refused(if is_there { AccountError::AlreadyRegistered } else { AccountError::NotFound }));
+    }
+    query(sql::INSERT_PASSWORD)
+        .bind(account.uuid())
+        .bind(password.phc().expose())
+        .bind(Instant(step.at))
+        .execute(&mut *tx)
+        .await?;
+    replace_sessions_in(tx, step, *account, session).await
+}
+
+/// Finishes a step that leaves an account one session: the next one.
+async fn replace_sessions_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    account: AccountId,
+    session: &NextSession,
+) -> Result<SignedIn, Abort<AccountError>> {
+    let holds: bool = query_scalar(sql::SESSION_HOLDS)
+        .bind(session.replaces.uuid())
+        .bind(account.uuid())
+        .bind(Instant(step.at))
+        .fetch_one(&mut *tx)
+        .await?;
+    if !holds {
+        return Err(Refused(AccountError::SessionEnded));
+    }
+    let losses = end_sessions_in(tx, account, None, step.at).await?;
+    let NextSession { id, device, refresh, idle_expires_at, expires_at, .. } = session;
+    let times = [step.at, *idle_expires_at, *expires_at];
+    let signed_in = insert_session_in(tx, account, *id, *device, refresh, times).await?;
+    step::finish(tx, step, &Outcome::of(signed_in.session.id).losing(losses)).await?;
+    Ok(signed_in)
 }
 
 async fn insert_refresh_in(
@@ -333,6 +479,18 @@ impl SessionStore for SqliteSessionStore {
         find_session_in(self.db.readers(), id).await.map_err(failed("find a session"))
     }
 
+    async fn page(&self, query: &SessionQuery) -> Result<Page<SessionEntry>, StorageError> {
+        let rows: Vec<SessionEntryRow> = query_as(sql::PAGE_SESSIONS)
+            .bind(query.account.map(AccountId::uuid))
+            .bind(Instant(query.at))
+            .bind(query.after.map_or(LAST, SessionId::uuid))
+            .bind(query.limit.with_probe())
+            .fetch_all(self.db.readers())
+            .await
+            .map_err(failed("list sessions"))?;
+        Ok(Page::from_probe(all(rows).map_err(failed("list sessions"))?, query.limit))
+    }
+
     async fn find_refresh(&self, hash: &TokenHash) -> Result<Option<RefreshToken>, StorageError> {
         let row: Option<RefreshTokenRow> = query_as(sql::FIND_REFRESH)
             .bind(hash.as_bytes().as_slice())
@@ -355,6 +513,15 @@ impl SessionStore for SqliteSessionStore {
         let step = step.clone();
         self.db
             .write(Interactive, "end a session", move |tx| Box::pin(async move { end_in(tx, &step, id).await }))
+            .await
+    }
+
+    async fn end_others(&self, step: &Step, account: AccountId, kept: Option<SessionId>) -> Result<u64, StorageError> {
+        let step = step.clone();
+        self.db
+            .write(Interactive, "end an account's sessions", move |tx| {
+                Box::pin(async move { end_others_in(tx, &step, account, kept).await })
+            })
             .await
     }
 
@@ -381,6 +548,14 @@ async fn rotate_in(tx: &mut SqliteConnection, step: &Step, rotation: &Rotation) 
     if let Repeated(_) = step::begin(tx, step).await? {
         return Ok(true);
     }
+    // Before the session, as in every step that touches both.
+    let (device, seen) = &rotation.device;
+    query(sql::SEE_DEVICE)
+        .bind(device.uuid())
+        .bind(Instant(seen.at))
+        .bind(seen.address.as_ref().map(|hash| hash.as_bytes().as_slice()))
+        .execute(&mut *tx)
+        .await?;
     let rotated = query(sql::ROTATE)
         .bind(rotation.session.uuid())
         .bind(i64::from(rotation.from))
@@ -407,13 +582,34 @@ async fn end_in(tx: &mut SqliteConnection, step: &Step, id: SessionId) -> Result
     if let Repeated(_) = step::begin(tx, step).await? {
         return Ok(());
     }
-    let ended = query(sql::END_SESSION).bind(id.uuid()).bind(Instant(step.at)).execute(&mut *tx).await?;
-    if ended.rows_affected() == 0 {
+    let account: Option<Uuid> =
+        query_scalar(sql::END_SESSION).bind(id.uuid()).bind(Instant(step.at)).fetch_optional(&mut *tx).await?;
+    let Some(account) = account.map(AccountId::new) else {
         step::skip(tx, step).await?;
         return Ok(());
-    }
-    step::finish(tx, step, &Outcome::of(id)).await?;
+    };
+    let outcome = Outcome::of(id).losing([Loss { account, lost: Lost::Session(id) }]);
+    step::finish(tx, step, &outcome).await?;
     Ok(())
+}
+
+async fn end_others_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    account: AccountId,
+    kept: Option<SessionId>,
+) -> Result<u64, Abort<StorageError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.id()?);
+    }
+    let losses = end_sessions_in(tx, account, kept, step.at).await?;
+    let ended = losses.len() as u64;
+    if ended == 0 {
+        step::skip(tx, step).await?;
+        return Ok(0);
+    }
+    step::finish(tx, step, &Outcome::of(ended).losing(losses)).await?;
+    Ok(ended)
 }
 
 async fn save_ticket_in(

@@ -34,6 +34,15 @@ pub(super) struct Join {
     pub(super) confirm: oneshot::Sender<()>,
 }
 
+/// What is to be told to other nodes.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// Something happened in a room.
+    Event(Arc<RoomEvent>),
+    /// The log of losses has grown.
+    Losses,
+}
+
 /// Why a connection is given up.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
@@ -49,7 +58,7 @@ enum Lost {
 pub(super) struct Link {
     client: Client,
     shared: Arc<Shared>,
-    events: mpsc::Receiver<Arc<RoomEvent>>,
+    outgoing: mpsc::Receiver<Outgoing>,
     joins: mpsc::UnboundedReceiver<Join>,
     linger: Duration,
 }
@@ -58,11 +67,11 @@ impl Link {
     pub(super) const fn new(
         client: Client,
         shared: Arc<Shared>,
-        events: mpsc::Receiver<Arc<RoomEvent>>,
+        outgoing: mpsc::Receiver<Outgoing>,
         joins: mpsc::UnboundedReceiver<Join>,
         linger: Duration,
     ) -> Self {
-        Self { client, shared, events, joins, linger }
+        Self { client, shared, outgoing, joins, linger }
     }
 
     /// Connects as often as it takes; ends by being aborted.
@@ -100,18 +109,19 @@ impl Link {
             .set_response_timeout(Some(ANSWER_LIMIT))
             .set_push_sender(ear);
         let mut redis = self.client.get_multiplexed_async_connection_with_config(&options).await?;
-        send(&mut redis, "SSUBSCRIBE", [self.shared.own_name()]).await?;
+        send(&mut redis, "SSUBSCRIBE", [self.shared.own_name(), self.shared.losses_name()]).await?;
 
         // From here on whoever listens asks for its room; who came before is in the list.
         self.shared.come_up();
         self.follow(&mut redis, self.shared.local.rooms()).await?;
         self.shared.local.miss_all();
+        self.shared.local.hint();
         self.shared.tally.connected();
         tracing::info!("the bus is connected");
 
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut joins, mut events) = (Vec::new(), Vec::with_capacity(BATCH));
+        let (mut joins, mut outgoing) = (Vec::new(), Vec::with_capacity(BATCH));
         loop {
             tokio::select! {
                 // In this order, because a flood of events should keep nobody from joining or from noticing the end.
@@ -124,11 +134,11 @@ impl Link {
                     }
                     self.join(&mut redis, &mut joins).await?;
                 }
-                n = self.events.recv_many(&mut events, BATCH) => {
+                n = self.outgoing.recv_many(&mut outgoing, BATCH) => {
                     if n == 0 {
                         return Err(Lost::Closed);
                     }
-                    self.publish(&mut redis, &mut events).await?;
+                    self.publish(&mut redis, &mut outgoing).await?;
                 }
             }
         }
@@ -170,14 +180,22 @@ impl Link {
         Ok(())
     }
 
-    async fn publish(&self, redis: &mut MultiplexedConnection, events: &mut Vec<Arc<RoomEvent>>) -> Result<(), Lost> {
-        let count = events.len() as u64;
+    async fn publish(&self, redis: &mut MultiplexedConnection, outgoing: &mut Vec<Outgoing>) -> Result<(), Lost> {
+        let count = outgoing.len() as u64;
         let mut commands = redis::pipe();
         let mut payload = Vec::new();
-        for event in events.drain(..) {
+        for outgoing in outgoing.drain(..) {
             payload.clear();
-            self.shared.write(&event, &mut payload);
-            let name = self.shared.name_of(Room::Channel(event.channel()));
+            let name = match outgoing {
+                Outgoing::Event(event) => {
+                    self.shared.write(&event, &mut payload);
+                    self.shared.name_of(Room::Channel(event.channel()))
+                }
+                Outgoing::Losses => {
+                    self.shared.write_hint(&mut payload);
+                    self.shared.losses_name()
+                }
+            };
             commands.cmd("SPUBLISH").arg(name).arg(&payload).ignore();
         }
         match commands.exec_async(redis).await {
@@ -196,7 +214,7 @@ impl Link {
     fn give_up_what_waits(&mut self) {
         while self.joins.try_recv().is_ok() {}
         let mut dropped = 0;
-        while self.events.try_recv().is_ok() {
+        while self.outgoing.try_recv().is_ok() {
             dropped += 1;
         }
         self.shared.tally.dropped(dropped);

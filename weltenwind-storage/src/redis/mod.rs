@@ -23,7 +23,7 @@ use tokio::{
 };
 use weltenwind_core::{
     Room,
-    bus::{Bus, BusAway, BusCounts, RoomEvent, Subscription},
+    bus::{Bus, BusAway, BusCounts, LossHints, RoomEvent, Subscription},
 };
 
 pub use self::{
@@ -31,11 +31,11 @@ pub use self::{
     limiter::RedisRateLimiter,
 };
 use self::{
-    link::{Join, Link},
+    link::{Join, Link, Outgoing},
     shared::Shared,
 };
 
-/// Events that may wait for Redis; more are dropped.
+/// Events and hints that may wait for Redis; more are dropped.
 const WAITING: usize = 4096;
 
 /// How long a listener waits for its room. A confirmation that comes later is told to it as a lag.
@@ -49,7 +49,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct RedisBus {
     shared: Arc<Shared>,
-    events: mpsc::Sender<Arc<RoomEvent>>,
+    outgoing: mpsc::Sender<Outgoing>,
     joins: mpsc::UnboundedSender<Join>,
     link: AbortHandle,
 }
@@ -64,14 +64,22 @@ impl RedisBus {
     pub fn connect(config: &RedisConfig) -> Result<Self, RedisConfigError> {
         let client = config.client()?;
         let shared = Arc::new(Shared::new(&config.key_prefix));
-        let (events, waiting) = mpsc::channel(WAITING);
+        let (outgoing, waiting) = mpsc::channel(WAITING);
         // Not bounded, because a listener whose room is not asked for would hear nothing; there is one at most for every
         // listener that waits.
         let (joins, joining) = mpsc::unbounded_channel();
         let linger = Duration::from_secs(config.linger_seconds);
         let link = Link::new(client, Arc::clone(&shared), waiting, joining, linger);
         let link = tokio::spawn(link.run()).abort_handle();
-        Ok(Self { shared, events, joins, link })
+        Ok(Self { shared, outgoing, joins, link })
+    }
+}
+
+impl RedisBus {
+    fn send(&self, outgoing: Outgoing) {
+        if !self.shared.is_up() || self.outgoing.try_send(outgoing).is_err() {
+            self.shared.tally.dropped(1);
+        }
     }
 }
 
@@ -85,9 +93,7 @@ impl Drop for RedisBus {
 impl Bus for RedisBus {
     async fn publish(&self, event: Arc<RoomEvent>) {
         self.shared.local.deliver(Arc::clone(&event));
-        if !self.shared.is_up() || self.events.try_send(event).is_err() {
-            self.shared.tally.dropped(1);
-        }
+        self.send(Outgoing::Event(event));
     }
 
     async fn subscribe(&self, room: Room) -> Subscription {
@@ -101,6 +107,15 @@ impl Bus for RedisBus {
             }
         }
         subscription
+    }
+
+    async fn hint_losses(&self) {
+        self.shared.local.hint();
+        self.send(Outgoing::Losses);
+    }
+
+    fn loss_hints(&self) -> LossHints {
+        self.shared.local.hints()
     }
 
     fn check(&self) -> Result<(), BusAway> {

@@ -67,6 +67,16 @@ impl Shared {
         format!("{}:{{node:{:016x}}}", self.prefix, u64::from_be_bytes(self.mark))
     }
 
+    /// Returns the name of the channel on which nodes hear that the log of losses has grown.
+    pub(super) fn losses_name(&self) -> String {
+        format!("{}:{{losses}}", self.prefix)
+    }
+
+    /// Appends a hint as it is published: who gives it, and nothing else.
+    pub(super) fn write_hint(&self, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(&self.mark);
+    }
+
     /// Appends an event as it is published.
     pub(super) fn write(&self, event: &RoomEvent, buffer: &mut Vec<u8>) {
         buffer.extend_from_slice(&self.mark);
@@ -138,6 +148,10 @@ impl Shared {
         };
         if mark == self.mark {
             return;
+        }
+        if name == self.losses_name().as_bytes() {
+            self.tally.received();
+            return self.local.hint();
         }
         match RoomEvent::from_wire(event) {
             Ok(event) => {

@@ -17,13 +17,14 @@ pub(crate) use self::writer::Class;
 use self::writer::Writer;
 use crate::{
     access::SqliteGrantStore,
-    accounts::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore},
+    accounts::{SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqliteSessionStore},
     chat::SqliteChatStore,
     config::StorageConfig,
     error::{Abort, cause, failed},
     idempotency::SqliteIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
+    revocations::SqliteRevocationStore,
     worlds::SqliteWorldStore,
 };
 
@@ -62,11 +63,13 @@ impl SqliteDatabase {
         Stores {
             accounts: Arc::new(SqliteAccountStore::new(self.clone())),
             sessions: Arc::new(SqliteSessionStore::new(self.clone())),
+            devices: Arc::new(SqliteDeviceStore::new(self.clone())),
             keys: Arc::new(SqliteKeyStore::new(self.clone())),
             grants: Arc::new(SqliteGrantStore::new(self.clone())),
             worlds: Arc::new(SqliteWorldStore::new(self.clone())),
             chat: Arc::new(SqliteChatStore::new(self.clone())),
             idempotency: Arc::new(SqliteIdempotencyStore::new(self.clone())),
+            revocations: Arc::new(SqliteRevocationStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

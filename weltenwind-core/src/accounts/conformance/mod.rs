@@ -1,11 +1,14 @@
-//! What every [`AccountStore`], [`SessionStore`] and [`KeyStore`] must do: plain functions, each named as the sentence it
-//! proves.
+//! What every [`AccountStore`], [`SessionStore`], [`DeviceStore`] and [`KeyStore`] must do: plain functions, each named as
+//! the sentence it proves.
 //!
 //! [`account_store_conformance!`](crate::account_store_conformance),
-//! [`session_store_conformance!`](crate::session_store_conformance) and
+//! [`session_store_conformance!`](crate::session_store_conformance),
+//! [`device_store_conformance!`](crate::device_store_conformance) and
 //! [`key_store_conformance!`](crate::key_store_conformance) make a test of each.
 
 mod accounts;
+mod credentials;
+mod devices;
 mod keys;
 mod sessions;
 
@@ -13,8 +16,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub use self::{accounts::*, keys::*, sessions::*};
+pub use self::{accounts::*, credentials::*, devices::*, keys::*, sessions::*};
 use super::{
+    devices::{DeviceStore, Seen},
     keys::KeyStore,
     model::{
         Bootstrap, DisplayName, Email, NewBootstrapToken, NewDevice, NewGuest, NewSession, Registration, SignedIn,
@@ -37,6 +41,8 @@ pub struct Ports {
     pub accounts: Arc<dyn AccountStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionStore>,
+    /// Devices.
+    pub devices: Arc<dyn DeviceStore>,
     /// Keys.
     pub keys: Arc<dyn KeyStore>,
     /// Grants.
@@ -89,6 +95,16 @@ macro_rules! account_store_conformance {
             a_repeated_effect_key_issues_one_bootstrap_token
             a_refused_bootstrap_leaves_its_effect_key_free
             one_effect_key_at_once_opens_one_guest
+            another_password_ends_every_session_but_opens_one
+            two_passwords_set_at_once_let_one_pass
+            a_session_that_has_ended_is_not_replaced
+            a_repeated_effect_key_changes_a_password_once
+            a_guest_is_upgraded_in_place
+            a_registered_account_is_not_upgraded
+            a_taken_username_leaves_the_guest_as_it_was
+            fifty_upgrades_at_once_let_one_pass
+            two_upgrades_to_one_username_at_once_let_one_pass
+            a_guest_has_no_password
         }
     };
     (@tests $fixture:expr, $attributes:tt, $($case:ident)+) => {
@@ -133,6 +149,26 @@ macro_rules! session_store_conformance {
             a_ticket_that_ended_is_forgotten_when_another_is_saved
             one_ticket_spent_twice_at_once_is_given_once
             many_tickets_saved_at_once_are_all_kept
+            sessions_that_hold_are_listed_page_by_page
+        }
+    };
+}
+
+/// Makes a test of every case on a [`DeviceStore`]; the fixture is that of
+/// [`account_store_conformance!`](crate::account_store_conformance).
+#[macro_export]
+macro_rules! device_store_conformance {
+    ($fixture:expr $(, ignore = $reason:literal)?) => {
+        $crate::account_store_conformance! { @tests $fixture, [$(#[ignore = $reason])?],
+            a_device_is_listed_as_it_was_seen
+            a_device_is_seen_again
+            devices_are_listed_page_by_page
+            a_device_is_renamed_by_its_owner_alone
+            an_ended_device_takes_its_sessions_along
+            an_ended_device_is_not_known_again
+            a_device_is_ended_by_its_owner_alone
+            a_repeated_effect_key_ends_a_device_once
+            everything_at_once_ends_in_order
         }
     };
 }
@@ -188,14 +224,19 @@ fn name(text: &str) -> DisplayName {
     DisplayName::new(text).expect("a name")
 }
 
-fn session(n: u32) -> NewSession {
+pub(crate) fn session(n: u32) -> NewSession {
     NewSession {
         id: SessionId::new(id(n)),
-        device: NewDevice { id: DeviceId::new(id(n)), name: None, fingerprint: None },
+        device: NewDevice { id: DeviceId::new(id(n)), name: None, fingerprint: None, seen: seen(0) },
         refresh: hash("refresh", n, 0),
         idle_expires_at: at(3600),
         expires_at: at(86_400),
     }
+}
+
+/// Seen at so many seconds, from nowhere that is known.
+pub(crate) fn seen(seconds: i64) -> Seen {
+    Seen::new(at(seconds), None)
 }
 
 fn hash(what: &str, n: u32, generation: u32) -> TokenHash {

@@ -1,10 +1,12 @@
-use super::{Ports, account, at, guest, hash, id, name, open_guest, session, step, step_with_key};
+use super::{Ports, account, at, guest, hash, id, name, open_guest, seen, session, step, step_with_key};
 use crate::{
     accounts::{
-        AccountError, NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Rotation, Session, SignedIn, Ticket,
-        TokenHash,
+        AccountError, NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Rotation, Session, SessionQuery,
+        SignedIn, Ticket, TokenHash,
     },
-    ids::SessionId,
+    clock::Timestamp,
+    ids::{DeviceId, SessionId},
+    page::Limit,
 };
 
 /// Who signs in from the same device again finds it once in the list.
@@ -301,6 +303,48 @@ async fn spend(ports: &Ports, n: u32) -> Option<Ticket> {
     ports.sessions.spend_ticket(&hash("ticket", n, 0)).await.expect("the store works")
 }
 
+/// Where one is signed in, youngest first, with the device of each.
+pub async fn sessions_that_hold_are_listed_page_by_page(ports: &Ports) {
+    let guest = open_guest(&*ports.accounts, 1).await;
+    for n in 2..=5 {
+        ports.sessions.open(&step(i64::from(n)), account(1), &session(n)).await.expect("the account exists");
+    }
+    open_guest(&*ports.accounts, 6).await;
+    ports.sessions.end(&step(9), SessionId::new(id(3))).await.expect("the store works");
+
+    let limit = Limit::new(2).expect("1 to 200");
+    let mut query = SessionQuery { account: Some(account(1)), at: at(9), after: None, limit };
+    let mut listed = Vec::new();
+    loop {
+        let page = ports.sessions.page(&query).await.expect("the store works");
+        assert!(page.items.len() <= 2);
+        query.after = page.next(|entry| entry.session.id);
+        listed.extend(page.items);
+        if query.after.is_none() {
+            break;
+        }
+    }
+
+    assert_eq!(
+        listed.iter().map(|entry| entry.session.id).collect::<Vec<_>>(),
+        [5, 4, 2, 1].map(|n| SessionId::new(id(n)))
+    );
+    let last = listed.last().expect("the first session");
+    assert_eq!((&last.account, &last.session), (&guest.account, &guest.session));
+    assert_eq!((last.device.id, last.device.account), (guest.session.device, account(1)));
+    assert!(listed.iter().all(|entry| entry.device.id == entry.session.device));
+    assert_eq!(holding(ports, None, at(9)).await, [6, 5, 4, 2, 1]);
+    assert_eq!(holding(ports, Some(6), at(9)).await, [6]);
+    assert_eq!(holding(ports, Some(1), at(3600)).await, [] as [u32; 0], "all have idled out");
+}
+
+async fn holding(ports: &Ports, of: Option<u32>, at: Timestamp) -> Vec<u32> {
+    let query = SessionQuery { account: of.map(account), at, after: None, limit: Limit::MAX };
+    let page = ports.sessions.page(&query).await.expect("the store works");
+    let number = |uuid: uuid::Uuid| u32::try_from(uuid.as_u128() & 0xffff_ffff).expect("32 bits");
+    page.items.iter().map(|entry| number(entry.session.id.uuid())).collect()
+}
+
 /// The rotation of session `n` that replaces generation `from`, and puts the idle end off by an hour.
 fn rotation(n: u32, from: u32) -> Rotation {
     Rotation {
@@ -308,6 +352,7 @@ fn rotation(n: u32, from: u32) -> Rotation {
         from,
         successor: hash("refresh", n, from + 1),
         idle_expires_at: at(7200),
+        device: (DeviceId::new(id(n)), seen(60)),
     }
 }
 

@@ -1,0 +1,187 @@
+//! The losses of the last minutes, in memory, and who is told of them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use super::{
+    model::{Ended, LoggedLoss, Loss, LossSeq, Lost},
+    watch::{Standing, Watcher},
+};
+use crate::{
+    clock::Timestamp,
+    ids::{AccountId, DeviceId, SessionId},
+};
+
+/// How far the log was read when something was looked up: taken before the look, it tells later whether a loss has come
+/// between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(pub(super) LossSeq);
+
+/// What a node knows.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// The newest loss that is known.
+    pub(super) position: LossSeq,
+    /// What was looked up before this is not believed: losses may have been missed.
+    floor: LossSeq,
+    sessions: HashMap<SessionId, Timestamp>,
+    devices: HashMap<DeviceId, Timestamp>,
+    accounts: HashMap<AccountId, Timestamp>,
+    /// The newest loss of whatever kind of an account.
+    touched: HashMap<AccountId, LossSeq>,
+    /// In the order in which they were learned, with when that was.
+    recent: VecDeque<(Timestamp, LossSeq, Loss)>,
+    watchers: HashMap<AccountId, Vec<Watcher>>,
+    next_watcher: u64,
+}
+
+impl Memory {
+    pub(super) fn at(position: LossSeq) -> Self {
+        Self {
+            position,
+            floor: LossSeq::START,
+            sessions: HashMap::new(),
+            devices: HashMap::new(),
+            accounts: HashMap::new(),
+            touched: HashMap::new(),
+            recent: VecDeque::new(),
+            watchers: HashMap::new(),
+            next_watcher: 0,
+        }
+    }
+
+    /// Learns a loss at `now` and tells whom it concerns.
+    pub(super) fn learn(&mut self, logged: &LoggedLoss, now: Timestamp) {
+        let LoggedLoss { seq, at, loss } = *logged;
+        if seq <= self.position {
+            return;
+        }
+        if seq > self.position.next() {
+            // What stood between is purged: this node was out of it for as long as losses are kept.
+            self.distrust();
+        }
+        self.position = seq;
+        match loss.lost {
+            Lost::Session(session) => {
+                self.sessions.entry(session).or_insert(at);
+            }
+            Lost::Device(device) => {
+                self.devices.entry(device).or_insert(at);
+            }
+            Lost::Account => {
+                self.accounts.entry(loss.account).or_insert(at);
+            }
+            Lost::Rights(_) | Lost::Name => {}
+        }
+        self.touched.insert(loss.account, seq);
+        self.recent.push_back((now, seq, loss));
+        for watcher in self.watchers.get(&loss.account).into_iter().flatten() {
+            tell(watcher, &loss, at);
+        }
+    }
+
+    /// Believes nothing any more that was looked up before, and lets everybody look again.
+    pub(super) fn distrust(&mut self) {
+        self.floor = self.position.next();
+        for watcher in self.watchers.values().flatten() {
+            watcher.standing.send_modify(|standing| standing.rights_lost += 1);
+        }
+    }
+
+    /// Forgets what was learned before `before`.
+    pub(super) fn forget(&mut self, before: Timestamp) {
+        while let Some((learned, seq, loss)) = self.recent.front().copied()
+            && learned < before
+        {
+            self.recent.pop_front();
+            match loss.lost {
+                Lost::Session(session) => {
+                    self.sessions.remove(&session);
+                }
+                Lost::Device(device) => {
+                    self.devices.remove(&device);
+                }
+                Lost::Account => {
+                    self.accounts.remove(&loss.account);
+                }
+                Lost::Rights(_) | Lost::Name => {}
+            }
+            if self.touched.get(&loss.account) == Some(&seq) {
+                self.touched.remove(&loss.account);
+            }
+        }
+    }
+
+    /// Returns how many losses are known.
+    pub(super) fn len(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// Returns why a sign-in is over, and since when.
+    pub(super) fn ended(&self, account: AccountId, session: SessionId, device: DeviceId) -> Option<(Ended, Timestamp)> {
+        let device = self.devices.get(&device).map(|at| (Ended::Device, *at));
+        let session = || self.sessions.get(&session).or_else(|| self.accounts.get(&account));
+        device.or_else(|| session().map(|at| (Ended::Session, *at)))
+    }
+
+    /// Returns whether an account may have lost something since `mark`.
+    pub(super) fn touched_since(&self, account: AccountId, mark: Mark) -> bool {
+        mark.0 < self.floor || self.touched.get(&account).is_some_and(|seq| *seq > mark.0)
+    }
+
+    /// Adds a watcher and answers its name and how its sign-in stands now.
+    pub(super) fn add_watcher(
+        &mut self,
+        account: AccountId,
+        session: SessionId,
+        device: DeviceId,
+    ) -> (u64, tokio::sync::watch::Receiver<Standing>) {
+        let id = self.next_watcher;
+        self.next_watcher += 1;
+        let standing = Standing { ended: self.ended(account, session, device), rights_lost: 0 };
+        let (sender, receiver) = tokio::sync::watch::channel(standing);
+        self.watchers.entry(account).or_default().push(Watcher { id, session, device, standing: sender });
+        (id, receiver)
+    }
+
+    pub(super) fn forget_watcher(&mut self, account: AccountId, id: u64) {
+        if let Some(watchers) = self.watchers.get_mut(&account) {
+            watchers.retain(|watcher| watcher.id != id);
+            if watchers.is_empty() {
+                self.watchers.remove(&account);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn watchers(&self) -> usize {
+        self.watchers.values().map(Vec::len).sum()
+    }
+}
+
+/// Tells a watcher of its account's loss, if it is one of its own.
+fn tell(watcher: &Watcher, loss: &Loss, at: Timestamp) {
+    let ended = match loss.lost {
+        Lost::Session(session) if session == watcher.session => Some(Ended::Session),
+        Lost::Device(device) if device == watcher.device => Some(Ended::Device),
+        Lost::Account => Some(Ended::Session),
+        Lost::Rights(_) => None,
+        Lost::Session(_) | Lost::Device(_) | Lost::Name => return,
+    };
+    watcher.standing.send_modify(|standing| match ended {
+        Some(ended) => {
+            standing.ended.get_or_insert((ended, at));
+        }
+        None => standing.rights_lost += 1,
+    });
+}
+
+pub(super) fn read(memory: &RwLock<Memory>) -> RwLockReadGuard<'_, Memory> {
+    memory.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn write(memory: &RwLock<Memory>) -> RwLockWriteGuard<'_, Memory> {
+    memory.write().unwrap_or_else(PoisonError::into_inner)
+}

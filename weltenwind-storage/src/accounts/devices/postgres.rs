@@ -1,0 +1,108 @@
+//! Devices in Postgres.
+
+use async_trait::async_trait;
+use sqlx::{PgConnection, PgExecutor, query, query_as};
+use weltenwind_core::{
+    AccountId, DeviceId, Outcome, Page, Step, StorageError,
+    accounts::{AccountError, Device, DeviceName, DeviceQuery, DeviceStore},
+    revocations::{Loss, Lost},
+};
+
+use super::{rows::DeviceRow, sql};
+use crate::{
+    accounts::postgres::lock_in,
+    error::{
+        Abort::{self, Refused},
+        failed,
+    },
+    postgres::PgDatabase,
+    rows::{Instant, LAST, all, one},
+    step::{self, Begun::Repeated},
+};
+
+/// Keeps devices in Postgres.
+#[derive(Debug, Clone)]
+pub struct PgDeviceStore {
+    db: PgDatabase,
+}
+
+impl PgDeviceStore {
+    /// Keeps devices in `db`.
+    pub const fn new(db: PgDatabase) -> Self {
+        Self { db }
+    }
+}
+
+#[async_trait]
+impl DeviceStore for PgDeviceStore {
+    async fn page(&self, query: &DeviceQuery) -> Result<Page<Device>, StorageError> {
+        let rows: Vec<DeviceRow> = query_as(sql::PAGE)
+            .bind(query.account.uuid())
+            .bind(query.after.map_or(LAST, DeviceId::uuid))
+            .bind(query.limit.with_probe())
+            .fetch_all(self.db.pool())
+            .await
+            .map_err(failed("list devices"))?;
+        Ok(Page::from_probe(all(rows).map_err(failed("list devices"))?, query.limit))
+    }
+
+    async fn rename(
+        &self,
+        step: &Step,
+        account: AccountId,
+        device: DeviceId,
+        name: &DeviceName,
+    ) -> Result<Device, AccountError> {
+        self.db.write("rename a device", async |tx| rename_in(tx, step, account, device, name).await).await
+    }
+
+    async fn end(&self, step: &Step, account: AccountId, device: DeviceId) -> Result<(), AccountError> {
+        self.db.write("end a device", async |tx| end_in(tx, step, account, device).await).await
+    }
+}
+
+async fn find_in(executor: impl PgExecutor<'_>, id: DeviceId) -> sqlx::Result<Option<Device>> {
+    one(query_as::<_, DeviceRow>(sql::FIND).bind(id.uuid()).fetch_optional(executor).await?)
+}
+
+async fn rename_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    account: AccountId,
+    device: DeviceId,
+    name: &DeviceName,
+) -> Result<Device, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_in(tx, target.id()?).await?)?);
+    }
+    let row: Option<DeviceRow> = query_as(sql::RENAME)
+        .bind(device.uuid())
+        .bind(account.uuid())
+        .bind(name.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(device) = one::<Device, _>(row)? else { return Err(Refused(AccountError::DeviceNotFound)) };
+    step::finish(tx, step, &Outcome::of(device.id)).await?;
+    Ok(device)
+}
+
+async fn end_in(
+    tx: &mut PgConnection,
+    step: &Step,
+    account: AccountId,
+    device: DeviceId,
+) -> Result<(), Abort<AccountError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(());
+    }
+    lock_in(tx, account).await?;
+    let ended =
+        query(sql::END).bind(device.uuid()).bind(account.uuid()).bind(Instant(step.at)).execute(&mut *tx).await?;
+    if ended.rows_affected() == 0 {
+        return Err(Refused(AccountError::DeviceNotFound));
+    }
+    query(sql::END_SESSIONS).bind(device.uuid()).bind(Instant(step.at)).execute(&mut *tx).await?;
+    let outcome = Outcome::of(device).losing([Loss { account, lost: Lost::Device(device) }]);
+    step::finish(tx, step, &outcome).await?;
+    Ok(())
+}
