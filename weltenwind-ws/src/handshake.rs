@@ -8,9 +8,11 @@ use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use weltenwind_core::{
-    Classify, ClientAddress, Code, CorrelationId,
+    Classify, ClientAddress, Code, CorrelationId, StorageError,
     accounts::AccountError,
     chain,
+    revocations::LossWatch,
+    security::{self, Event},
     wire::{ProblemBody, SUBPROTOCOL},
 };
 
@@ -35,6 +37,8 @@ pub(crate) enum Refusal {
     TooManyConnections,
     #[error("the server is about to stop")]
     Draining,
+    #[error("the server does not know at present who may come in")]
+    Uncertain(#[source] StorageError),
     #[error(transparent)]
     SignIn(#[from] AccountError),
 }
@@ -51,7 +55,7 @@ impl Classify for Refusal {
             Self::OriginNotAllowed => Code::OriginNotAllowed,
             Self::NotSignedIn => Code::Unauthenticated,
             Self::TooManyConnections => Code::TooManyConnections,
-            Self::Draining => Code::Unavailable,
+            Self::Draining | Self::Uncertain(_) => Code::Unavailable,
             Self::SignIn(error) => error.code(),
         }
     }
@@ -59,7 +63,7 @@ impl Classify for Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyConnections => Some(TRY_AGAIN),
-            Self::Draining => Some(Duration::from_secs(1)),
+            Self::Draining | Self::Uncertain(_) => Some(Duration::from_secs(1)),
             Self::SignIn(error) => error.retry_after(),
             _ => None,
         }
@@ -104,6 +108,7 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) struct Passed {
     pub(crate) sign_in: SignIn,
+    pub(crate) losses: LossWatch,
     pub(crate) permit: Permit,
     pub(crate) upgrade: OnUpgrade,
     pub(crate) response: Response<Full<Bytes>>,
@@ -117,11 +122,15 @@ pub(crate) async fn negotiate(host: &Arc<Host>, head: &mut Parts, request: &Corr
     if host.drain.is_cancelled() {
         return Err(Refusal::Draining);
     }
-    let origin = allowed_origin(host, &head.headers)?;
     let address = address(head);
+    let origin = allowed_origin(host, &head.headers).inspect_err(|_| {
+        let reason = "a page of a foreign origin asks for a socket";
+        security::note_from(Event::OriginRejected, address, None, reason, request);
+    })?;
     let permit = host.limits.admit(address).ok_or(Refusal::TooManyConnections)?;
 
-    let accounts = &host.services.accounts;
+    let (accounts, revocations) = (&host.services.accounts, &host.services.revocations);
+    revocations.require_fresh().await.map_err(Refusal::Uncertain)?;
     let sign_in = match (bearer(&head.headers), ticket) {
         (Some(token), _) => SignIn::by_token(accounts, &*host.services.sources.clock, token, request.clone()).await?,
         (None, Some(ticket)) => {
@@ -130,7 +139,13 @@ pub(crate) async fn negotiate(host: &Arc<Host>, head: &mut Parts, request: &Corr
         }
         (None, None) => return Err(Refusal::NotSignedIn),
     };
-    Ok(Passed { sign_in: sign_in.coming_from(address), permit, upgrade, response: switching_protocols(&accept) })
+    let losses = revocations.watch(sign_in.account, sign_in.session, sign_in.device);
+    if let Some((ended, _)) = losses.standing().ended {
+        // It was lost since it was looked at.
+        return Err(Refusal::SignIn(ended.into()));
+    }
+    let (sign_in, response) = (sign_in.coming_from(address), switching_protocols(&accept));
+    Ok(Passed { sign_in, losses, permit, upgrade, response })
 }
 
 /// What a client asks for by its headers.

@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     pub(crate) replayed: IntCounter,
     pub(crate) refused: IntCounterVec,
     pub(crate) deliver: Histogram,
+    pub(crate) revoke: Histogram,
 }
 
 /// Seconds; the bars to reach are 5 ms on one node and 15 ms across two.
@@ -33,6 +34,8 @@ impl Metrics {
         let deliver =
             "Seconds from a message's acceptance until the frame with it is written; the oldest one of each frame.";
         let deliver = HistogramOpts::new("weltenwind_ws_deliver_seconds", deliver).buckets(BUCKETS.to_vec());
+        let revoke = "Seconds from the end of a session or device until its socket is closed.";
+        let revoke = HistogramOpts::new("weltenwind_ws_revoke_seconds", revoke).buckets(BUCKETS.to_vec());
         Ok(Self {
             connections: keep(registry, IntGauge::new("weltenwind_ws_connections", "Open sockets.")?)?,
             joins: counter("weltenwind_ws_joins_total", "Rooms that were joined.")?,
@@ -43,6 +46,7 @@ impl Metrics {
             replayed: counter("weltenwind_ws_replayed_total", "Messages that were replayed after a join.")?,
             refused: counters("weltenwind_ws_refused_total", "Handshakes that were refused, by code.", "code")?,
             deliver: keep(registry, Histogram::with_opts(deliver)?)?,
+            revoke: keep(registry, Histogram::with_opts(revoke)?)?,
         })
     }
 

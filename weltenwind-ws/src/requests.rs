@@ -7,6 +7,7 @@ use weltenwind_core::{
     access::{Permission, Place},
     accounts::AccountError,
     chat::Draft,
+    revocations::Ended,
     wire::{MessageBody, ServerRecord},
     worlds::WorldRef,
 };
@@ -35,8 +36,8 @@ pub(crate) enum Answer {
     Joined { id: i64, room: Room, cursor: Option<String>, recovered: bool, feed: Option<RoomFeed> },
     /// A newer token carries the socket.
     Refreshed { id: Option<i64>, sign_in: SignIn },
-    /// The session has ended.
-    SessionEnded,
+    /// The sign-in is over.
+    Ended(Ended),
 }
 
 impl Asker {
@@ -47,8 +48,11 @@ impl Asker {
     fn answer(&self, id: Option<i64>, result: Result<Answer, Failure>) -> Answer {
         match result {
             Ok(answer) => answer,
-            Err(failure) if failure.code() == Code::SessionEnded => Answer::SessionEnded,
-            Err(failure) => Answer::Record(Box::new(failure.record(id, &self.request))),
+            Err(failure) => match failure.code() {
+                Code::SessionEnded => Answer::Ended(Ended::Session),
+                Code::DeviceRevoked => Answer::Ended(Ended::Device),
+                _ => Answer::Record(Box::new(failure.record(id, &self.request))),
+            },
         }
     }
 
@@ -123,7 +127,8 @@ impl Asker {
     pub(crate) async fn check(self, rooms: Vec<Room>) -> Checked {
         let actor = match self.sign_in.actor(&self.services().accounts, self.request.clone()).await {
             Ok(actor) => actor,
-            Err(AccountError::SessionEnded) => return Checked::SessionEnded,
+            Err(AccountError::SessionEnded) => return Checked::Ended(Ended::Session),
+            Err(AccountError::DeviceRevoked) => return Checked::Ended(Ended::Device),
             Err(error) => {
                 Failure::from(error).log(&self.request);
                 return Checked::Undecided;
@@ -149,8 +154,8 @@ impl Asker {
 pub(crate) enum Checked {
     /// The session holds, and lost these rooms.
     Holds { lost: Vec<(Room, Code)> },
-    /// The session has ended.
-    SessionEnded,
+    /// The sign-in is over.
+    Ended(Ended),
     /// The store could not be asked.
     Undecided,
 }

@@ -98,8 +98,8 @@ impl<B> tower::Service<Request<B>> for Realtime {
             let correlation_id = head.extensions.get().cloned();
             let correlation_id = correlation_id.unwrap_or_else(|| CorrelationId::draw(&*host.services.sources.ids));
             match handshake::negotiate(&host, &mut head, &correlation_id).await {
-                Ok(Passed { sign_in, permit, upgrade, response }) => {
-                    let visitor = Visitor { sign_in, correlation_id, permit };
+                Ok(Passed { sign_in, losses, permit, upgrade, response }) => {
+                    let visitor = Visitor { sign_in, losses, correlation_id, permit };
                     host.tasks.spawn(open(Arc::clone(&host), upgrade, visitor));
                     Ok(response)
                 }

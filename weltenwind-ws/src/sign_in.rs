@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use weltenwind_core::{
-    AccountId, Actor, Clock, CorrelationId, Scope, SessionId,
+    AccountId, Actor, Clock, CorrelationId, DeviceId, Scope, SessionId,
     accounts::{AccessToken, AccountError, Accounts},
 };
 
@@ -12,6 +12,7 @@ use weltenwind_core::{
 pub(crate) struct SignIn {
     pub(crate) account: AccountId,
     pub(crate) session: SessionId,
+    pub(crate) device: DeviceId,
     /// What may be reached at most.
     ceiling: Scope,
     /// The address that the socket was opened from.
@@ -35,7 +36,8 @@ impl SignIn {
     /// Reads a sign-in off a verified token, whether or not its session still holds.
     pub(crate) fn of_token(token: &AccessToken, clock: &dyn Clock) -> Self {
         let life = Duration::try_from(token.expires_at.duration_since(clock.now())).unwrap_or_default();
-        Self { account: token.account, session: token.session, ceiling: token.scope, address: None, life }
+        let AccessToken { account, session, device, scope: ceiling, .. } = *token;
+        Self { account, session, device, ceiling, address: None, life }
     }
 
     /// Signs in with a ticket, which is spent by that. A ticket says nothing of a token, so the socket gets `life`.
@@ -47,10 +49,10 @@ impl SignIn {
         request: CorrelationId,
     ) -> Result<Self, AccountError> {
         let actor = accounts.spend_ticket(ticket, origin, request).await?;
-        let (Some(account), Some(session)) = (actor.account_id(), actor.session) else {
+        let (Some(account), Some(session), Some(device)) = (actor.account_id(), actor.session, actor.device) else {
             return Err(AccountError::TicketInvalid);
         };
-        Ok(Self { account, session, ceiling: actor.ceiling, address: None, life })
+        Ok(Self { account, session, device, ceiling: actor.ceiling, address: None, life })
     }
 
     /// Notes the address that the socket was opened from.

@@ -43,7 +43,7 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Writing {
     /// Taken by the socket once it is ready.
-    message: Option<Message>,
+    frame: Option<Frame>,
     give_up_at: Instant,
     oldest: Option<Timestamp>,
 }
@@ -69,11 +69,16 @@ impl<S: Socket> Wire<S> {
         if self.is_writing() {
             return 0;
         }
-        let Some(Frame { text, records, oldest }) = outbox.take_frame() else { return 0 };
-        let text = Utf8Bytes::try_from(text).expect("records are JSON");
+        let Some(frame) = outbox.take_frame() else { return 0 };
+        let (records, oldest) = (frame.records(), frame.oldest);
         let give_up_at = Instant::now() + self.timeout;
-        self.writing = Some(Writing { message: Some(Message::Text(text)), give_up_at, oldest });
+        self.writing = Some(Writing { frame: Some(frame), give_up_at, oldest });
         records
+    }
+
+    /// Takes a frame back that the socket has not begun to take.
+    pub(crate) fn take_back(&mut self) -> Option<Frame> {
+        self.writing.take_if(|writing| writing.frame.is_some())?.frame
     }
 
     pub(crate) const fn is_writing(&self) -> bool {
@@ -150,10 +155,11 @@ impl<S: Socket> Wire<S> {
 }
 
 fn poll_write<S: Socket>(socket: &mut S, writing: &mut Writing, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
-    if writing.message.is_some() {
+    if writing.frame.is_some() {
         ready!(socket.poll_ready_unpin(cx))?;
-        if let Some(message) = writing.message.take() {
-            socket.start_send_unpin(message)?;
+        if let Some(frame) = writing.frame.take() {
+            let text = Utf8Bytes::try_from(frame.into_text()).expect("records are JSON");
+            socket.start_send_unpin(Message::Text(text))?;
         }
     }
     socket.poll_flush_unpin(cx)

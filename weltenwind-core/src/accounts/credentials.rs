@@ -12,6 +12,7 @@ use crate::{
     actor::Actor,
     clock::Timestamp,
     ids::{AccountId, DeviceId, SessionId},
+    limits::Policy,
     scope::Scope,
     secret::Secret,
     security::{self, Event},
@@ -78,6 +79,7 @@ impl Accounts {
     ) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         let (account, session, device) = acting(actor)?;
+        inner.limits.charge(actor, Policy::Auth).await?;
         inner.revocations.require_fresh().await?;
         let checked = inner.accounts.password(account).await?;
         // A guest has none; the work is the same.
@@ -119,6 +121,7 @@ impl Accounts {
         if actor.principal().is_some_and(|principal| !principal.kind.is_guest()) {
             return Err(AccountError::AlreadyRegistered);
         }
+        inner.limits.charge(actor, Policy::Auth).await?;
         inner.revocations.require_fresh().await?;
         let password = inner.hasher.hash(password).await?;
         let now = inner.sources.clock.now();

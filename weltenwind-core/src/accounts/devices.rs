@@ -15,6 +15,7 @@ use crate::{
     clock::Timestamp,
     error::StorageError,
     ids::{AccountId, DeviceId},
+    limits::Policy,
     page::{Limit, Page},
     scope::Scope,
     step::{AuditDraft, Step},
@@ -131,6 +132,7 @@ impl Accounts {
         name: &DeviceName,
     ) -> Result<Device, AccountError> {
         let account = actor.account_id().ok_or(AccountError::SignInRequired)?;
+        self.inner.limits.charge(actor, Policy::Write).await?;
         let audit = AuditDraft::new("device.rename", Scope::Global);
         let step = actor.step(self.inner.sources.clock.now(), audit);
         self.inner.devices.rename(&step, account, device, name).await
@@ -144,6 +146,7 @@ impl Accounts {
     pub async fn end_device(&self, actor: &Actor, device: DeviceId) -> Result<(), AccountError> {
         let account = actor.account_id().ok_or(AccountError::SignInRequired)?;
         let inner = &self.inner;
+        inner.limits.charge(actor, Policy::Write).await?;
         inner.revocations.require_fresh().await?;
         let audit = AuditDraft::new("device.end", Scope::Global).with(json!({ "account": account }));
         inner.devices.end(&actor.step(inner.sources.clock.now(), audit), account, device).await?;

@@ -12,6 +12,7 @@ use crate::{
     actor::{Actor, Identity},
     clock::Timestamp,
     ids::{AccountId, SessionId},
+    limits::Policy,
     page::{Limit, Page},
     scope::Scope,
     step::AuditDraft,
@@ -85,6 +86,7 @@ impl Accounts {
     ///
     /// [`AccountError::SessionNotFound`]; unavailable if this node cannot read what was lost.
     pub async fn end_session(&self, actor: &Actor, id: SessionId) -> Result<(), AccountError> {
+        self.inner.limits.charge(actor, Policy::Write).await?;
         self.inner.revocations.require_fresh().await?;
         let (account, _) = self.find_session(actor, id).await?;
         let audit = AuditDraft::new("session.end", Scope::Global).with(json!({ "account": account.id }));
@@ -118,6 +120,7 @@ impl Accounts {
         kept: Option<SessionId>,
     ) -> Result<u64, AccountError> {
         let inner = &self.inner;
+        inner.limits.charge(actor, Policy::Write).await?;
         inner.revocations.require_fresh().await?;
         let audit = AuditDraft::new("session.end-others", Scope::Global).with(json!({ "account": account }));
         let ended = inner.sessions.end_others(&actor.step(inner.sources.clock.now(), audit), account, kept).await?;

@@ -185,7 +185,7 @@ impl Log {
     /// Returns whether the last good look is younger than `limit`. A clock that was set back knows nothing of its age.
     fn is_younger(&self, now: Timestamp, limit: Duration) -> bool {
         let age = now.as_microsecond() - self.read_at.load(Ordering::Acquire);
-        u64::try_from(age).is_ok_and(|age| Duration::from_micros(age) <= limit)
+        u64::try_from(age).is_ok_and(|age| Duration::from_micros(age) < limit)
     }
 }
 

@@ -22,6 +22,8 @@ pub mod close {
     pub const OVERLOADED: u16 = 4005;
     /// The access token has expired.
     pub const EXPIRED: u16 = 4100;
+    /// The device was signed out.
+    pub const DEVICE_REVOKED: u16 = 4200;
     /// The session has ended.
     pub const SESSION_ENDED: u16 = 4201;
     /// Too many records could not be read.

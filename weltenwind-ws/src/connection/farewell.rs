@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::{Error as WsError, error::ProtocolError};
-use weltenwind_core::wire::{ServerRecord, close};
+use weltenwind_core::{
+    revocations::Ended,
+    wire::{ServerRecord, close},
+};
 
 use super::Connection;
 use crate::{host::Host, rooms::Rooms, wire::Socket};
@@ -25,7 +28,13 @@ pub(super) enum End {
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 impl End {
-    pub(super) const SESSION_ENDED: Self = Self::Bye(close::SESSION_ENDED, "the session has ended");
+    /// What becomes of a socket whose sign-in is over.
+    pub(super) const fn of_ended(ended: Ended) -> Self {
+        match ended {
+            Ended::Session => Self::Bye(close::SESSION_ENDED, "the session has ended"),
+            Ended::Device => Self::Bye(close::DEVICE_REVOKED, "the device was signed out"),
+        }
+    }
 
     /// What becomes of a socket whose frames cannot be read.
     pub(super) const fn of(error: &WsError) -> Self {
@@ -55,6 +64,10 @@ impl<S: Socket> Connection<S> {
     pub(super) async fn finish(&mut self, end: End) {
         // From here on nothing happens on this socket but its end.
         (self.request, self.check, self.rooms) = (None, None, Rooms::default());
+        if self.is_suspect {
+            // Nobody has looked what of it may still be told.
+            self.withdraw();
+        }
         match end {
             End::Bye(code, reason) => {
                 self.say(&bye(&self.host, code, reason));

@@ -1,6 +1,6 @@
 //! From frames to records, from records to requests, from answers to records.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
@@ -20,6 +20,8 @@ use crate::{
 
 /// Records that wait for their turn; with so many, nothing more is read.
 const MAX_WAITING: usize = 32;
+/// When to look again at a socket that is told nothing meanwhile.
+const SUSPECT_AGAIN: Duration = Duration::from_secs(1);
 /// Looks at a session that may fail in a row because the store is away.
 const MAX_UNDECIDED: u32 = 3;
 
@@ -118,6 +120,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn begin(&mut self, request: CorrelationId, record: ClientRecord) {
+        self.rights_at_request = self.losses.standing().rights_lost;
         match record {
             ClientRecord::Join { id, room, since } => match self.check_join(room) {
                 Ok(()) => self.request = Some(Box::pin(self.asker(request).join(id, room, since))),
@@ -174,6 +177,10 @@ impl<S: Socket> Connection<S> {
                     self.say(&ServerRecord::Live { room });
                 }
                 self.rooms.join(room, feed);
+                if self.losses.standing().rights_lost != self.rights_at_request {
+                    // What was lost while the request was under way may be the right to be in this room.
+                    self.suspect();
+                }
             }
             Answer::Refreshed { id, sign_in } => {
                 let now = Instant::now();
@@ -183,7 +190,7 @@ impl<S: Socket> Connection<S> {
                 self.check_at = now;
                 self.say(&ServerRecord::Ok { id, message: None });
             }
-            Answer::SessionEnded => self.end(End::SESSION_ENDED),
+            Answer::Ended(ended) => self.end(End::of_ended(ended)),
         }
     }
 
@@ -191,18 +198,24 @@ impl<S: Socket> Connection<S> {
         match checked {
             Checked::Holds { lost } => {
                 self.undecided = 0;
+                self.is_suspect = false;
                 for (room, code) in lost {
                     if self.rooms.leave(room) {
+                        self.outbox.forget(room);
                         self.say(&ServerRecord::Left { id: None, room, code: Some(code.to_string()) });
                     }
                 }
             }
-            Checked::SessionEnded => self.end(End::SESSION_ENDED),
+            Checked::Ended(ended) => self.end(End::of_ended(ended)),
             Checked::Undecided => {
                 self.undecided += 1;
                 if self.undecided >= MAX_UNDECIDED {
                     // Nobody is believed for ever.
                     self.end(End::Bye(close::OVERLOADED, "the session cannot be confirmed"));
+                }
+                if self.is_suspect {
+                    // Nothing is written until it is known.
+                    self.check_at = Instant::now() + SUSPECT_AGAIN;
                 }
             }
         }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use weltenwind_core::{
     CorrelationId, Room,
     chat::REPLAY_WINDOW,
+    revocations::{LossWatch, Standing},
     wire::{ClientRecord, LimitsRecord, ServerRecord, close},
 };
 
@@ -32,24 +33,26 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Visitor {
     pub(crate) sign_in: SignIn,
+    pub(crate) losses: LossWatch,
     pub(crate) correlation_id: CorrelationId,
     pub(crate) permit: Permit,
 }
 
 /// Serves a socket until it is closed.
 pub(crate) async fn serve<S: Socket>(host: Arc<Host>, socket: S, visitor: Visitor) {
-    let Visitor { sign_in, correlation_id, permit: _permit } = visitor;
+    let Visitor { sign_in, losses, correlation_id, permit: _permit } = visitor;
     let conn = host.services.sources.ids.draw().to_string();
     let account = sign_in.account;
     let opened_at = Instant::now();
     let _counted = host.metrics.count();
     tracing::info!(conn, %account, %correlation_id, "a socket is open");
 
-    let mut connection = Connection::new(Arc::clone(&host), socket, sign_in, conn.clone());
+    let mut connection = Connection::new(Arc::clone(&host), socket, sign_in, losses, conn.clone());
     connection.greet();
     let life = async {
         let end = connection.run().await;
         connection.finish(end).await;
+        connection.observe_loss();
         end
     };
     let end = tokio::select! {
@@ -71,6 +74,8 @@ struct Connection<S> {
     host: Arc<Host>,
     conn: String,
     sign_in: SignIn,
+    /// What the session, its device and its account lose.
+    losses: LossWatch,
     wire: Wire<S>,
     outbox: Outbox,
     rooms: Rooms,
@@ -83,6 +88,10 @@ struct Connection<S> {
     check: Option<Task<Checked>>,
     check_at: Instant,
     undecided: u32,
+    /// Whether rights were lost and the rooms were not looked at since: nothing is written meanwhile.
+    is_suspect: bool,
+    /// How often rights had been lost when the request that runs was begun.
+    rights_at_request: u64,
     heartbeat: Heartbeat,
     expiry: Expiry,
     strikes: Strikes,
@@ -92,7 +101,7 @@ struct Connection<S> {
 }
 
 impl<S: Socket> Connection<S> {
-    fn new(host: Arc<Host>, socket: S, sign_in: SignIn, conn: String) -> Self {
+    fn new(host: Arc<Host>, socket: S, sign_in: SignIn, losses: LossWatch, conn: String) -> Self {
         let (config, now) = (&host.config, Instant::now());
         let mut rooms = Rooms::default();
         rooms.join(Room::User(sign_in.account), None);
@@ -106,6 +115,8 @@ impl<S: Socket> Connection<S> {
             check: None,
             check_at: now + config.ping_every(),
             undecided: 0,
+            is_suspect: false,
+            rights_at_request: 0,
             heartbeat: Heartbeat::new(config.ping_every(), config.pong_grace(), now),
             expiry: Expiry::new(sign_in.life, now),
             strikes: Strikes::default(),
@@ -115,6 +126,7 @@ impl<S: Socket> Connection<S> {
             host,
             conn,
             sign_in,
+            losses,
         }
     }
 
@@ -149,16 +161,20 @@ impl<S: Socket> Connection<S> {
             if let Some(end) = self.end {
                 return end;
             }
-            let offered = self.wire.offer(&mut self.outbox);
-            self.host.metrics.records_out.inc_by(offered);
+            if !self.is_suspect {
+                let offered = self.wire.offer(&mut self.outbox);
+                self.host.metrics.records_out.inc_by(offered);
+            }
             self.set(timer.as_mut());
 
             let reading = self.is_reading();
             // Rooms are listened to only while nothing is being written: this is what keeps a slow reader cheap.
-            let listening = !self.wire.is_writing();
+            let listening = !self.wire.is_writing() && !self.is_suspect;
             tokio::select! {
                 // In this order, because a busy room must not keep a sign of life from being read.
                 biased;
+                // Before everything: nothing is written to whom it is no longer meant for.
+                standing = self.losses.changed() => self.take_standing(standing),
                 () = &mut drained, if !self.draining => self.draining = true,
                 () = &mut timer => self.pass_time(),
                 answer = finished(&mut self.request) => self.take_answer(answer),
@@ -166,6 +182,42 @@ impl<S: Socket> Connection<S> {
                 turn = self.wire.turn(reading) => self.take_turn(turn),
                 told = self.rooms.next(), if listening => self.take_told(told),
             }
+        }
+    }
+
+    /// Takes what was lost: the sign-in itself, which ends the socket, or rights, which may cost it rooms.
+    fn take_standing(&mut self, standing: Standing) {
+        match standing.ended {
+            Some((ended, _)) => {
+                self.withdraw();
+                self.end(End::of_ended(ended));
+            }
+            None => self.suspect(),
+        }
+    }
+
+    /// Holds everything back until the rooms were looked at; a look that is under way began too early.
+    fn suspect(&mut self) {
+        self.is_suspect = true;
+        if let Some(frame) = self.wire.take_back() {
+            self.outbox.restore(frame);
+        }
+        let request = self.next_request();
+        self.check_at = Instant::now() + self.host.config.ping_every();
+        self.check = Some(Box::pin(self.asker(request).check(self.rooms.names())));
+    }
+
+    /// Drops everything that is not written yet.
+    fn withdraw(&mut self) {
+        drop(self.wire.take_back());
+        self.outbox.clear();
+    }
+
+    /// Measures how long a loss took to end the socket.
+    fn observe_loss(&self) {
+        if let Some((_, at)) = self.losses.standing().ended {
+            let took = self.host.services.sources.clock.now().duration_since(at);
+            self.host.metrics.revoke.observe(took.as_secs_f64());
         }
     }
 
@@ -218,14 +270,14 @@ impl<S: Socket> Connection<S> {
         for Heard { record, what } in heard {
             match what {
                 What::News(accepted_at) => {
-                    self.outbox.push_news(record, accepted_at);
+                    self.outbox.push_news(room, record, accepted_at);
                     continue;
                 }
                 What::Replay => metrics.replayed.inc(),
                 What::Gap(cause) => metrics.gaps.with_label_values(&[rooms::name_of(cause)]).inc(),
                 What::Change | What::Live => {}
             }
-            self.outbox.push(record);
+            self.outbox.push_of(room, record);
         }
         if let Some(error) = ended {
             let (request, failure) = (self.next_request(), Failure::from(error));

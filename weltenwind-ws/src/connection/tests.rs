@@ -75,8 +75,9 @@ impl Visit {
         let grant = services.accounts.open_guest(&anonymous, Some(name), DeviceDraft::default()).await.unwrap();
         let token = grant.access_token.expose();
         let sign_in = SignIn::by_token(&services.accounts, &*services.sources.clock, token, correlation_id.clone());
-        let visitor =
-            Visitor { sign_in: sign_in.await.unwrap(), correlation_id, permit: host.limits.admit(None).unwrap() };
+        let sign_in = sign_in.await.unwrap();
+        let losses = services.revocations.watch(sign_in.account, sign_in.session, sign_in.device);
+        let visitor = Visitor { sign_in, losses, correlation_id, permit: host.limits.admit(None).unwrap() };
 
         let ((to_server, incoming), (outgoing, from_server)) = (mpsc::channel(1), mpsc::channel(1));
         let pipe = Pipe { incoming, outgoing: PollSender::new(outgoing) };

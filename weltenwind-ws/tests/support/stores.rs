@@ -1,4 +1,5 @@
-//! The ports in memory, as far as sockets need them: nothing here waits, so tests may stop the clock of tokio.
+//! The ports in memory, as far as sockets need them: nothing here waits unless a test says so, and tests may stop the clock of
+//! tokio.
 
 use std::{
     collections::HashMap,
@@ -10,13 +11,14 @@ use std::{
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    AccountId, ChannelId, ManualClock, MessageId, Page, RandomSource, Revision, SequentialIds, ServiceConfig, Services,
-    SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
+    AccountId, ChannelId, DeviceId, ManualClock, MessageId, Page, RandomSource, Revision, SequentialIds, ServiceConfig,
+    Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
     access::MemoryGrantStore,
     accounts::{
-        Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, KeyStore,
-        NewBootstrapToken, NewGuest, NewSession, NewTicket, RefreshToken, Registration, RootKey, Rotation, ServerKeys,
-        Session, SessionStore, SignedIn, Ticket, TokenHash, Username,
+        Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, Device, DeviceName,
+        DeviceQuery, DeviceStore, DisplayName, KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket,
+        PasswordChange, PasswordRecord, RefreshToken, Registration, RootKey, Rotation, ServerKeys, Session,
+        SessionEntry, SessionQuery, SessionStore, SignedIn, Ticket, TokenHash, Upgrade, Username,
     },
     chat::{
         Appended, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History,
@@ -24,6 +26,7 @@ use weltenwind_core::{
     },
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
     limits::{LimitsConfig, Quota, Unit},
+    revocations::{LoggedLoss, Loss, LossSeq, Lost, MemoryRevocationStore, RevocationStore},
     worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldStore},
 };
 
@@ -32,6 +35,7 @@ pub(crate) struct Town {
     pub(crate) services: Services,
     pub(crate) chat: Arc<FallibleChat>,
     pub(crate) accounts: Arc<MemoryAccounts>,
+    pub(crate) grants: Arc<MemoryGrantStore>,
     pub(crate) clock: Arc<ManualClock>,
 }
 
@@ -44,6 +48,7 @@ impl Town {
     /// Services that let things be done as often as `limits` says.
     pub(crate) async fn limited(limits: LimitsConfig) -> Self {
         let (chat, accounts) = (Arc::new(FallibleChat::default()), Arc::new(MemoryAccounts::default()));
+        let grants = Arc::new(MemoryGrantStore::logging(Arc::clone(&accounts.log)));
         let clock = Arc::new(ManualClock::default());
         let sources = Sources {
             clock: clock.clone(),
@@ -53,16 +58,18 @@ impl Town {
         let stores = Stores {
             accounts: accounts.clone(),
             sessions: accounts.clone(),
+            devices: accounts.clone(),
             keys: accounts.clone(),
-            grants: Arc::new(MemoryGrantStore::default()),
+            grants: grants.clone(),
             worlds: Arc::new(MemoryWorlds::default()),
             chat: chat.clone(),
             idempotency: accounts.clone(),
+            revocations: accounts.clone(),
             health: accounts.clone(),
         };
         let config = ServiceConfig { limits, ..ServiceConfig::default() };
         let services = Services::start(stores, config, sources).await.expect("services start");
-        Self { services, chat, accounts, clock }
+        Self { services, chat, accounts, grants, clock }
     }
 }
 
@@ -83,6 +90,7 @@ impl RandomSource for CountingRandom {
 #[derive(Debug, Default)]
 pub(crate) struct MemoryAccounts {
     state: Mutex<State>,
+    pub(crate) log: Arc<MemoryRevocationStore>,
     /// Whether the store is away.
     pub(crate) away: AtomicBool,
 }
@@ -97,6 +105,15 @@ struct State {
 impl MemoryAccounts {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no test panics while it holds the lock")
+    }
+}
+
+impl MemoryAccounts {
+    /// Ends a session, once, and logs what is lost.
+    fn end_one(&self, signed_in: &mut SignedIn, step: &Step, lost: Lost) {
+        if signed_in.session.ended_at.replace(step.at).is_none() {
+            self.log.append([Loss { account: signed_in.account.id, lost }], step.at);
+        }
     }
 }
 
@@ -156,6 +173,9 @@ port! {
     } refuses {
         fn register(&Step, &Registration) -> Result<SignedIn, AccountError>;
         fn credentials(&Username) -> Result<Option<Credentials>, StorageError>;
+        fn password(AccountId) -> Result<Option<PasswordRecord>, StorageError>;
+        fn change_password(&Step, &PasswordChange) -> Result<SignedIn, AccountError>;
+        fn upgrade(&Step, &Upgrade) -> Result<SignedIn, AccountError>;
         fn page(&AccountQuery) -> Result<Page<Account>, StorageError>;
         fn issue_bootstrap(&Step, &NewBootstrapToken) -> Result<(), AccountError>;
         fn bootstrap(&Step, &Bootstrap) -> Result<SignedIn, AccountError>;
@@ -193,8 +213,9 @@ port! {
         }
 
         async fn end(&self, step: &Step, id: SessionId) -> Result<(), StorageError> {
-            if let Some(signed_in) = self.state().signed_in.get_mut(&id) {
-                signed_in.session.ended_at.get_or_insert(step.at);
+            let mut state = self.state();
+            if let Some(signed_in) = state.signed_in.get_mut(&id) {
+                self.end_one(signed_in, step, Lost::Session(id));
             }
             Ok(())
         }
@@ -210,6 +231,43 @@ port! {
         }
     } refuses {
         fn open(&Step, AccountId, &NewSession) -> Result<SignedIn, AccountError>;
+        fn page(&SessionQuery) -> Result<Page<SessionEntry>, StorageError>;
+        fn end_others(&Step, AccountId, Option<SessionId>) -> Result<u64, StorageError>;
+    }
+}
+
+port! {
+    DeviceStore for MemoryAccounts {
+        async fn end(&self, step: &Step, account: AccountId, device: DeviceId) -> Result<(), AccountError> {
+            let mut state = self.state();
+            let here = |signed_in: &&mut SignedIn| {
+                (signed_in.account.id, signed_in.session.device) == (account, device)
+            };
+            let signed_in = state.signed_in.values_mut().find(here).ok_or(AccountError::DeviceNotFound)?;
+            self.end_one(signed_in, step, Lost::Device(device));
+            Ok(())
+        }
+    } refuses {
+        fn page(&DeviceQuery) -> Result<Page<Device>, StorageError>;
+        fn rename(&Step, AccountId, DeviceId, &DeviceName) -> Result<Device, AccountError>;
+    }
+}
+
+#[async_trait]
+impl RevocationStore for MemoryAccounts {
+    async fn page(&self, after: LossSeq, limit: u16) -> Result<Vec<LoggedLoss>, StorageError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StorageError::transient("read the log of losses", "the store is away"));
+        }
+        self.log.page(after, limit).await
+    }
+
+    async fn position_at(&self, at: Timestamp) -> Result<LossSeq, StorageError> {
+        self.log.position_at(at).await
+    }
+
+    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
+        self.log.purge(before, limit).await
     }
 }
 
@@ -296,6 +354,8 @@ pub(crate) struct FallibleChat {
     store: MemoryChatStore,
     /// Whether the store is away.
     pub(crate) away: AtomicBool,
+    /// Who holds it makes every call wait.
+    pub(crate) gate: tokio::sync::RwLock<()>,
 }
 
 impl FallibleChat {
@@ -312,6 +372,7 @@ macro_rules! delegated {
         #[async_trait]
         impl ChatStore for FallibleChat {
             $(async fn $name(&self $(, $argument: $type)*) -> $answer {
+                let _open = self.gate.read().await;
                 self.store()?.$name($($argument),*).await
             })+
         }
