@@ -46,14 +46,19 @@ impl FromRequestParts<Arc<App>> for Visit {
 impl Visit {
     /// Answers a session; a browser gets its refresh token as a cookie and not in the body.
     pub(crate) fn session(&self, grant: SessionGrant) -> (SessionBody, Option<HeaderValue>) {
-        if self.carrier == Carrier::Body {
-            return (SessionBody::from(grant), None);
-        }
-        let now = self.cx.services.sources.clock.now();
-        let seconds = (grant.refresh_expires_at.as_second() - now.as_second()).max(0);
-        let cookie = set(&self.cx.app, grant.refresh_token.expose(), seconds);
-        (SessionBody { refresh_token: None, ..SessionBody::from(grant) }, Some(cookie))
+        session(&self.cx, self.carrier, grant)
     }
+}
+
+/// Answers a session; a browser gets its refresh token as a cookie and not in the body.
+pub(crate) fn session(cx: &Context, carrier: Carrier, grant: SessionGrant) -> (SessionBody, Option<HeaderValue>) {
+    if carrier == Carrier::Body {
+        return (SessionBody::from(grant), None);
+    }
+    let now = cx.services.sources.clock.now();
+    let seconds = (grant.refresh_expires_at.as_second() - now.as_second()).max(0);
+    let cookie = set(&cx.app, grant.refresh_token.expose(), seconds);
+    (SessionBody { refresh_token: None, ..SessionBody::from(grant) }, Some(cookie))
 }
 
 /// Answers how the refresh token travels. A browser says so by a header, and must be of our origin then.

@@ -12,10 +12,11 @@ use crate::{
     auth, channels,
     config::HttpConfig,
     context::App,
+    devices,
     layers::{self, Edge, Keyed, Log},
     limits, messages, pages,
     reference::{self, Calls},
-    users, worlds,
+    sessions, users, worlds,
 };
 
 /// The API and the pages of an installation, as one tower service.
@@ -120,6 +121,13 @@ pub(crate) fn api() -> Calls {
         .unkeyed(routes!(auth::ticket))
         .with(routes!(users::me, users::amend_me))
         .with(routes!(users::unread))
+        .with(routes!(sessions::list))
+        .with(routes!(sessions::end))
+        .with(routes!(sessions::end_others))
+        .with(routes!(devices::list))
+        .with(routes!(devices::name, devices::end))
+        .unkeyed(routes!(sessions::change_password))
+        .unkeyed(routes!(sessions::upgrade))
         .with(routes!(limits::mine))
         .with(routes!(users::profile))
         .with(routes!(worlds::list, worlds::create))

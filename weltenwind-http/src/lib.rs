@@ -17,6 +17,7 @@ mod conditional;
 mod config;
 mod context;
 mod cookies;
+mod devices;
 mod host;
 mod json;
 mod layers;
@@ -30,6 +31,7 @@ mod problem;
 mod query;
 mod reference;
 mod serve;
+mod sessions;
 mod users;
 mod worlds;
 

@@ -329,12 +329,16 @@ impl TokenHash {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Returns the first four bytes in hexadecimal digits: enough to tell two of one account apart, and nothing to start from.
+    pub fn beginning(&self) -> String {
+        format!("{:02x}{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2], self.0[3])
+    }
 }
 
 impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Four bytes tell two tokens apart in a log and give nothing away.
-        write!(f, "TokenHash({:02x}{:02x}{:02x}{:02x}…)", self.0[0], self.0[1], self.0[2], self.0[3])
+        write!(f, "TokenHash({}…)", self.beginning())
     }
 }
 

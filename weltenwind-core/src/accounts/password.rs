@@ -1,6 +1,9 @@
 //! Passwords: what is accepted, and how it is hashed without holding up anybody else.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
@@ -11,49 +14,25 @@ use tokio::sync::Semaphore;
 use super::error::AccountError;
 use crate::{error::StorageError, secret::Secret, validation::Invalid};
 
-/// Passwords of ten characters and more that everybody tries first.
-const COMMON: &[&str] = &[
-    "0123456789",
-    "1234567890",
-    "12345678910",
-    "0987654321",
-    "1111111111",
-    "0000000000",
-    "123123123123",
-    "1q2w3e4r5t",
-    "1q2w3e4r5t6y",
-    "1qaz2wsx3edc",
-    "abcdefghij",
-    "abcd123456",
-    "admin12345",
-    "adminadmin",
-    "administrator",
-    "asdfghjkl1",
-    "asdfghjkl;",
-    "baseball123",
-    "changeme123",
-    "dragon1234",
-    "football123",
-    "iloveyou123",
-    "letmein123",
-    "password01",
-    "password12",
-    "password123",
-    "password1234",
-    "passwordpassword",
-    "passwort123",
-    "princess123",
-    "qazwsxedcrfv",
-    "qwerty12345",
-    "qwerty123456",
-    "qwertyuiop",
-    "qwertzuiop",
-    "superman123",
-    "weltenwind",
-    "weltenwind123",
-    "welcome123",
-    "zaq12wsxcde3",
-];
+/// Passwords of ten characters and more that everybody tries first, in lower case and sorted; where they come from stands beside
+/// the list.
+static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| include_str!("common_passwords/list.txt").lines().collect());
+
+/// The longest block that makes a password by being repeated: `abcabcabcabc`, `1234512345`.
+const BLOCK: usize = 5;
+
+/// Returns whether a password is one that everybody tries first: it stands in the list, is one block over and over, or one run
+/// up or down the alphabet or the digits.
+fn is_common(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let chars: Vec<u32> = text.chars().map(u32::from).collect();
+    let repeats = |block: usize| chars.iter().zip(&chars[block..]).all(|(one, other)| one == other);
+    // From 9 the digits go on with 0, on keyboards and in people's heads.
+    let follows = |one: u32, next: u32| next == one + 1 || (one, next) == (u32::from('9'), u32::from('0'));
+    let runs = chars.windows(2).all(|pair| follows(pair[0], pair[1]))
+        || chars.windows(2).all(|pair| follows(pair[1], pair[0]));
+    runs || (1..=BLOCK.min(chars.len())).any(repeats) || COMMON.binary_search(&text.as_str()).is_ok()
+}
 
 /// A password as somebody types it: 10 to 128 characters, none of the most common ones, no rules about classes of
 /// characters (OWASP ASVS 5.0, 6.2.1, 6.2.4, 6.2.5, 6.2.9).
@@ -63,12 +42,17 @@ pub struct Password(Secret<String>);
 impl Password {
     /// Checks a password.
     pub fn new(text: &str) -> Result<Self, Invalid> {
+        Self::at("/password", text)
+    }
+
+    /// Checks a password that stands at `pointer` in a body.
+    pub fn at(pointer: &str, text: &str) -> Result<Self, Invalid> {
         let length = text.chars().count();
         if !(10..=128).contains(&length) {
-            return Err(Invalid::at("/password", "password must have 10 to 128 characters"));
+            return Err(Invalid::at(pointer, "a password must have 10 to 128 characters"));
         }
-        if COMMON.contains(&text.to_lowercase().as_str()) {
-            return Err(Invalid::at("/password", "password is one of those that everybody tries first"));
+        if is_common(text) {
+            return Err(Invalid::at(pointer, "the password is one of those that everybody tries first"));
         }
         Ok(Self(Secret::new(text.to_owned())))
     }
@@ -229,5 +213,31 @@ mod tests {
         for text in ["", "short", "password123", "PassWord123", &"x".repeat(129)] {
             assert!(Password::new(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_needs_no_list_to_be_guessed_is_refused() {
+        for text in [
+            "aaaaaaaaaaaa",
+            "abcabcabcabca",
+            "1234512345",
+            "abcdefghijk",
+            "98765432109876",
+            "1234567890123",
+            "ZYXWVUTSRQ",
+        ] {
+            assert!(Password::new(text).is_err(), "{text}");
+        }
+        for text in ["correct horse", "abcdefghik", "abcabcabcabd", "a lantern on the pier", "ääääääääää, sagte sie"]
+        {
+            assert!(Password::new(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_one_that_can_be_searched() {
+        assert!(COMMON.is_sorted() && COMMON.len() > 2500, "{}", COMMON.len());
+        assert!(COMMON.iter().all(|text| text.chars().count() >= 10 && text.to_lowercase() == **text));
+        assert!(["iloveyou123", "passwort123", "weltenwind123"].iter().all(|text| is_common(text)));
     }
 }

@@ -17,15 +17,18 @@ use crate::{
 /// How far the log was read when something was looked up: taken before the look, it tells later whether a loss has come
 /// between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark(pub(super) LossSeq);
+pub struct Mark {
+    position: LossSeq,
+    trust: u64,
+}
 
 /// What a node knows.
 #[derive(Debug)]
 pub(super) struct Memory {
     /// The newest loss that is known.
     pub(super) position: LossSeq,
-    /// What was looked up before this is not believed: losses may have been missed.
-    floor: LossSeq,
+    /// Counts how often losses may have been missed: what was looked up before is not believed.
+    trust: u64,
     sessions: HashMap<SessionId, Timestamp>,
     devices: HashMap<DeviceId, Timestamp>,
     accounts: HashMap<AccountId, Timestamp>,
@@ -41,7 +44,7 @@ impl Memory {
     pub(super) fn at(position: LossSeq) -> Self {
         Self {
             position,
-            floor: LossSeq::START,
+            trust: 0,
             sessions: HashMap::new(),
             devices: HashMap::new(),
             accounts: HashMap::new(),
@@ -84,7 +87,7 @@ impl Memory {
 
     /// Believes nothing any more that was looked up before, and lets everybody look again.
     pub(super) fn distrust(&mut self) {
-        self.floor = self.position.next();
+        self.trust += 1;
         for watcher in self.watchers.values().flatten() {
             watcher.standing.send_modify(|standing| standing.rights_lost += 1);
         }
@@ -126,9 +129,14 @@ impl Memory {
         device.or_else(|| session().map(|at| (Ended::Session, *at)))
     }
 
+    /// Tells how far losses are known.
+    pub(super) const fn mark(&self) -> Mark {
+        Mark { position: self.position, trust: self.trust }
+    }
+
     /// Returns whether an account may have lost something since `mark`.
     pub(super) fn touched_since(&self, account: AccountId, mark: Mark) -> bool {
-        mark.0 < self.floor || self.touched.get(&account).is_some_and(|seq| *seq > mark.0)
+        mark.trust != self.trust || self.touched.get(&account).is_some_and(|seq| *seq > mark.position)
     }
 
     /// Adds a watcher and answers its name and how its sign-in stands now.
@@ -184,4 +192,43 @@ pub(super) fn read(memory: &RwLock<Memory>) -> RwLockReadGuard<'_, Memory> {
 
 pub(super) fn write(memory: &RwLock<Memory>) -> RwLockWriteGuard<'_, Memory> {
     memory.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::revocations::LossWatch;
+
+    #[test]
+    fn a_watch_that_is_dropped_leaves_nothing_behind() {
+        let memory = Arc::new(RwLock::new(Memory::at(LossSeq::START)));
+        let account = AccountId::new(Uuid::nil());
+        let watch = |n| {
+            let (session, device) = (SessionId::new(Uuid::from_u128(n)), DeviceId::new(Uuid::nil()));
+            let (id, standing) = write(&memory).add_watcher(account, session, device);
+            LossWatch::new(account, id, standing, &memory)
+        };
+        let (one, two) = (watch(1), watch(2));
+
+        drop(one);
+        assert_eq!(read(&memory).watchers(), 1);
+        drop(two);
+        assert!(read(&memory).watchers.is_empty());
+    }
+
+    #[test]
+    fn a_loss_that_is_heard_twice_is_one() {
+        let mut memory = Memory::at(LossSeq::START);
+        let loss = Loss { account: AccountId::new(Uuid::nil()), lost: Lost::Account };
+        let logged = LoggedLoss { seq: LossSeq::new(1), at: Timestamp::UNIX_EPOCH, loss };
+
+        memory.learn(&logged, Timestamp::UNIX_EPOCH);
+        memory.learn(&logged, Timestamp::UNIX_EPOCH);
+
+        assert_eq!((memory.len(), memory.position), (1, LossSeq::new(1)));
+    }
 }

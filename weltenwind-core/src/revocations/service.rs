@@ -119,7 +119,7 @@ impl Revocations {
 
     /// Tells how far the log was read. Whoever looks something up takes a mark first and remembers both.
     pub fn mark(&self) -> Mark {
-        Mark(known::read(&self.inner.memory).position)
+        known::read(&self.inner.memory).mark()
     }
 
     /// Returns whether an account may have lost something since `mark`, so that what was looked up then is to be looked up

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::time::WireTime;
 use crate::{
     access::{Grant, Member, Role},
-    accounts::{Account, AccountKind, SessionGrant},
+    accounts::{Account, AccountKind, Device, SessionEntry, SessionGrant, TokenHash},
     chat::{Channel, Message, Unread},
     error::seconds_up,
-    ids::{AccountId, ChannelId, GrantId, MessageId, SessionId, WorldId},
+    ids::{AccountId, ChannelId, DeviceId, GrantId, MessageId, SessionId, WorldId},
     limits::LimitState,
     scope::Scope,
     worlds::{JoinPolicy, Visibility, World},
@@ -134,6 +134,109 @@ impl From<&Account> for ProfileBody {
             kind: account.kind,
             display_name: account.display_name.to_string(),
             created_at: account.created_at.into(),
+        }
+    }
+}
+
+/// A session of one's own, as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SessionEntryBody {
+    /// The session.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user_id: AccountId,
+    /// Where it was opened.
+    pub device: SessionDevice,
+    /// When it was opened.
+    pub created_at: WireTime,
+    /// When it ends if it is not refreshed.
+    pub idle_expires_at: WireTime,
+    /// When it ends in any case.
+    pub expires_at: WireTime,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+/// The device of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SessionDevice {
+    /// The device.
+    pub id: DeviceId,
+    /// What its owner calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When it was last seen, in steps of five minutes.
+    pub last_seen: WireTime,
+}
+
+impl SessionEntryBody {
+    /// Shows a session to whom `own` is the one that asks.
+    pub fn of(entry: &SessionEntry, own: Option<SessionId>) -> Self {
+        let SessionEntry { account, session, device } = entry;
+        Self {
+            id: session.id,
+            user_id: account.id,
+            device: SessionDevice {
+                id: device.id,
+                name: device.name.as_ref().map(ToString::to_string),
+                last_seen: device.seen.at.into(),
+            },
+            created_at: session.created_at.into(),
+            idle_expires_at: session.idle_expires_at.into(),
+            expires_at: session.expires_at.into(),
+            current: own == Some(session.id),
+        }
+    }
+}
+
+/// How many sessions were ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct EndedBody {
+    /// Sessions that held before.
+    pub ended: u64,
+}
+
+/// A device of one's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceBody {
+    /// The device.
+    pub id: DeviceId,
+    /// What its owner calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The beginning of the keyed hash of its fingerprint, by which two devices can be told apart; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint_hash: Option<String>,
+    /// When it was first seen.
+    pub created_at: WireTime,
+    /// When it was last seen, in steps of five minutes.
+    pub last_seen: WireTime,
+    /// The beginning of the keyed hash of the network that it was last seen in: an IPv4 address, or the /64 around an IPv6 one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_hash: Option<String>,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+impl DeviceBody {
+    /// Shows a device to whom `own` is the one that asks.
+    pub fn of(device: &Device, own: Option<DeviceId>) -> Self {
+        Self {
+            id: device.id,
+            name: device.name.as_ref().map(ToString::to_string),
+            fingerprint_hash: device.fingerprint.as_ref().map(TokenHash::beginning),
+            created_at: device.created_at.into(),
+            last_seen: device.seen.at.into(),
+            ip_hash: device.seen.address.as_ref().map(TokenHash::beginning),
+            current: own == Some(device.id),
         }
     }
 }

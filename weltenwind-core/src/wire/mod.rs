@@ -11,8 +11,9 @@ mod time;
 
 pub use self::{
     http::{
-        ChannelBody, GrantBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, MessageAuthor, MessageBody,
-        ProfileBody, SessionBody, TicketBody, TombstoneBody, UnreadBody, UserBody, WorldBody,
+        ChannelBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody,
+        MessageAuthor, MessageBody, ProfileBody, SessionBody, SessionDevice, SessionEntryBody, TicketBody,
+        TombstoneBody, UnreadBody, UserBody, WorldBody,
     },
     problem::{ProblemBody, ProblemError},
     realtime::{ClientRecord, LimitsRecord, SUBPROTOCOL, ServerRecord, close},

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     calls::Calls,
-    params::{Csrf, IfMatch, InChannel, InWorld, OfAccount, OfMember, OfMessage, Origin},
+    params::{Csrf, IfMatch, InChannel, InWorld, OfAccount, OfDevice, OfMember, OfMessage, OfSession, Origin},
 };
 use crate::{
     answer::{Answer, JSON, With as _},

@@ -7,7 +7,7 @@ use utoipa::{
         path::{Parameter, ParameterBuilder, ParameterIn},
     },
 };
-use weltenwind_core::{AccountId, ChannelId, MessageId};
+use weltenwind_core::{AccountId, ChannelId, DeviceId, MessageId, SessionId};
 
 macro_rules! parameters {
     ($($(#[$doc:meta])* $type:ident: $name:literal in $place:ident, $required:ident, $schema:expr, $description:literal;)+) => {$(
@@ -38,6 +38,10 @@ parameters! {
     OfMessage: "id" in Path, True, id::<MessageId>(), "The message.";
     /// The account of a path.
     OfAccount: "id" in Path, True, id::<AccountId>(), "The account.";
+    /// The session of a path.
+    OfSession: "id" in Path, True, id::<SessionId>(), "The session.";
+    /// The device of a path.
+    OfDevice: "id" in Path, True, id::<DeviceId>(), "The device.";
     /// The member of a path.
     OfMember: "userId" in Path, True, id::<AccountId>(), "The member's account.";
     /// The state that a change is meant for.

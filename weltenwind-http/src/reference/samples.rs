@@ -8,8 +8,8 @@ use weltenwind_core::{
     access::Role,
     accounts::AccountKind,
     wire::{
-        ChannelBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, ProfileBody, SessionBody, TicketBody,
-        UnreadBody, UserBody, WorldBody,
+        ChannelBody, DeviceBody, EndedBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, ProfileBody,
+        SessionBody, SessionDevice, SessionEntryBody, TicketBody, UnreadBody, UserBody, WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
@@ -17,6 +17,7 @@ use weltenwind_core::{
 use super::records::{ACCOUNT, CHANNEL, CURSOR, id, message, time};
 
 const SESSION: &str = "01998b2e-7c00-7a12-8f3e-5d2a9c1b0e02";
+const DEVICE: &str = "01998b2e-7c00-7a13-8f3e-5d2a9c1b0e03";
 const WORLD: &str = "01998b2e-7c00-7a15-8f3e-5d2a9c1b0e05";
 
 /// Returns the example of an answer by the name that utoipa gives its schema.
@@ -26,14 +27,17 @@ pub(super) fn answer(schema: &str) -> Option<Value> {
 }
 
 fn one(schema: &str) -> Option<Value> {
-    let samples: [(_, fn() -> Value); 11] = [
+    let samples: [(_, fn() -> Value); 14] = [
         (ChannelBody::name(), || value(&channel())),
         (HistoryBody::name(), || value(&history())),
         (LimitsBody::name(), || value(&LimitsBody { items: vec![limit()] })),
         (MemberBody::name(), || value(&member())),
         (weltenwind_core::wire::MessageBody::name(), || value(&message())),
         (ProfileBody::name(), || value(&profile())),
+        (DeviceBody::name(), || value(&device())),
+        (EndedBody::name(), || value(&EndedBody { ended: 2 })),
         (SessionBody::name(), || value(&session())),
+        (SessionEntryBody::name(), || value(&session_entry())),
         (TicketBody::name(), || value(&TicketBody { ticket: "wwt_4Jb8…".to_owned(), expires_in: 30 })),
         (UnreadBody::name(), || value(&unread())),
         (UserBody::name(), || value(&user())),
@@ -92,6 +96,30 @@ fn session() -> SessionBody {
         session_id: id(SESSION),
         user: user(),
         scope: Scope::Global,
+    }
+}
+
+fn session_entry() -> SessionEntryBody {
+    SessionEntryBody {
+        id: id(SESSION),
+        user_id: id(ACCOUNT),
+        device: SessionDevice { id: id(DEVICE), name: Some("Firefox on Linux".to_owned()), last_seen: time(0) },
+        created_at: time(0),
+        idle_expires_at: time(30 * 86_400),
+        expires_at: time(180 * 86_400),
+        current: true,
+    }
+}
+
+fn device() -> DeviceBody {
+    DeviceBody {
+        id: id(DEVICE),
+        name: Some("Firefox on Linux".to_owned()),
+        fingerprint_hash: Some("5f0c2a9b".to_owned()),
+        created_at: time(0),
+        last_seen: time(0),
+        ip_hash: Some("91d07b3e".to_owned()),
+        current: true,
     }
 }
 
