@@ -8,9 +8,12 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
+    access::PermissionSet,
     accounts::{AccountKind, DisplayName},
     clock::Timestamp,
-    ids::{AccountId, DeviceId, IdGenerator, SessionId},
+    code::Code,
+    error::Classify,
+    ids::{AccountId, ApiKeyId, DeviceId, IdGenerator, SessionId},
     limits::Charges,
     scope::Scope,
     step::{AuditDraft, EffectKey, Step},
@@ -88,6 +91,19 @@ pub struct Principal {
     pub display_name: DisplayName,
 }
 
+/// The API key of a game server or bot, as far as rules need to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The key.
+    pub key: ApiKeyId,
+    /// The name under which it writes.
+    pub name: DisplayName,
+    /// Everything that it may do.
+    pub permissions: PermissionSet,
+    /// The rank of whoever made it, in its scope: it gives and takes only roles below.
+    pub rank: u8,
+}
+
 /// What an actor is to the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
@@ -95,6 +111,8 @@ pub enum Identity {
     Anonymous,
     /// An account, with the rights that its grants give.
     Account(Principal),
+    /// An API key, with the rights that stand on its list.
+    Key(KeyHolder),
     /// Whoever holds the store: the local command line and the embedding program. May do everything.
     Operator,
 }
@@ -129,6 +147,13 @@ impl Actor {
     /// An account that an embedding program or a host has signed in.
     pub const fn account(principal: Principal, correlation_id: CorrelationId) -> Self {
         Self::with(Identity::Account(principal), correlation_id)
+    }
+
+    /// An API key, which reaches its scope and no further.
+    pub const fn key(holder: KeyHolder, scope: Scope, correlation_id: CorrelationId) -> Self {
+        let mut actor = Self::with(Identity::Key(holder), correlation_id);
+        actor.ceiling = scope;
+        actor
     }
 
     /// A registered player whom the embedding program knows by name alone.
@@ -176,7 +201,7 @@ impl Actor {
     pub const fn principal(&self) -> Option<&Principal> {
         match &self.identity {
             Identity::Account(principal) => Some(principal),
-            Identity::Anonymous | Identity::Operator => None,
+            Identity::Anonymous | Identity::Key(_) | Identity::Operator => None,
         }
     }
 
@@ -190,16 +215,72 @@ impl Actor {
         self.principal().map(|principal| principal.account)
     }
 
+    /// Returns under which id the actor writes and stands in the audit log: the account's, or a key's own.
+    pub fn id(&self) -> Option<AccountId> {
+        match &self.identity {
+            Identity::Account(principal) => Some(principal.account),
+            Identity::Key(holder) => Some(AccountId::new(holder.key.uuid())),
+            Identity::Anonymous | Identity::Operator => None,
+        }
+    }
+
+    /// Returns the name under which the actor writes, if it is somebody.
+    pub const fn name(&self) -> Option<&DisplayName> {
+        match &self.identity {
+            Identity::Account(principal) => Some(&principal.display_name),
+            Identity::Key(holder) => Some(&holder.name),
+            Identity::Anonymous | Identity::Operator => None,
+        }
+    }
+
+    /// Returns the signed-in account, for what is about the account itself: its name, its sessions, its inbox.
+    ///
+    /// # Errors
+    ///
+    /// [`NotOneself`] if nobody is signed in, if a key asks, and if the token was narrowed to a part of the system.
+    pub const fn oneself(&self) -> Result<&Principal, NotOneself> {
+        match (&self.identity, self.ceiling) {
+            (Identity::Account(principal), Scope::Global) => Ok(principal),
+            (Identity::Account(_), ceiling) => Err(NotOneself::Narrowed(ceiling)),
+            (Identity::Key(_), _) => Err(NotOneself::Key),
+            (Identity::Anonymous | Identity::Operator, _) => Err(NotOneself::SignInRequired),
+        }
+    }
+
     /// Opens a step of this actor; the service that calls this has already decided that it may happen.
     pub fn step(&self, at: Timestamp, audit: AuditDraft) -> Step {
         Step {
-            actor: self.account_id(),
+            actor: self.id(),
             session: self.session,
             device: self.device,
             correlation_id: self.correlation_id.clone(),
             at,
             effect_key: self.effect_key.clone(),
             audit,
+        }
+    }
+}
+
+/// Why an actor has no account of its own to speak of.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotOneself {
+    /// Nobody is signed in.
+    #[error("sign-in is required")]
+    SignInRequired,
+    /// An API key is no account.
+    #[error("an API key is no account")]
+    Key,
+    /// The token reaches a part of the system, and the account is not in it.
+    #[error("the token reaches no further than {0}")]
+    Narrowed(Scope),
+}
+
+impl Classify for NotOneself {
+    fn code(&self) -> Code {
+        match self {
+            Self::SignInRequired => Code::Unauthenticated,
+            Self::Key => Code::AccountRequired,
+            Self::Narrowed(_) => Code::PermissionDenied,
         }
     }
 }

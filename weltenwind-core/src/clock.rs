@@ -56,6 +56,11 @@ impl ManualClock {
         let by = i64::try_from(by.as_micros()).expect("a test's step fits an i64 of microseconds");
         self.microseconds.fetch_add(by, Ordering::SeqCst);
     }
+
+    /// Sets the clock, back too: a machine's own may jump.
+    pub fn set(&self, to: Timestamp) {
+        self.microseconds.store(to.as_microsecond(), Ordering::SeqCst);
+    }
 }
 
 impl Default for ManualClock {

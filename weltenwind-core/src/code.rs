@@ -94,6 +94,9 @@ catalogue! {
     /// The device that the session was opened on was signed out.
     DeviceRevoked = "device-revoked", Unauthenticated, "The device was signed out",
         "Sign in again, if the device is yours: its owner has ended every session on it.";
+    /// An API key that was never made, was deleted, or has expired.
+    ApiKeyInvalid = "api-key-invalid", Unauthenticated, "The API key does not hold",
+        "Compare the key with the one that was shown when it was made, or have a new one made: `weltenwind key create`.";
     /// A refresh token that does not hold.
     RefreshTokenInvalid = "refresh-token-invalid", Unauthenticated, "The refresh token does not hold",
         "Sign in again.";
@@ -110,6 +113,9 @@ catalogue! {
     /// A permission is missing.
     PermissionDenied = "permission-denied", Forbidden, "A permission is missing",
         "Ask somebody who manages the place for a role that has the permission.";
+    /// Only accounts may do this; the caller is an API key.
+    AccountRequired = "account-required", Forbidden, "An account is required",
+        "Call it with the access token of an account: it is about the account that asks, and an API key is none.";
     /// Guests may not post in this channel.
     GuestsMayNotPost = "guests-may-not-post", Forbidden, "Guests may not post in this channel",
         "Register an account, or write in a channel that is open to guests.";
@@ -138,6 +144,8 @@ catalogue! {
     MessageNotFound = "message-not-found", NotFound, "The message does not exist";
     /// The grant does not exist.
     GrantNotFound = "grant-not-found", NotFound, "The grant does not exist";
+    /// The API key does not exist.
+    ApiKeyNotFound = "api-key-not-found", NotFound, "The API key does not exist";
     /// The account is not a member.
     MemberNotFound = "member-not-found", NotFound, "The account is not a member";
     /// The room does not exist, or not for who asks.

@@ -84,6 +84,8 @@ ids! {
     DeviceId;
     /// Identifies a role bound to an account in a scope.
     GrantId;
+    /// Identifies the API key of a game server.
+    ApiKeyId;
     /// Identifies a world.
     WorldId;
     /// Identifies a group inside a world.

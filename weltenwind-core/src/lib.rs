@@ -45,14 +45,14 @@ pub mod wire;
 pub mod worlds;
 
 pub use self::{
-    actor::{Actor, ClientAddress, CorrelationId, Identity, Principal},
+    actor::{Actor, ClientAddress, CorrelationId, Identity, KeyHolder, NotOneself, Principal},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     code::Code,
     cursor::{CURSOR_LIFE, CursorInvalid, CursorKey, CursorSealer},
     error::{Class, Classify, StorageError, chain},
     ids::{
-        AccountId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, ParseIdError, SequentialIds,
-        SessionId, SystemIds, WorldId,
+        AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, ParseIdError,
+        SequentialIds, SessionId, SystemIds, WorldId,
     },
     origin::AllowedOrigins,
     page::{Limit, Page, Revision},

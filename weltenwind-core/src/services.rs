@@ -5,8 +5,12 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    access::{AccessControlService, GrantStore, Grants, Places, RoleAccess},
+    access::{
+        AccessControlService, GrantStore, Grants, Places, RoleAccess,
+        keys::{ApiKeyStore, ApiKeys},
+    },
     accounts::{AccountError, AccountStore, Accounts, AccountsConfig, DeviceStore, KeyStore, SessionStore},
+    actor::{Actor, CorrelationId},
     bus::{Bus, LocalBus},
     chat::{AppendConfig, Chat, ChatStore},
     clock::{Clock, SystemClock},
@@ -62,6 +66,8 @@ pub struct Stores {
     pub keys: Arc<dyn KeyStore>,
     /// Grants.
     pub grants: Arc<dyn GrantStore>,
+    /// API keys.
+    pub api_keys: Arc<dyn ApiKeyStore>,
     /// Worlds.
     pub worlds: Arc<dyn WorldStore>,
     /// Chat.
@@ -112,6 +118,8 @@ pub struct Services {
     pub access: Arc<dyn AccessControlService>,
     /// Roles, given and taken.
     pub grants: Grants,
+    /// API keys of game servers.
+    pub api_keys: ApiKeys,
     /// Worlds and members.
     pub worlds: Worlds,
     /// Channels and messages.
@@ -167,6 +175,14 @@ impl Services {
         )
         .announcing(revocations.clone());
         let places: Arc<dyn Places> = Arc::new(worlds.clone());
+        let api_keys = ApiKeys::new(
+            stores.api_keys,
+            Arc::clone(&stores.grants),
+            Arc::clone(&places),
+            Arc::clone(&access),
+            sources.clone(),
+            limits.clone(),
+        );
         let grants = Grants::new(
             Arc::clone(&stores.grants),
             Arc::clone(&places),
@@ -199,6 +215,7 @@ impl Services {
             accounts,
             access,
             grants,
+            api_keys,
             worlds,
             chat,
             idempotency: Idempotency::new(stores.idempotency, limits.clone(), sources.clone()),
@@ -208,5 +225,18 @@ impl Services {
             health: stores.health,
             bus,
         })
+    }
+    /// Answers who bears a token: the access token of a session, or an API key.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::TokenInvalid`], [`AccountError::TokenExpired`], [`AccountError::SessionEnded`],
+    /// [`AccountError::KeyInvalid`].
+    pub async fn authenticate(&self, token: &str, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
+        if ApiKeys::is_key(token) {
+            self.api_keys.authenticate(token, correlation_id).await
+        } else {
+            self.accounts.authenticate(token, correlation_id).await
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 /// nothing. Otherwise it does its work, and writes the audit row and the effect key's result in the same transaction.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// The account that acts; none for the operator and for sign-ins.
+    /// The account or API key that acts; none for the operator and for sign-ins.
     pub actor: Option<AccountId>,
     /// The session it acts on.
     pub session: Option<SessionId>,

@@ -80,11 +80,11 @@ pub(crate) struct Authenticated(pub(crate) Actor);
 /// Finds who asks.
 pub(crate) async fn authenticate(parts: &Parts, app: &App) -> Result<Actor, AccountError> {
     let actor = match bearer(&parts.headers)? {
-        Some(token) => app.services.accounts.authenticate(token, correlation_id(parts)).await?,
+        Some(token) => app.services.authenticate(token, correlation_id(parts)).await?,
         None => Actor::anonymous(correlation_id(parts)),
     };
-    if let Some(account) = actor.account_id() {
-        tracing::Span::current().record("actor", tracing::field::display(account));
+    if let Some(id) = actor.id() {
+        tracing::Span::current().record("actor", tracing::field::display(id));
     }
     Ok(limits::of_request(actor, parts))
 }

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use weltenwind_core::Services;
 
 use crate::{
-    auth, channels,
+    access, auth, channels,
     config::HttpConfig,
     context::App,
     devices,
@@ -130,6 +130,11 @@ pub(crate) fn api() -> Calls {
         .unkeyed(routes!(sessions::upgrade))
         .with(routes!(limits::mine))
         .with(routes!(users::profile))
+        .with(routes!(access::list_grants, access::give_role))
+        .with(routes!(access::find_grant, access::take_role))
+        .with(routes!(access::check))
+        .unkeyed(routes!(access::list_keys, access::make_key))
+        .with(routes!(access::find_key, access::delete_key))
         .with(routes!(worlds::list, worlds::create))
         .with(routes!(worlds::find, worlds::amend, worlds::archive))
         .with(routes!(channels::list_of_world))

@@ -8,6 +8,7 @@
 //! [`serve`] is the accept loop; a program that has one of its own uses the router alone. [`operations`] answers health and
 //! metrics, on a listener that players do not reach.
 
+mod access;
 mod answer;
 mod auth;
 #[cfg(feature = "bench")]

@@ -10,7 +10,7 @@ use http::Method;
 use serde_json::json;
 
 use self::{
-    calls::{filled, openapi, operations},
+    calls::{filled, openapi, operations, query_of},
     fixture::{Reply, Town, id},
 };
 
@@ -37,10 +37,6 @@ fn names_a_state(method: &str, path: &str) -> bool {
         "put" => path.ends_with("/policy"),
         _ => false,
     }
-}
-
-fn query_of(path: &str) -> &'static str {
-    if path == "/api/v1/channels" { "?scope=global" } else { "" }
 }
 
 #[track_caller]

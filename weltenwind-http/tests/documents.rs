@@ -16,7 +16,7 @@ use http::Method;
 use serde_json::Value;
 
 use self::{
-    calls::{filled, openapi, operations},
+    calls::{filled, openapi, operations, query_of},
     fixture::{Server, Town, id},
 };
 
@@ -79,8 +79,7 @@ async fn whoever_may_call_without_a_token_is_not_asked_for_one() {
     for (path, method, operation) in operations(&document) {
         let is_open = operation["security"].as_array().unwrap().iter().any(|way| way.as_object().unwrap().is_empty());
         let method: Method = method.to_uppercase().parse().unwrap();
-        let query = if path == "/api/v1/channels" { "?scope=global" } else { "" };
-        let query = if method == Method::GET { query } else { "" };
+        let query = if method == Method::GET { query_of(path) } else { "" };
         let path = format!("{}{query}", filled(&town, path, id(&message)));
         let mut ask = town.server.ask(method.clone(), &path).with("if-match", "\"1\"");
         if let Some(example) = operation.pointer("/requestBody/content/application~1json/example") {

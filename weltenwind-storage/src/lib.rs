@@ -60,7 +60,7 @@ mod worlds;
 pub use self::redis::{RedisBus, RedisConfig, RedisConfigError, RedisRateLimiter};
 #[cfg(feature = "postgres")]
 pub use self::{
-    access::PgGrantStore,
+    access::{PgApiKeyStore, PgGrantStore},
     accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgSessionStore},
     chat::PgChatStore,
     idempotency::PgIdempotencyStore,
@@ -70,7 +70,7 @@ pub use self::{
 };
 #[cfg(feature = "sqlite")]
 pub use self::{
-    access::SqliteGrantStore,
+    access::{SqliteApiKeyStore, SqliteGrantStore},
     accounts::{SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqliteSessionStore},
     chat::SqliteChatStore,
     idempotency::SqliteIdempotencyStore,

@@ -10,7 +10,7 @@ use sqlx::{
 use weltenwind_core::{StorageError, StoreHealth, Stores};
 
 use crate::{
-    access::PgGrantStore,
+    access::{PgApiKeyStore, PgGrantStore},
     accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgSessionStore},
     chat::PgChatStore,
     config::StorageConfig,
@@ -57,6 +57,7 @@ impl PgDatabase {
             devices: Arc::new(PgDeviceStore::new(self.clone())),
             keys: Arc::new(PgKeyStore::new(self.clone())),
             grants: Arc::new(PgGrantStore::new(self.clone())),
+            api_keys: Arc::new(PgApiKeyStore::new(self.clone())),
             worlds: Arc::new(PgWorldStore::new(self.clone())),
             chat: Arc::new(PgChatStore::new(self.clone())),
             idempotency: Arc::new(PgIdempotencyStore::new(self.clone())),

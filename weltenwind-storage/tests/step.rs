@@ -7,9 +7,12 @@ mod fixture;
 use serde_json::json;
 use uuid::Uuid;
 use weltenwind_core::{
-    AccountId, AuditDraft, CorrelationId, DeviceId, EffectKey, GrantId, Scope, Secret, SessionId, Step, Timestamp,
-    WorldId,
-    access::{NewGrant, Role},
+    AccountId, ApiKeyId, AuditDraft, CorrelationId, DeviceId, EffectKey, GrantId, Scope, Secret, SessionId, Step,
+    Timestamp, WorldId,
+    access::{
+        NewGrant, Permission, PermissionSet, Role,
+        keys::{ApiKeyName, NewApiKey},
+    },
     accounts::{
         Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord, RootKey, Rotation,
         Seen, TokenHash, Username,
@@ -144,9 +147,13 @@ async fn every_mutating_call_writes_one_row(fixture: &Fixture) {
     stores.grants.revoke_all(&step("member.remove"), AccountId::new(id(1)), scope).await.unwrap();
     stores.keys.add_root(&step("key.rotate"), &root_key("two")).await.unwrap();
 
+    stores.api_keys.create(&step("api_key.make"), &api_key(7)).await.unwrap();
+    stores.api_keys.used(ApiKeyId::new(id(7)), at(300)).await.unwrap();
+    stores.api_keys.delete(&step("api_key.delete"), ApiKeyId::new(id(7))).await.unwrap();
+
     let rows = fixture.audit_log().await;
     let written: Vec<_> = rows.iter().map(|row| (row.action.as_str(), row.target.as_str())).collect();
-    let targets: Vec<String> = (0..=6).map(|n| id(n).to_string()).collect();
+    let targets: Vec<String> = (0..=7).map(|n| id(n).to_string()).collect();
     let expected = [
         ("account.open", targets[1].as_str()),
         ("bootstrap.issue", "bootstrap token"),
@@ -161,8 +168,22 @@ async fn every_mutating_call_writes_one_row(fixture: &Fixture) {
         ("grant.give", &targets[6]),
         ("member.remove", &targets[1]),
         ("key.rotate", "two"),
+        ("api_key.make", &targets[7]),
+        ("api_key.delete", &targets[7]),
     ];
     assert_eq!(written, expected);
+}
+
+fn api_key(n: u8) -> NewApiKey {
+    NewApiKey {
+        id: ApiKeyId::new(id(n)),
+        hash: TokenHash::of("a key"),
+        name: ApiKeyName::new("arena server").unwrap(),
+        scope: Scope::Global,
+        permissions: PermissionSet::of(&[Permission::ChatPost]),
+        rank: 90,
+        expires_at: None,
+    }
 }
 
 /// Refusals, repeats, and calls that find everything done.

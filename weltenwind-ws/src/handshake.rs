@@ -132,14 +132,14 @@ pub(crate) async fn negotiate(host: &Arc<Host>, head: &mut Parts, request: &Corr
     let (accounts, revocations) = (&host.services.accounts, &host.services.revocations);
     revocations.require_fresh().await.map_err(Refusal::Uncertain)?;
     let sign_in = match (bearer(&head.headers), ticket) {
-        (Some(token), _) => SignIn::by_token(accounts, &*host.services.sources.clock, token, request.clone()).await?,
+        (Some(token), _) => SignIn::by_token(&host.services, token, request.clone()).await?,
         (None, Some(ticket)) => {
             let origin = origin.ok_or(Refusal::OriginNotAllowed)?;
             SignIn::by_ticket(accounts, ticket, origin, host.config.ticket_life(), request.clone()).await?
         }
         (None, None) => return Err(Refusal::NotSignedIn),
     };
-    let losses = revocations.watch(sign_in.account, sign_in.session, sign_in.device);
+    let losses = sign_in.watch(revocations);
     if let Some((ended, _)) = losses.standing().ended {
         // It was lost since it was looked at.
         return Err(Refusal::SignIn(ended.into()));

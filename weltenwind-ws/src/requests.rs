@@ -63,7 +63,7 @@ impl Asker {
 
     async fn try_join(&self, id: i64, room: Room, since: Option<String>) -> Result<Answer, Failure> {
         let services = self.services();
-        let actor = self.sign_in.actor(&services.accounts, self.request.clone()).await?;
+        let actor = self.sign_in.actor(services, self.request.clone()).await?;
         let Room::Channel(channel) = room else {
             if since.is_some() {
                 return Err(CursorInvalid.into());
@@ -101,7 +101,7 @@ impl Asker {
 
     async fn try_post(&self, id: i64, draft: Draft) -> Result<Answer, Failure> {
         let services = self.services();
-        let actor = self.sign_in.actor(&services.accounts, self.request.clone()).await?;
+        let actor = self.sign_in.actor(services, self.request.clone()).await?;
         let posted = services.chat.post(&actor, draft).await?;
         let message = Some(MessageBody::from(&posted.message));
         Ok(Answer::Record(Box::new(ServerRecord::Ok { id: Some(id), message })))
@@ -112,20 +112,16 @@ impl Asker {
         self.answer(id, refreshed)
     }
 
-    /// Takes a token of the same session: who holds another one opens another socket.
+    /// Takes a token of the same session, or the same key: who holds another one opens another socket.
     async fn try_refresh(&self, id: Option<i64>, token: &str) -> Result<Answer, Failure> {
-        let Services { accounts, sources, .. } = self.services();
-        let sign_in = SignIn::of_token(&accounts.verify(token)?, &*sources.clock);
-        if (sign_in.account, sign_in.session) != (self.sign_in.account, self.sign_in.session) {
-            return Err(Refusal::ForeignToken.into());
-        }
-        self.sign_in.actor(accounts, self.request.clone()).await?;
-        Ok(Answer::Refreshed { id, sign_in: sign_in.coming_from(self.sign_in.address) })
+        let newer = self.sign_in.again(self.services(), token, self.request.clone()).await?;
+        let sign_in = newer.ok_or(Refusal::ForeignToken)?;
+        Ok(Answer::Refreshed { id, sign_in })
     }
 
     /// Looks whether the session still holds and may still be in its rooms.
     pub(crate) async fn check(self, rooms: Vec<Room>) -> Checked {
-        let actor = match self.sign_in.actor(&self.services().accounts, self.request.clone()).await {
+        let actor = match self.sign_in.actor(self.services(), self.request.clone()).await {
             Ok(actor) => actor,
             Err(AccountError::SessionEnded) => return Checked::Ended(Ended::Session),
             Err(AccountError::DeviceRevoked) => return Checked::Ended(Ended::Device),

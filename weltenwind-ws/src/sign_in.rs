@@ -3,41 +3,64 @@
 use std::{net::IpAddr, time::Duration};
 
 use weltenwind_core::{
-    AccountId, Actor, Clock, CorrelationId, DeviceId, Scope, SessionId,
+    AccountId, Actor, ApiKeyId, CorrelationId, DeviceId, Identity, Scope, Services, SessionId,
+    access::keys::ApiKeys,
     accounts::{AccessToken, AccountError, Accounts},
+    revocations::{LossWatch, Revocations},
 };
 
-/// The session that opened a socket, and for how long its token carries it.
+/// How long an API key carries a socket at most before it is shown again.
+const KEY_LIFE: Duration = Duration::from_hours(24);
+
+/// Who opened a socket, and for how long what they have shown carries it.
 #[derive(Debug, Clone)]
 pub(crate) struct SignIn {
+    /// The account, or an API key's own id.
     pub(crate) account: AccountId,
-    pub(crate) session: SessionId,
-    pub(crate) device: DeviceId,
-    /// What may be reached at most.
-    ceiling: Scope,
+    bearer: Bearer,
     /// The address that the socket was opened from.
     pub(crate) address: Option<IpAddr>,
     /// How long the token still lives.
     pub(crate) life: Duration,
 }
 
+/// What was shown, to be looked at again before each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bearer {
+    /// A session on its device, and what may be reached at most.
+    Session { session: SessionId, device: DeviceId, ceiling: Scope },
+    /// An API key.
+    Key(ApiKeyId),
+}
+
 impl SignIn {
-    /// Signs in with an access token.
+    /// Signs in with an access token or an API key.
     pub(crate) async fn by_token(
-        accounts: &Accounts,
-        clock: &dyn Clock,
+        services: &Services,
         token: &str,
         request: CorrelationId,
     ) -> Result<Self, AccountError> {
-        accounts.authenticate(token, request).await?;
-        Ok(Self::of_token(&accounts.verify(token)?, clock))
+        let actor = services.authenticate(token, request.clone()).await?;
+        match &actor.identity {
+            Identity::Key(holder) => Self::by_key(services, holder.key, request).await,
+            _ => Ok(Self::of_token(&services.accounts.verify(token)?, services)),
+        }
+    }
+
+    async fn by_key(services: &Services, key: ApiKeyId, request: CorrelationId) -> Result<Self, AccountError> {
+        let (_, expires_at) = services.api_keys.actor_of_key(key, request).await?;
+        let now = services.sources.clock.now();
+        let left = expires_at.map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default());
+        let life = left.unwrap_or(KEY_LIFE).min(KEY_LIFE);
+        Ok(Self { account: AccountId::new(key.uuid()), bearer: Bearer::Key(key), address: None, life })
     }
 
     /// Reads a sign-in off a verified token, whether or not its session still holds.
-    pub(crate) fn of_token(token: &AccessToken, clock: &dyn Clock) -> Self {
-        let life = Duration::try_from(token.expires_at.duration_since(clock.now())).unwrap_or_default();
+    fn of_token(token: &AccessToken, services: &Services) -> Self {
+        let now = services.sources.clock.now();
+        let life = Duration::try_from(token.expires_at.duration_since(now)).unwrap_or_default();
         let AccessToken { account, session, device, scope: ceiling, .. } = *token;
-        Self { account, session, device, ceiling, address: None, life }
+        Self { account, bearer: Bearer::Session { session, device, ceiling }, address: None, life }
     }
 
     /// Signs in with a ticket, which is spent by that. A ticket says nothing of a token, so the socket gets `life`.
@@ -52,7 +75,16 @@ impl SignIn {
         let (Some(account), Some(session), Some(device)) = (actor.account_id(), actor.session, actor.device) else {
             return Err(AccountError::TicketInvalid);
         };
-        Ok(Self { account, session, device, ceiling: actor.ceiling, address: None, life })
+        Ok(Self { account, bearer: Bearer::Session { session, device, ceiling: actor.ceiling }, address: None, life })
+    }
+
+    /// Watches for the loss of what was shown. No loss names a key: its end is seen at the next look.
+    pub(crate) fn watch(&self, revocations: &Revocations) -> LossWatch {
+        let (session, device) = match self.bearer {
+            Bearer::Session { session, device, .. } => (session, device),
+            Bearer::Key(key) => (SessionId::new(key.uuid()), DeviceId::new(key.uuid())),
+        };
+        revocations.watch(self.account, session, device)
     }
 
     /// Notes the address that the socket was opened from.
@@ -61,10 +93,43 @@ impl SignIn {
         self
     }
 
-    /// Answers who asks now, if the session still holds.
-    pub(crate) async fn actor(&self, accounts: &Accounts, request: CorrelationId) -> Result<Actor, AccountError> {
-        let mut actor = accounts.actor_of_session(self.session, request).await?;
-        actor.ceiling = self.ceiling;
+    /// Signs in again; none if the token is not of whoever opened the socket.
+    pub(crate) async fn again(
+        &self,
+        services: &Services,
+        token: &str,
+        request: CorrelationId,
+    ) -> Result<Option<Self>, AccountError> {
+        let newer = if ApiKeys::is_key(token) {
+            Self::by_token(services, token, request.clone()).await?
+        } else {
+            Self::of_token(&services.accounts.verify(token)?, services)
+        };
+        let is_same = newer.account == self.account
+            && match (newer.bearer, self.bearer) {
+                (Bearer::Session { session: newer, .. }, Bearer::Session { session: own, .. }) => newer == own,
+                (newer, own) => newer == own,
+            };
+        if !is_same {
+            return Ok(None);
+        }
+        self.actor(services, request).await?;
+        Ok(Some(newer.coming_from(self.address)))
+    }
+
+    /// Answers who asks now, if the session or key still holds. A key that does not is a session that has ended.
+    pub(crate) async fn actor(&self, services: &Services, request: CorrelationId) -> Result<Actor, AccountError> {
+        let mut actor = match self.bearer {
+            Bearer::Session { session, ceiling, .. } => {
+                let actor = services.accounts.actor_of_session(session, request).await?;
+                Actor { ceiling, ..actor }
+            }
+            Bearer::Key(key) => match services.api_keys.actor_of_key(key, request).await {
+                Ok((actor, _)) => actor,
+                Err(AccountError::KeyInvalid) => return Err(AccountError::SessionEnded),
+                Err(error) => return Err(error),
+            },
+        };
         actor.address = self.address;
         Ok(actor)
     }

@@ -55,9 +55,15 @@ pub enum AccessError {
     /// The account does not exist.
     #[error("the account does not exist")]
     AccountNotFound,
+    /// The scope does not exist, or not for who asks.
+    #[error("the scope does not exist")]
+    ScopeNotFound,
     /// The grant does not exist.
     #[error("the grant does not exist")]
     GrantNotFound,
+    /// The API key does not exist.
+    #[error("the API key does not exist")]
+    KeyNotFound,
     /// The account holds no role there.
     #[error("the account is not a member")]
     MemberNotFound,
@@ -78,7 +84,9 @@ impl Classify for AccessError {
             Self::Denied(denied) => denied.code(),
             Self::Invalid(_) => Code::ValidationFailed,
             Self::AccountNotFound => Code::AccountNotFound,
+            Self::ScopeNotFound => Code::WorldNotFound,
             Self::GrantNotFound => Code::GrantNotFound,
+            Self::KeyNotFound => Code::ApiKeyNotFound,
             Self::MemberNotFound => Code::MemberNotFound,
             Self::LastOwner => Code::LastOwner,
             Self::RateLimited(limited) => limited.code(),

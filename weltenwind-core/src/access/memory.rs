@@ -112,6 +112,11 @@ impl GrantStore for MemoryGrantStore {
         }
         let held = |grant: &&Grant| (grant.account, grant.role, grant.scope) == (new.account, new.role, new.scope);
         let first = state.grants.values().find(held).cloned();
+        if let Some(lasting) = first.as_ref().filter(|_| new.expires_at.is_some())
+            && strands(&state.grants, &[lasting])
+        {
+            return Err(AccessError::LastOwner);
+        }
         let grant = Grant {
             reason: new.reason.clone(),
             expires_at: new.expires_at.map(cut),

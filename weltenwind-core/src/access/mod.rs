@@ -16,26 +16,32 @@
 //! # }
 //! ```
 
+mod cache;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
 mod grants;
+pub mod keys;
 mod memory;
 mod model;
 mod permission;
 mod place;
 mod role;
+mod sanction;
 mod service;
+mod standing;
 mod store;
 
+pub(crate) use self::standing::Standing;
 pub use self::{
     error::{AccessError, Denied},
     grants::{GrantDraft, Grants},
     memory::MemoryGrantStore,
-    model::{Because, Decision, Grant, GrantQuery, Member, MemberPosition, MemberQuery, NewGrant},
-    permission::{Permission, PermissionSet},
+    model::{Because, Decision, Explanation, Grant, GrantQuery, Member, MemberPosition, MemberQuery, NewGrant, Reason},
+    permission::{ParsePermissionError, Permission, PermissionSet},
     place::{OpenPlaces, Place, Places},
     role::{ParseRoleError, Role},
+    sanction::{Sanction, SanctionKind, Sanctions},
     service::{AccessControlService, RoleAccess},
     store::GrantStore,
 };

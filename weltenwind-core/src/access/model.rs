@@ -1,6 +1,8 @@
 //! Grants, and what is decided from them.
 
-use super::{permission::Permission, role::Role};
+use std::fmt;
+
+use super::{permission::Permission, role::Role, sanction::SanctionKind};
 use crate::{
     accounts::DisplayName,
     clock::Timestamp,
@@ -20,7 +22,7 @@ pub struct Grant {
     pub role: Role,
     /// Where it holds, and in everything below.
     pub scope: Scope,
-    /// Who gave it; none for the operator.
+    /// The account or API key that gave it; none for the operator.
     pub granted_by: Option<AccountId>,
     /// Why.
     pub reason: Option<String>,
@@ -120,12 +122,95 @@ pub enum Because {
     OpenToAccounts,
     /// A grant of this role in this scope allows it.
     Granted(Role, Scope),
+    /// The API key's list has it.
+    Listed,
     /// Nobody is signed in.
     SignInRequired,
-    /// The token reaches less far.
+    /// The token or key reaches less far.
     OutsideOfToken(Scope),
+    /// A sanction in this scope takes it.
+    Sanctioned(SanctionKind, Scope),
     /// The permission is not legal in this kind of scope.
     NotLegalHere,
+    /// The API key's list lacks it.
+    NotListed,
     /// No grant allows it.
     NoGrant,
+}
+
+impl Because {
+    /// Returns whether the answer is yes.
+    pub const fn allows(&self) -> bool {
+        matches!(self, Self::Operator | Self::OpenToEverybody | Self::OpenToAccounts | Self::Granted(..) | Self::Listed)
+    }
+
+    /// Returns the reason's name, as it is told.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::OpenToEverybody => "open-to-everybody",
+            Self::OpenToAccounts => "open-to-accounts",
+            Self::Granted(..) => "granted",
+            Self::Listed => "listed",
+            Self::SignInRequired => "sign-in-required",
+            Self::OutsideOfToken(_) => "outside-of-token",
+            Self::Sanctioned(..) => "sanctioned",
+            Self::NotLegalHere => "not-legal-here",
+            Self::NotListed => "not-listed",
+            Self::NoGrant => "no-grant",
+        }
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator => f.write_str("the operator may do everything"),
+            Self::OpenToEverybody => f.write_str("everybody may look here"),
+            Self::OpenToAccounts => f.write_str("every account is a guest here"),
+            Self::Granted(role, scope) => write!(f, "{role} in {scope} allows it"),
+            Self::Listed => f.write_str("the key lists it"),
+            Self::SignInRequired => f.write_str("nobody is signed in"),
+            Self::OutsideOfToken(scope) => write!(f, "the token reaches no further than {scope}"),
+            Self::Sanctioned(kind, scope) => write!(f, "a {kind} in {scope} takes it"),
+            Self::NotLegalHere => f.write_str("it cannot be asked for in this kind of scope"),
+            Self::NotListed => f.write_str("the key does not list it"),
+            Self::NoGrant => f.write_str("no role allows it"),
+        }
+    }
+}
+
+/// An answer with everything that it rests on: each reason alone would have led to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// What was asked for.
+    pub permission: Permission,
+    /// Where.
+    pub scope: Scope,
+    /// Why, or why not; never empty.
+    pub because: Vec<Reason>,
+}
+
+/// A part of an explanation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The reason.
+    pub because: Because,
+    /// The grant, if it is one.
+    pub grant: Option<Grant>,
+}
+
+impl From<Because> for Reason {
+    fn from(because: Because) -> Self {
+        Self { because, grant: None }
+    }
+}
+
+impl From<Decision> for Explanation {
+    fn from(decision: Decision) -> Self {
+        let Decision { allowed, permission, scope, because } = decision;
+        Self { allowed, permission, scope, because: vec![because.into()] }
+    }
 }

@@ -1,6 +1,8 @@
 //! The registry of permissions.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::scope::ScopeKind;
 
@@ -62,6 +64,32 @@ impl fmt::Display for Permission {
     }
 }
 
+/// The text names no permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a permission")]
+pub struct ParsePermissionError;
+
+impl FromStr for Permission {
+    type Err = ParsePermissionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|permission| permission.as_str() == text).ok_or(ParsePermissionError)
+    }
+}
+
+impl Serialize for Permission {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Permission {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
 /// A set of permissions in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct PermissionSet(u64);
@@ -88,15 +116,61 @@ impl PermissionSet {
         self.0 & (1 << permission as u64) != 0
     }
 
+    /// Returns whether everything in `other` is in the set.
+    pub const fn covers(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+
     /// Returns what is in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+
+    /// Returns the permissions, in the order of the registry.
+    pub fn iter(self) -> impl Iterator<Item = Permission> {
+        Permission::ALL.iter().copied().filter(move |permission| self.contains(*permission))
+    }
+}
+
+impl FromIterator<Permission> for PermissionSet {
+    fn from_iter<I: IntoIterator<Item = Permission>>(permissions: I) -> Self {
+        permissions.into_iter().fold(Self::EMPTY, |set, permission| set.union(Self::of(&[permission])))
+    }
 }
 
 impl fmt::Debug for PermissionSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(Permission::ALL.iter().filter(|p| self.contains(**p))).finish()
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_a_resource_and_an_action_and_parse_back() {
+        for permission in Permission::ALL {
+            let (resource, action) = permission.as_str().split_once('.').expect("two parts");
+            let is_word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            assert!(is_word(resource) && is_word(action), "{permission}");
+            assert_eq!(permission.as_str().parse(), Ok(*permission));
+        }
+        assert_eq!("chat.*".parse::<Permission>(), Err(ParsePermissionError));
+    }
+
+    #[test]
+    fn every_permission_fits_into_the_word() {
+        assert!(Permission::ALL.len() <= 64);
+        assert_eq!(PermissionSet::ALL.iter().count(), Permission::ALL.len());
+    }
+
+    #[test]
+    fn a_set_covers_its_parts_alone() {
+        let reading: PermissionSet = [Permission::WorldRead, Permission::ChatRead].into_iter().collect();
+
+        assert!(PermissionSet::ALL.covers(reading) && reading.covers(reading) && reading.covers(PermissionSet::EMPTY));
+        assert!(!reading.covers(PermissionSet::of(&[Permission::ChatRead, Permission::ChatPost])));
     }
 }

@@ -48,6 +48,12 @@ impl Place {
         }
     }
 
+    /// Returns this place's scope and those that it lies in, from the inside out.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> {
+        let group = self.group.map(Scope::Group);
+        group.into_iter().chain(self.world.map(|(world, _)| Scope::World(world))).chain([Scope::Global])
+    }
+
     /// Returns whether `scope` is this place or one that it lies in.
     pub fn lies_in(&self, scope: Scope) -> bool {
         match scope {

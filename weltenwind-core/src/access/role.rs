@@ -157,6 +157,44 @@ mod tests {
         }
     }
 
+    /// Who asks for a permission must be able to get it, and not from owners alone.
+    #[test]
+    fn every_permission_is_in_a_role_and_legal_where_the_role_is_bound() {
+        for permission in P::ALL {
+            let held = Role::ALL.iter().filter(|role| role.permissions().contains(*permission));
+            assert!(held.clone().any(|role| !role.is_owner()), "{permission} is in no role but owners'");
+            assert!(held.clone().any(|role| permission.legal_in().contains(&role.scope_kind())), "{permission}");
+        }
+    }
+
+    /// Nobody who gives a role below their own gives what they do not hold.
+    #[test]
+    fn whoever_may_give_roles_holds_all_that_the_roles_below_allow() {
+        for giver in Role::ALL.iter().filter(|role| role.permissions().contains(P::AccessManage)) {
+            let reaches = |role: &&Role| match giver.scope_kind() {
+                ScopeKind::Global => true,
+                ScopeKind::World => role.scope_kind() != ScopeKind::Global,
+                ScopeKind::Group => role.scope_kind() == ScopeKind::Group,
+            };
+            for role in Role::ALL.iter().filter(|role| role.rank() < giver.rank()).filter(reaches) {
+                assert!(giver.permissions().covers(role.permissions()), "{giver} over {role}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_built_in_roles_are_these_by_rank_in_each_kind_of_scope() {
+        let of = |kind| {
+            let mut roles: Vec<_> = Role::ALL.iter().filter(|role| role.scope_kind() == kind).collect();
+            roles.sort_by_key(|role| std::cmp::Reverse(role.rank()));
+            roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" ")
+        };
+
+        assert_eq!(of(ScopeKind::Global), "owner admin moderator support auditor service player");
+        assert_eq!(of(ScopeKind::World), "world_owner world_admin world_moderator world_member world_guest");
+        assert_eq!(of(ScopeKind::Group), "group_owner group_mod group_member");
+    }
+
     #[test]
     fn names_of_roles_parse_back() {
         assert!(Role::ALL.iter().all(|role| role.as_str().parse() == Ok(*role)));

@@ -1,16 +1,17 @@
 //! The decision itself: roles from a table, grants from a store.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{cmp::Reverse, fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
-use moka::sync::Cache;
 
 use super::{
+    cache::{Known, Memory},
     error::{AccessError, Denied},
-    model::{Because, Decision, Grant},
-    permission::Permission,
+    model::{Because, Decision, Explanation, Reason},
+    permission::{Permission, PermissionSet},
     place::Place,
     role::Role,
+    sanction::Sanctions,
     store::GrantStore,
 };
 use crate::{
@@ -26,6 +27,11 @@ use crate::{
 pub trait AccessControlService: Debug + Send + Sync + 'static {
     /// Decides, and says why. An error means that nothing was decided: the answer is then neither yes nor no.
     async fn decide(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<Decision, StorageError>;
+
+    /// Decides from the store, whatever is remembered, and says everything that the answer rests on.
+    async fn explain(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<Explanation, StorageError> {
+        Ok(self.decide(actor, permission, place).await?.into())
+    }
 
     /// Forgets what is known of an account, after its grants have changed on this node.
     fn forget(&self, account: AccountId);
@@ -46,36 +52,30 @@ pub trait AccessControlService: Debug + Send + Sync + 'static {
     }
 }
 
-/// For how long grants are believed: a lost role has no effect for longer than this, on any node.
-const BELIEVED: Duration = Duration::from_secs(1);
-/// Accounts whose grants are remembered; some 200 bytes each.
-const REMEMBERED_ACCOUNTS: u64 = 100_000;
+/// What everybody may do in an open place.
+const OPEN_TO_EVERYBODY: PermissionSet = PermissionSet::of(&[Permission::WorldRead, Permission::ChatRead]);
+/// What every account may do in an open place.
+const OPEN_TO_ACCOUNTS: PermissionSet = Role::WorldGuest.permissions();
 
 /// [`AccessControlService`] by built-in roles and stored grants.
 ///
-/// Grants are believed for a second. A denial is confirmed against the store before it is answered, so a role that was
-/// just given works at once; sensitive permissions are always decided from the store, and by no node that has not heard of
-/// losses for ten seconds.
+/// What an account may do in each scope is remembered for a second, and dropped as soon as one of its losses is known. A denial is
+/// confirmed against the store, at most once a second for each account and scope, so a role that was just given works at once;
+/// sensitive permissions are always decided from the store, and by no node that has not heard of losses for ten seconds. Nothing
+/// costs more than one reading of the store.
 #[derive(Debug)]
 pub struct RoleAccess {
     grants: Arc<dyn GrantStore>,
+    sanctions: Option<Arc<dyn Sanctions>>,
     clock: Arc<dyn Clock>,
     revocations: Revocations,
-    known: Cache<AccountId, Known>,
-}
-
-#[derive(Debug, Clone)]
-struct Known {
-    grants: Arc<[Grant]>,
-    read_at: Timestamp,
-    /// How far losses were known before they were read.
-    mark: Mark,
+    memory: Memory,
 }
 
 impl RoleAccess {
     /// Decides from the grants in a store.
     pub fn new(grants: Arc<dyn GrantStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { grants, clock, revocations: Revocations::none(), known: Cache::new(REMEMBERED_ACCOUNTS) }
+        Self { grants, sanctions: None, clock, revocations: Revocations::none(), memory: Memory::default() }
     }
 
     /// Forgets what is remembered of an account as soon as one of its losses is known.
@@ -85,81 +85,159 @@ impl RoleAccess {
         self
     }
 
-    fn believed(&self, account: AccountId, now: Timestamp) -> Option<Arc<[Grant]>> {
-        let known = self.known.get(&account)?;
-        let age = now.as_microsecond() - known.read_at.as_microsecond();
-        let limit = i64::try_from(BELIEVED.as_micros()).expect("a second fits");
-        let is_good = (0..limit).contains(&age) && !self.revocations.touched_since(account, known.mark);
-        is_good.then_some(known.grants)
+    /// Asks for sanctions, too; without them nothing is taken from whom a role allows it.
+    #[must_use]
+    pub fn with_sanctions(mut self, sanctions: Arc<dyn Sanctions>) -> Self {
+        self.sanctions = Some(sanctions);
+        self
     }
 
-    async fn read(&self, account: AccountId, now: Timestamp) -> Result<Arc<[Grant]>, StorageError> {
-        let mark = self.revocations.mark();
-        let grants: Arc<[Grant]> = self.grants.of(account, now).await?.into();
-        self.known.insert(account, Known { grants: Arc::clone(&grants), read_at: now, mark });
-        Ok(grants)
+    /// Returns what is known of an account, if it can be believed.
+    fn believed(&self, account: AccountId, now: Timestamp) -> Option<Arc<Known>> {
+        self.memory.of(account, now).filter(|known| !self.revocations.touched_since(account, known.mark()))
+    }
+
+    async fn read(&self, account: AccountId, now: Timestamp) -> Result<Arc<Known>, StorageError> {
+        let (reading, mark) = (self.memory.begin(), self.revocations.mark());
+        let grants = self.grants.of(account, now).await?;
+        Ok(self.memory.keep(reading, account, Known::of(&grants, now, mark)))
+    }
+
+    async fn sanctions_on(
+        &self,
+        account: AccountId,
+        permission: Permission,
+        place: &Place,
+        now: Timestamp,
+    ) -> Result<Vec<Because>, StorageError> {
+        let Some(sanctions) = &self.sanctions else { return Ok(Vec::new()) };
+        let sanctions = sanctions.of(account).await?;
+        let denying = sanctions.iter().filter(|sanction| sanction.denies(permission, place, now));
+        Ok(denying.map(|sanction| Because::Sanctioned(sanction.kind, sanction.scope)).collect())
+    }
+}
+
+/// Decides what needs no store: everything about the operator, about keys, and about what a token or the place itself rules.
+fn at_once(actor: &Actor, permission: Permission, place: &Place) -> Result<AccountId, Because> {
+    let is_open = place.is_open() && OPEN_TO_EVERYBODY.contains(permission);
+    if actor.identity == Identity::Operator {
+        return Err(Because::Operator);
+    }
+    if !permission.legal_in().contains(&place.scope().kind()) {
+        return Err(Because::NotLegalHere);
+    }
+    if !place.lies_in(actor.ceiling) {
+        return Err(Because::OutsideOfToken(actor.ceiling));
+    }
+    match &actor.identity {
+        Identity::Account(principal) => Ok(principal.account),
+        Identity::Key(key) if key.permissions.contains(permission) => Err(Because::Listed),
+        Identity::Key(_) | Identity::Anonymous if is_open => Err(Because::OpenToEverybody),
+        Identity::Key(_) => Err(Because::NotListed),
+        Identity::Anonymous | Identity::Operator => Err(Because::SignInRequired),
+    }
+}
+
+/// Decides what every account may do in an open place.
+fn as_guest(permission: Permission, place: &Place) -> Option<Because> {
+    match place.is_open() {
+        true if OPEN_TO_EVERYBODY.contains(permission) => Some(Because::OpenToEverybody),
+        true if OPEN_TO_ACCOUNTS.contains(permission) => Some(Because::OpenToAccounts),
+        _ => None,
     }
 }
 
 #[async_trait]
 impl AccessControlService for RoleAccess {
     async fn decide(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<Decision, StorageError> {
-        let answer = |allowed, because| Ok(Decision { allowed, permission, scope: place.scope(), because });
-        if actor.identity == Identity::Operator {
-            return answer(true, Because::Operator);
-        }
-        if !permission.legal_in().contains(&place.scope().kind()) {
-            return answer(false, Because::NotLegalHere);
-        }
-        if !place.lies_in(actor.ceiling) {
-            return answer(false, Because::OutsideOfToken(actor.ceiling));
-        }
-        if place.is_open() && matches!(permission, Permission::WorldRead | Permission::ChatRead) {
-            return answer(true, Because::OpenToEverybody);
-        }
-        let Some(account) = actor.account_id() else {
-            return answer(false, Because::SignInRequired);
+        let answer =
+            |because: Because| Ok(Decision { allowed: because.allows(), permission, scope: place.scope(), because });
+        let account = match at_once(actor, permission, place) {
+            Ok(account) => account,
+            Err(because) => return answer(because),
         };
-        if place.is_open() && Role::WorldGuest.permissions().contains(permission) {
-            return answer(true, Because::OpenToAccounts);
+        if self.sanctions.is_some() {
+            let now = self.clock.now();
+            if let Some(because) = self.sanctions_on(account, permission, place, now).await?.pop() {
+                return answer(because);
+            }
+        }
+        if let Some(because) = as_guest(permission, place) {
+            return answer(because);
         }
 
         let now = self.clock.now();
-        let believed = if permission.is_sensitive() {
+        let remembered = if permission.is_sensitive() {
             self.revocations.require_fresh().await?;
             None
         } else {
             self.believed(account, now)
         };
-        if let Some(grant) = believed.as_deref().and_then(|grants| allowing(grants, permission, place, now)) {
-            return answer(true, Because::Granted(grant.role, grant.scope));
+        if let Some(known) = remembered {
+            if let Some(because) = known.allowing(permission, place) {
+                return answer(because);
+            }
+            if self.memory.is_confirmed(account, place.scope(), &known, now) {
+                return answer(Because::NoGrant);
+            }
         }
-        match allowing(&self.read(account, now).await?, permission, place, now) {
-            Some(grant) => answer(true, Because::Granted(grant.role, grant.scope)),
-            None => answer(false, Because::NoGrant),
+        match self.read(account, now).await?.allowing(permission, place) {
+            Some(because) => answer(because),
+            None => {
+                self.memory.confirm(account, place.scope(), now);
+                answer(Because::NoGrant)
+            }
         }
+    }
+
+    async fn explain(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<Explanation, StorageError> {
+        let answer = |because: Vec<Reason>| {
+            let allowed = because.iter().all(|reason| reason.because.allows());
+            Ok(Explanation { allowed, permission, scope: place.scope(), because })
+        };
+        let now = self.clock.now();
+        let mut denying = Vec::new();
+        if let Identity::Account(principal) = &actor.identity {
+            denying = self.sanctions_on(principal.account, permission, place, now).await?;
+        }
+        let account = match at_once(actor, permission, place) {
+            Ok(account) => account,
+            Err(because) if because.allows() => return answer(vec![because.into()]),
+            Err(because) => {
+                denying.insert(0, because);
+                return answer(denying.into_iter().map(Reason::from).collect());
+            }
+        };
+        if !denying.is_empty() {
+            return answer(denying.into_iter().map(Reason::from).collect());
+        }
+        let mut grants = self.grants.of(account, now).await?;
+        grants.retain(|grant| {
+            grant.holds_at(now) && place.lies_in(grant.scope) && grant.role.permissions().contains(permission)
+        });
+        grants.sort_by_key(|grant| Reverse(grant.role.rank()));
+        let mut because: Vec<Reason> = as_guest(permission, place).into_iter().map(Reason::from).collect();
+        because.extend(
+            grants
+                .into_iter()
+                .map(|grant| Reason { because: Because::Granted(grant.role, grant.scope), grant: Some(grant) }),
+        );
+        if because.is_empty() {
+            because.push(Because::NoGrant.into());
+        }
+        answer(because)
     }
 
     fn forget(&self, account: AccountId) {
-        self.known.invalidate(&account);
+        self.memory.forget(account);
     }
-}
-
-/// Finds the grant that allows, the one with the highest rank if there are several.
-fn allowing<'g>(grants: &'g [Grant], permission: Permission, place: &Place, now: Timestamp) -> Option<&'g Grant> {
-    grants
-        .iter()
-        .filter(|grant| {
-            grant.holds_at(now) && place.lies_in(grant.scope) && grant.role.permissions().contains(permission)
-        })
-        .max_by_key(|grant| grant.role.rank())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        access::{MemoryGrantStore, NewGrant},
+        access::{Grant, MemoryGrantStore, NewGrant, Sanction, SanctionKind},
         clock::ManualClock,
         ids::{GrantId, IdGenerator as _, SequentialIds, WorldId},
         scope::Scope,
@@ -247,12 +325,29 @@ mod tests {
         let mira = Actor::player("Mira");
         assert_eq!(town.because(&mira, Permission::ChatPost, &here).await, Because::NoGrant);
 
+        // As the services do that give roles on this node.
         let grant = town.give(&mira, Role::WorldMember, Scope::World(id)).await;
+        town.access.forget(grant.account);
         assert!(town.access.allows(&mira, Permission::ChatPost, &here).await.expect("a decision"));
 
         town.grants.revoke(&Step::sample(town.clock.now()), grant.id).await.expect("a revocation");
-        town.clock.advance(BELIEVED);
+        town.clock.advance(super::super::cache::BELIEVED);
         assert_eq!(town.because(&mira, Permission::ChatPost, &here).await, Because::NoGrant);
+    }
+
+    #[tokio::test]
+    async fn a_role_given_on_another_node_works_at_once_unless_it_was_just_denied_and_then_within_a_second() {
+        let town = Town::new();
+        let ((id, here), (other, there)) = (world(1, Visibility::Private), world(2, Visibility::Private));
+        let mira = Actor::player("Mira");
+        assert_eq!(town.because(&mira, Permission::ChatPost, &here).await, Because::NoGrant);
+
+        town.give(&mira, Role::WorldMember, Scope::World(id)).await;
+        town.give(&mira, Role::WorldMember, Scope::World(other)).await;
+
+        assert!(town.because(&mira, Permission::ChatPost, &there).await.allows());
+        town.clock.advance(super::super::cache::BELIEVED);
+        assert!(town.because(&mira, Permission::ChatPost, &here).await.allows());
     }
 
     #[tokio::test]
@@ -276,5 +371,61 @@ mod tests {
         town.give(&mira, Role::Owner, Scope::Global).await;
 
         assert_eq!(town.because(&mira, Permission::WorldCreate, &here).await, Because::NotLegalHere);
+    }
+
+    #[derive(Debug)]
+    struct Muted(Sanction);
+
+    #[async_trait]
+    impl Sanctions for Muted {
+        async fn of(&self, _: AccountId) -> Result<Arc<[Sanction]>, StorageError> {
+            Ok([self.0.clone()].into())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_sanction_takes_no_role_gives_until_it_ends() {
+        let mut town = Town::new();
+        let (id, here) = world(1, Visibility::Private);
+        let (_, elsewhere) = world(2, Visibility::Public);
+        let mira = Actor::player("Mira");
+        town.give(&mira, Role::Owner, Scope::Global).await;
+        let (scope, until) = (Scope::World(id), town.clock.now() + std::time::Duration::from_mins(10));
+        town.access = town.access.with_sanctions(Arc::new(Muted(Sanction {
+            kind: SanctionKind::Mute,
+            scope,
+            until: Some(until),
+        })));
+
+        let taken = Because::Sanctioned(SanctionKind::Mute, scope);
+        assert_eq!(town.because(&mira, Permission::ChatPost, &here).await, taken);
+        let why = town.access.explain(&mira, Permission::ChatPost, &here).await.expect("an explanation");
+        assert_eq!((why.allowed, why.because), (false, vec![taken.into()]));
+        assert!(town.because(&mira, Permission::ChatRead, &here).await.allows(), "it takes no more than that");
+        assert!(town.because(&mira, Permission::ChatPost, &elsewhere).await.allows(), "and not elsewhere");
+        town.clock.set(until);
+        assert!(town.because(&mira, Permission::ChatPost, &here).await.allows());
+    }
+
+    #[tokio::test]
+    async fn an_explanation_names_every_grant_or_everything_that_stands_against_it() {
+        let town = Town::new();
+        let (id, here) = world(1, Visibility::Private);
+        let (_, elsewhere) = world(2, Visibility::Private);
+        let mut mira = Actor::player("Mira");
+        let low = town.give(&mira, Role::WorldModerator, Scope::World(id)).await;
+        let high = town.give(&mira, Role::Admin, Scope::Global).await;
+        let explain = async |actor: &Actor, place: &Place| {
+            let why = town.access.explain(actor, Permission::ChatModerate, place).await.expect("an explanation");
+            (why.allowed, why.because.into_iter().map(|reason| (reason.because, reason.grant)).collect::<Vec<_>>())
+        };
+
+        let by = |grant: &Grant| (Because::Granted(grant.role, grant.scope), Some(grant.clone()));
+        assert_eq!(explain(&mira, &here).await, (true, vec![by(&high), by(&low)]));
+        assert_eq!(explain(&Actor::player("Tarn"), &here).await, (false, vec![(Because::NoGrant, None)]));
+        mira.ceiling = Scope::World(id);
+        let outside = Because::OutsideOfToken(Scope::World(id));
+        assert_eq!(explain(&mira, &elsewhere).await, (false, vec![(outside, None)]));
+        assert_eq!(explain(&Actor::operator(), &here).await, (true, vec![(Because::Operator, None)]));
     }
 }

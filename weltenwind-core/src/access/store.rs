@@ -37,7 +37,9 @@ pub trait GrantStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`AccessError::AccountNotFound`]. A store that does not keep accounts accepts any.
+    /// [`AccessError::AccountNotFound`]; a store that does not keep accounts accepts any. [`AccessError::LastOwner`] if an
+    /// owner who stayed for good would get an end, and no other would be left in the scope; as in [`GrantStore::revoke`], two
+    /// at once must not both succeed.
     async fn grant(&self, step: &Step, grant: &NewGrant) -> Result<Grant, AccessError>;
 
     /// Takes one grant away, logs the loss, and answers the grant.

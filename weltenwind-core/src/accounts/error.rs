@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::model::Username;
 use crate::{
+    actor::NotOneself,
     code::Code,
     error::{Classify, StorageError},
     limits::RateLimited,
@@ -18,6 +19,9 @@ pub enum AccountError {
     /// Nobody is signed in.
     #[error("sign-in is required")]
     SignInRequired,
+    /// The call is about one's own account, and the actor has none to speak of.
+    #[error(transparent)]
+    NotOneself(#[from] NotOneself),
     /// The request breaks rules.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -51,6 +55,9 @@ pub enum AccountError {
     /// The account is no guest's.
     #[error("the account is registered already")]
     AlreadyRegistered,
+    /// The API key was never made, was deleted, or has expired.
+    #[error("the API key does not hold")]
+    KeyInvalid,
     /// The refresh token was never issued, or its session has ended.
     #[error("the refresh token does not hold")]
     RefreshTokenInvalid,
@@ -90,6 +97,7 @@ impl Classify for AccountError {
     fn code(&self) -> Code {
         match self {
             Self::SignInRequired => Code::Unauthenticated,
+            Self::NotOneself(reason) => reason.code(),
             Self::Invalid(_) => Code::ValidationFailed,
             Self::NotFound => Code::AccountNotFound,
             Self::UsernameTaken(_) => Code::UsernameTaken,
@@ -101,6 +109,7 @@ impl Classify for AccountError {
             Self::SessionNotFound => Code::SessionNotFound,
             Self::DeviceNotFound => Code::DeviceNotFound,
             Self::AlreadyRegistered => Code::AlreadyRegistered,
+            Self::KeyInvalid => Code::ApiKeyInvalid,
             Self::RefreshTokenInvalid => Code::RefreshTokenInvalid,
             Self::RefreshTokenReused => Code::RefreshTokenReused,
             Self::TicketInvalid => Code::TicketInvalid,

@@ -352,7 +352,7 @@ impl Accounts {
 
     /// Reads the actor's own account.
     pub async fn me(&self, actor: &Actor) -> Result<Account, AccountError> {
-        self.find(actor.account_id().ok_or(AccountError::SignInRequired)?).await
+        self.find(actor.oneself()?.account).await
     }
 
     /// Reads any account's public profile.
@@ -368,7 +368,7 @@ impl Accounts {
 
     /// Gives the actor another display name; messages keep the name they were written under.
     pub async fn rename(&self, actor: &Actor, name: &DisplayName) -> Result<Account, AccountError> {
-        let id = actor.account_id().ok_or(AccountError::SignInRequired)?;
+        let id = actor.oneself()?.account;
         self.inner.limits.charge(actor, Policy::Write).await?;
         let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("account.rename", Scope::Global));
         let account = self.inner.accounts.rename(&step, id, name).await?;

@@ -82,6 +82,7 @@ impl Accounts {
 
     /// Ends the actor's session.
     pub async fn sign_out(&self, actor: &Actor) -> Result<(), AccountError> {
+        actor.oneself()?;
         let session = actor.session.ok_or(AccountError::SignInRequired)?;
         self.inner.limits.charge(actor, Policy::Write).await?;
         let step = actor.step(self.inner.sources.clock.now(), AuditDraft::new("session.end", Scope::Global));
@@ -135,6 +136,7 @@ impl Accounts {
 
     /// Issues a ticket with which a page at `origin` may open one socket within half a minute.
     pub async fn issue_ticket(&self, actor: &Actor, origin: &str) -> Result<(Secret<String>, Duration), AccountError> {
+        actor.oneself()?;
         let session = actor.session.ok_or(AccountError::SignInRequired)?;
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Write).await?;

@@ -54,6 +54,9 @@ pub enum ChatError {
     /// Nobody is signed in.
     #[error("sign-in is required")]
     SignInRequired,
+    /// Only accounts keep marks; the actor is an API key.
+    #[error("an API key is no account")]
+    AccountRequired,
     /// The scope does not exist, or not for who asks.
     #[error("the scope does not exist")]
     ScopeNotFound,
@@ -102,6 +105,7 @@ impl Classify for ChatError {
             Self::Invalid(_) => Code::ValidationFailed,
             Self::Refused(refusal) => refusal.code(),
             Self::SignInRequired => Code::Unauthenticated,
+            Self::AccountRequired => Code::AccountRequired,
             Self::ScopeNotFound => Code::WorldNotFound,
             Self::ChannelNotFound => Code::ChannelNotFound,
             Self::MessageNotFound => Code::MessageNotFound,

@@ -21,11 +21,11 @@ use super::{
 };
 use crate::{
     access::{AccessControlService, AccessError, MemoryGrantStore, OpenPlaces, Permission, Place, Places, RoleAccess},
-    actor::{Actor, Principal},
+    actor::{Actor, Identity},
     bus::{Bus, LocalBus, RoomEvent},
     clock::Timestamp,
     error::StorageError,
-    ids::{ChannelId, MessageId},
+    ids::{AccountId, ChannelId, MessageId},
     limits::{Limits, LimitsConfig, Policy},
     page::Page,
     room::Room,
@@ -172,7 +172,7 @@ impl Chat {
         let message = NewMessage {
             id: MessageId::new(request.map_or_else(|| inner.sources.ids.draw(), EffectKey::id)),
             channel: channel.id,
-            author: Author { id: author.account, display_name: author.display_name.clone() },
+            author,
             body: Body::new(&draft.body)?,
             client_id,
             reply_to: draft.reply_to,
@@ -195,19 +195,17 @@ impl Chat {
         self.require_post(actor, channel).await.map(|_| ())
     }
 
-    async fn require_post<'a>(
-        &self,
-        actor: &'a Actor,
-        channel: ChannelId,
-    ) -> Result<(Arc<Standing>, &'a Principal), ChatError> {
+    /// A key writes under its own id and name: there is no account behind it.
+    async fn require_post(&self, actor: &Actor, channel: ChannelId) -> Result<(Arc<Standing>, Author), ChatError> {
         require_sign_in(actor)?;
         let standing = self.inner.readable(actor, channel).await?;
-        let author = actor.principal().ok_or(ChatError::SignInRequired)?;
+        let (Some(id), Some(name)) = (actor.id(), actor.name()) else { return Err(ChatError::SignInRequired) };
         self.inner.require(actor, Permission::ChatPost, &standing.place).await?;
-        if author.kind.is_guest() && !standing.channel.guests_may_post {
+        let is_guest = actor.principal().is_some_and(|principal| principal.kind.is_guest());
+        if is_guest && !standing.channel.guests_may_post {
             return Err(ChatError::GuestsMayNotPost);
         }
-        Ok((standing, author))
+        Ok((standing, Author { id, display_name: name.clone() }))
     }
 
     /// Reads a part of a channel's history. Needs `chat.read`.
@@ -287,7 +285,7 @@ impl Chat {
     async fn require_edit(&self, actor: &Actor, id: MessageId) -> Result<(Message, Arc<Standing>), ChatError> {
         require_sign_in(actor)?;
         let (message, standing) = self.inner.readable_message(actor, id).await?;
-        if actor.account_id() != Some(message.author.id) {
+        if actor.id() != Some(message.author.id) {
             let scope = standing.place.scope();
             return Err(crate::access::Denied { permission: Permission::ChatPost, scope, anonymous: false }.into());
         }
@@ -305,7 +303,7 @@ impl Chat {
     ) -> Result<Message, ChatError> {
         let inner = &self.inner;
         let (message, standing) = self.require_remove(actor, id, mode).await?;
-        let own = actor.account_id() == Some(message.author.id);
+        let own = actor.id() == Some(message.author.id);
         let as_author = own && mode == RemovalMode::Mask;
         inner.limits.charge(actor, if as_author { Policy::Write } else { Policy::Admin }).await?;
         let reason = match reason {
@@ -340,7 +338,7 @@ impl Chat {
     ) -> Result<(Message, Arc<Standing>), ChatError> {
         require_sign_in(actor)?;
         let (message, standing) = self.inner.readable_message(actor, id).await?;
-        let own = actor.account_id() == Some(message.author.id);
+        let own = actor.id() == Some(message.author.id);
         if !(own && mode == RemovalMode::Mask) {
             self.inner.require(actor, Permission::ChatModerate, &standing.place).await?;
         }
@@ -349,7 +347,7 @@ impl Chat {
 
     /// Notes how far the actor has read a channel.
     pub async fn mark_read(&self, actor: &Actor, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError> {
-        let account = actor.account_id().ok_or(ChatError::SignInRequired)?;
+        let account = reader(actor)?;
         self.inner.readable(actor, channel).await?;
         self.inner.limits.charge(actor, Policy::Write).await?;
         if seq < Seq::ZERO {
@@ -360,7 +358,7 @@ impl Chat {
 
     /// Lists the channels in which the actor has something to read since a mark.
     pub async fn unread(&self, actor: &Actor) -> Result<Vec<Unread>, ChatError> {
-        let account = actor.account_id().ok_or(ChatError::SignInRequired)?;
+        let account = reader(actor)?;
         let mut unread = Vec::new();
         for mark in self.inner.store.unread(account).await? {
             // A mark outlives the right to read.
@@ -393,6 +391,15 @@ impl Chat {
 /// Refuses whoever is not signed in, before anything is looked for: what exists is no answer to them.
 pub(super) const fn require_sign_in(actor: &Actor) -> Result<(), ChatError> {
     if actor.is_anonymous() { Err(ChatError::SignInRequired) } else { Ok(()) }
+}
+
+/// Returns the account that keeps marks of what it has read.
+fn reader(actor: &Actor) -> Result<AccountId, ChatError> {
+    match &actor.identity {
+        Identity::Account(principal) => Ok(principal.account),
+        Identity::Key(_) => Err(ChatError::AccountRequired),
+        Identity::Anonymous | Identity::Operator => Err(ChatError::SignInRequired),
+    }
 }
 
 impl Inner {

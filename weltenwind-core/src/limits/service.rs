@@ -120,8 +120,8 @@ impl Limits {
 /// Returns the actor's own key of a kind, if it has one.
 fn key(actor: &Actor, kind: KeyKind) -> Option<LimitKey> {
     match kind {
-        KeyKind::Account => actor.account_id().map(LimitKey::Account),
-        KeyKind::Issuer => actor.account_id().map(LimitKey::Issuer),
+        KeyKind::Account => actor.id().map(LimitKey::Account),
+        KeyKind::Issuer => actor.id().map(LimitKey::Issuer),
         KeyKind::Device => actor.device.map(LimitKey::Device),
         KeyKind::Address => actor.address.map(LimitKey::of_address),
         // A room is where somebody acts, and nothing that they are.

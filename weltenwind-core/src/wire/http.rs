@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::time::WireTime;
 use crate::{
-    access::{Grant, Member, Role},
+    access::{
+        Because, Explanation, Grant, Member, Permission, Reason, Role,
+        keys::{ApiKey, MadeKey},
+    },
     accounts::{Account, AccountKind, Device, SessionEntry, SessionGrant, TokenHash},
     chat::{Channel, Message, Unread},
     error::seconds_up,
-    ids::{AccountId, ChannelId, DeviceId, GrantId, MessageId, SessionId, WorldId},
+    ids::{AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, MessageId, SessionId, WorldId},
     limits::LimitState,
     scope::Scope,
     worlds::{JoinPolicy, Visibility, World},
@@ -333,7 +336,7 @@ pub struct GrantBody {
     pub role: Role,
     /// Where it holds.
     pub scope: Scope,
-    /// Who gave it; null for the operator.
+    /// The account or API key that gave it; null for the operator.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub granted_by: Option<AccountId>,
     /// Why.
@@ -358,6 +361,116 @@ impl From<&Grant> for GrantBody {
             expires_at: grant.expires_at.map(WireTime),
             created_at: grant.created_at.into(),
         }
+    }
+}
+
+/// An answer about a right, with everything that it rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CheckBody {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// Why, or why not: each reason alone would have led to the answer.
+    pub because: Vec<ReasonBody>,
+}
+
+/// A part of what an answer rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ReasonBody {
+    /// For programs: `granted`, `open-to-everybody`, `open-to-accounts` or `listed` where it may be done; else `no-grant`,
+    /// `not-listed`, `not-legal-here`, `outside-of-token` or `sanctioned`. There may be more one day.
+    pub reason: String,
+    /// For people.
+    pub detail: String,
+    /// The grant that allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_id: Option<GrantId>,
+    /// Its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Where the role is held, the sanction stands, or the token ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// When the grant ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<WireTime>,
+}
+
+impl From<&Explanation> for CheckBody {
+    fn from(explanation: &Explanation) -> Self {
+        Self { allowed: explanation.allowed, because: explanation.because.iter().map(ReasonBody::from).collect() }
+    }
+}
+
+impl From<&Reason> for ReasonBody {
+    fn from(reason: &Reason) -> Self {
+        let (role, scope) = match &reason.because {
+            Because::Granted(role, scope) => (Some(*role), Some(*scope)),
+            Because::OutsideOfToken(scope) | Because::Sanctioned(_, scope) => (None, Some(*scope)),
+            _ => (None, None),
+        };
+        Self {
+            reason: reason.because.as_str().to_owned(),
+            detail: reason.because.to_string(),
+            grant_id: reason.grant.as_ref().map(|grant| grant.id),
+            role,
+            scope,
+            expires_at: reason.grant.as_ref().and_then(|grant| grant.expires_at).map(WireTime),
+        }
+    }
+}
+
+/// An API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyBody {
+    /// The key.
+    pub id: ApiKeyId,
+    /// What it is for; the name under which it writes.
+    pub name: String,
+    /// What it reaches at most.
+    pub scope: Scope,
+    /// What it may do there.
+    pub permissions: Vec<Permission>,
+    /// The account or API key that made it; null for the operator.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub created_by: Option<AccountId>,
+    /// When it was made.
+    pub created_at: WireTime,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<WireTime>,
+    /// When it was last used, in steps of five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<WireTime>,
+    /// What its bearer shows; told once, where the key is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+impl From<&ApiKey> for ApiKeyBody {
+    fn from(key: &ApiKey) -> Self {
+        Self {
+            id: key.id,
+            name: key.name.to_string(),
+            scope: key.scope,
+            permissions: key.permissions.iter().collect(),
+            created_by: key.created_by,
+            created_at: key.created_at.into(),
+            expires_at: key.expires_at.map(WireTime),
+            last_used_at: key.last_used_at.map(WireTime),
+            secret: None,
+        }
+    }
+}
+
+impl From<&MadeKey> for ApiKeyBody {
+    fn from(made: &MadeKey) -> Self {
+        Self { secret: Some(made.secret.expose().clone()), ..Self::from(&made.key) }
     }
 }
 

@@ -11,9 +11,9 @@ mod time;
 
 pub use self::{
     http::{
-        ChannelBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody,
-        MessageAuthor, MessageBody, ProfileBody, SessionBody, SessionDevice, SessionEntryBody, TicketBody,
-        TombstoneBody, UnreadBody, UserBody, WorldBody,
+        ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody, LimitsBody,
+        ListBody, MemberBody, MessageAuthor, MessageBody, ProfileBody, ReasonBody, SessionBody, SessionDevice,
+        SessionEntryBody, TicketBody, TombstoneBody, UnreadBody, UserBody, WorldBody,
     },
     problem::{ProblemBody, ProblemError},
     realtime::{ClientRecord, LimitsRecord, SUBPROTOCOL, ServerRecord, close},

@@ -10,8 +10,8 @@ use utoipa::{
 
 use super::time::WireTime;
 use crate::{
-    access::Role,
-    ids::{AccountId, ChannelId, DeviceId, GrantId, GroupId, MessageId, SessionId, WorldId},
+    access::{Permission, Role},
+    ids::{AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, MessageId, SessionId, WorldId},
     room::Room,
     scope::Scope,
 };
@@ -45,6 +45,7 @@ texts! {
     SessionId: "Identifies a sign-in that lasts.", "01998b2e-7c00-7a12-8f3e-5d2a9c1b0e02", uuid;
     DeviceId: "Identifies a device that an account signed in from.", "01998b2e-7c00-7a13-8f3e-5d2a9c1b0e03", uuid;
     GrantId: "Identifies a role bound to an account in a scope.", "01998b2e-7c00-7a14-8f3e-5d2a9c1b0e04", uuid;
+    ApiKeyId: "Identifies the API key of a game server.", "01998b2e-7c00-7a19-8f3e-5d2a9c1b0e0b", uuid;
     WorldId: "Identifies a world.", "01998b2e-7c00-7a15-8f3e-5d2a9c1b0e05", uuid;
     GroupId: "Identifies a group inside a world.", "01998b2e-7c00-7a16-8f3e-5d2a9c1b0e06", uuid;
     ChannelId: "Identifies a chat channel.", "01998b2e-7c00-7a17-8f3e-5d2a9c1b0e07", uuid;
@@ -56,6 +57,8 @@ texts! {
     Room: "What a socket joins: `global`, or `world:`, `group:`, `user:` or `channel:` with an id.",
         "channel:01998b2e-7c00-7a17-8f3e-5d2a9c1b0e07",
         |text| text.pattern(Some(format!("^(global|(world|group|user|channel):{UUID})$")));
+    Permission: "Something that may be done, where a role or a key's list allows it.", "chat.post",
+        |text| text.enum_values(Some(Permission::ALL.iter().map(|permission| permission.as_str())));
     Role: "A built-in role.", "world_member",
         |text| text.enum_values(Some(Role::ALL.iter().map(|role| role.as_str())));
 }

@@ -34,6 +34,9 @@ pub enum WorldError {
     /// The world is joined by invitation.
     #[error("the world is joined by invitation")]
     InviteRequired,
+    /// Only accounts are members; the actor is an API key.
+    #[error("an API key is no account")]
+    AccountRequired,
     /// A membership cannot change this way.
     #[error(transparent)]
     Access(AccessError),
@@ -65,6 +68,7 @@ impl Classify for WorldError {
             Self::SlugTaken(_) => Code::SlugTaken,
             Self::Stale(_) => Code::PreconditionFailed,
             Self::InviteRequired => Code::InviteRequired,
+            Self::AccountRequired => Code::AccountRequired,
             Self::Access(error) => error.code(),
             Self::RateLimited(limited) => limited.code(),
             Self::Storage(error) => error.code(),

@@ -255,6 +255,8 @@ pub struct WorldQuery {
     pub at: Timestamp,
     /// Whether every world is listed: staff's view.
     pub everything: bool,
+    /// Only this world: what a narrowed token reaches.
+    pub within: Option<WorldId>,
 }
 
 /// A position in a list of worlds. Ids are drawn in order of time, so the id alone is a total order.

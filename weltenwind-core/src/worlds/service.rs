@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     access::{
-        AccessControlService, GrantStore, Member, MemberPosition, MemberQuery, NewGrant, Permission, Place, Places,
-        Role,
+        AccessControlService, Denied, GrantStore, Member, MemberPosition, MemberQuery, NewGrant, Permission, Place,
+        Places, Role, Standing,
     },
     accounts::AccountKind,
     actor::{Actor, Identity},
@@ -125,11 +125,22 @@ impl Worlds {
         Ok(Resolved { world, canonical })
     }
 
-    /// Lists worlds: the public ones, and those the actor belongs to; all of them for staff.
+    /// Lists worlds: the public ones, and those the actor belongs to; all of them for the operator and for keys that may read
+    /// every world. A narrowed token or key lists no world beyond its own.
     pub async fn list(&self, actor: &Actor, query: WorldQuery) -> Result<Page<World>, WorldError> {
-        let everything = actor.identity == Identity::Operator;
+        let within = match actor.ceiling {
+            Scope::Global => None,
+            Scope::World(id) => Some(id),
+            // The world around a group is outside of it.
+            Scope::Group(_) => return Ok(Page { items: Vec::new(), more: false }),
+        };
+        let everything = match &actor.identity {
+            Identity::Operator => true,
+            Identity::Key(key) => key.permissions.contains(Permission::WorldRead),
+            Identity::Account(_) | Identity::Anonymous => false,
+        };
         let (member, at) = (actor.account_id(), self.sources.clock.now());
-        Ok(self.store.page(&WorldQuery { member, at, everything, ..query }).await?)
+        Ok(self.store.page(&WorldQuery { member, at, everything, within, ..query }).await?)
     }
 
     /// Changes a world that the caller has seen in state `expected`. Needs `world.manage`.
@@ -243,16 +254,11 @@ impl Worlds {
         let place = Place::world(&world);
         let at = self.sources.clock.now();
         let here = Scope::World(world.id);
-        let rank_of = |grants: Vec<crate::access::Grant>, counts: &dyn Fn(Scope) -> bool| {
-            grants.into_iter().filter(|grant| counts(grant.scope)).map(|grant| grant.role.rank()).max().unwrap_or(0)
-        };
-        if let Some(own) = actor.account_id() {
-            let own = rank_of(self.grants.of(own, at).await?, &|scope| place.lies_in(scope));
-            let theirs = rank_of(self.grants.of(account, at).await?, &|scope| scope == here);
-            if theirs >= own {
-                let denied =
-                    crate::access::Denied { permission: Permission::WorldManage, scope: here, anonymous: false };
-                return Err(denied.into());
+        let standing = Standing::of(actor, &place, &*self.grants, at).await?;
+        for grant in self.grants.of(account, at).await?.into_iter().filter(|grant| grant.scope == here) {
+            // An owner makes owners, and does not remove them.
+            if grant.role.rank() >= standing.rank {
+                return Err(Denied { permission: Permission::WorldManage, scope: here, anonymous: false }.into());
             }
         }
         self.limits.charge(actor, Policy::Admin).await?;
@@ -292,6 +298,9 @@ impl Worlds {
 }
 
 fn signed_in(actor: &Actor) -> Result<AccountId, WorldError> {
+    if matches!(actor.identity, Identity::Key(_)) {
+        return Err(WorldError::AccountRequired);
+    }
     actor.account_id().ok_or_else(sign_in_required)
 }
 
@@ -301,8 +310,7 @@ fn require_sign_in(actor: &Actor) -> Result<(), WorldError> {
 }
 
 fn sign_in_required() -> WorldError {
-    let denied = crate::access::Denied { permission: Permission::WorldRead, scope: Scope::Global, anonymous: true };
-    denied.into()
+    Denied { permission: Permission::WorldRead, scope: Scope::Global, anonymous: true }.into()
 }
 
 #[async_trait]

@@ -66,7 +66,7 @@ pub(crate) async fn idempotency(State(keyed): State<Arc<Keyed>>, request: Reques
 async fn answer(keyed: Arc<Keyed>, request: Request, next: Next) -> Result<Response, Stop> {
     let (mut parts, body) = request.into_parts();
     let actor = context::authenticate(&parts, &keyed.app).await?;
-    let Some(account) = actor.account_id() else {
+    let Some(account) = actor.id() else {
         parts.extensions.insert(Authenticated(actor));
         return Ok(next.run(Request::from_parts(parts, body)).await);
     };

@@ -11,6 +11,7 @@ mod problems;
 mod records;
 mod samples;
 mod schemas;
+mod who;
 
 use std::sync::LazyLock;
 
@@ -22,7 +23,9 @@ use serde_json::Value;
 
 pub(crate) use self::{
     calls::Calls,
-    params::{Csrf, IfMatch, InChannel, InWorld, OfAccount, OfDevice, OfMember, OfMessage, OfSession, Origin},
+    params::{
+        Csrf, IfMatch, InChannel, InWorld, OfAccount, OfDevice, OfGrant, OfKey, OfMember, OfMessage, OfSession, Origin,
+    },
 };
 use crate::{
     answer::{Answer, JSON, With as _},

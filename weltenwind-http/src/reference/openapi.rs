@@ -7,7 +7,7 @@ use weltenwind_core::wire::ProblemBody;
 use super::{
     Calls,
     problems::{self, SHARED},
-    samples, schemas,
+    samples, schemas, who,
 };
 
 /// In the order in which people read it.
@@ -86,6 +86,7 @@ fn complete(path: &str, method: &str, is_keyed: bool, operation: &mut Value) {
         parameters.as_array_mut().expect("a list").push(parameter);
     }
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    operation["x-permission"] = who::tag(&id);
     let responses = members(&mut operation["responses"]);
     if is_keyed {
         for (status, own, shared) in KEYED {
@@ -238,8 +239,8 @@ fn security_schemes() -> Value {
         "bearer": {
             "type": "http",
             "scheme": "bearer",
-            "bearerFormat": "JWT",
-            "description": "The access token of a session; it lives for minutes and is replaced by `refreshSession`.",
+            "description": "The access token of a session, a JWT that lives for minutes and is replaced by `refreshSession`; \
+                            or the API key of a game server, `wwk_…`, which may do what is on its list.",
         },
         "refreshCookie": {
             "type": "apiKey",
@@ -258,7 +259,7 @@ fn info() -> Value {
         "description": "Accounts, worlds, channels and messages. Live messages come over the socket, which \
             `/api/v1/asyncapi.json` describes.\n\nMembers are camelCase, times RFC 3339 in UTC, ids UUIDs. Answers may gain \
             members within v1; bodies with unknown members are refused. Every refusal is a problem (RFC 9457) whose `code` \
-            never changes its meaning. Lists go on at `nextCursor`. What is below `/api/v1/users/me` answers at `/api/v1/me` too.",
+            never changes its meaning. Lists go on at `nextCursor`. `x-permission` names who may make a call. What is below `/api/v1/users/me` answers at `/api/v1/me` too.",
         "version": env!("CARGO_PKG_VERSION"),
         "license": { "name": "MIT OR Apache-2.0", "identifier": env!("CARGO_PKG_LICENSE") },
         "contact": { "name": "Weltenwind", "url": env!("CARGO_PKG_REPOSITORY") },
@@ -269,6 +270,7 @@ fn tags() -> Value {
     let tags = [
         ("sign-in", "Opening, renewing and ending sessions."),
         ("accounts", "The own account, and what others see of one."),
+        ("access", "Roles, what they allow, and the keys of game servers."),
         ("worlds", "Worlds, and who belongs to them."),
         ("channels", "Where messages are written: on the whole installation, in a world or in a group."),
         ("messages", "What is written, and what becomes of it."),

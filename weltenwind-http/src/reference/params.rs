@@ -7,7 +7,7 @@ use utoipa::{
         path::{Parameter, ParameterBuilder, ParameterIn},
     },
 };
-use weltenwind_core::{AccountId, ChannelId, DeviceId, MessageId, SessionId};
+use weltenwind_core::{AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, MessageId, SessionId};
 
 macro_rules! parameters {
     ($($(#[$doc:meta])* $type:ident: $name:literal in $place:ident, $required:ident, $schema:expr, $description:literal;)+) => {$(
@@ -42,6 +42,10 @@ parameters! {
     OfSession: "id" in Path, True, id::<SessionId>(), "The session.";
     /// The device of a path.
     OfDevice: "id" in Path, True, id::<DeviceId>(), "The device.";
+    /// The grant of a path.
+    OfGrant: "id" in Path, True, id::<GrantId>(), "The grant.";
+    /// The API key of a path.
+    OfKey: "id" in Path, True, id::<ApiKeyId>(), "The API key.";
     /// The member of a path.
     OfMember: "userId" in Path, True, id::<AccountId>(), "The member's account.";
     /// The state that a change is meant for.

@@ -21,10 +21,10 @@ pub(super) const SHARED: &[Shared] = &[
     shared(
         "401",
         "Unauthenticated",
-        &[Code::Unauthenticated, Code::TokenInvalid, Code::TokenExpired, Code::SessionEnded],
+        &[Code::Unauthenticated, Code::TokenInvalid, Code::TokenExpired, Code::SessionEnded, Code::ApiKeyInvalid],
         "",
     ),
-    shared("403", "Forbidden", &[Code::PermissionDenied], ""),
+    shared("403", "Forbidden", &[Code::PermissionDenied, Code::AccountRequired], ""),
     shared("408", "BodyTooSlow", &[Code::BodyTooSlow], ""),
     shared("412", "PreconditionFailed", &[Code::PreconditionFailed], "The member `current` is the present ETag."),
     shared("413", "PayloadTooLarge", &[Code::PayloadTooLarge], ""),

@@ -5,17 +5,20 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use weltenwind_core::{
     Scope,
-    access::Role,
+    access::{Permission, Role},
     accounts::AccountKind,
     wire::{
-        ChannelBody, DeviceBody, EndedBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, ProfileBody,
-        SessionBody, SessionDevice, SessionEntryBody, TicketBody, UnreadBody, UserBody, WorldBody,
+        ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody, LimitsBody,
+        ListBody, MemberBody, ProfileBody, ReasonBody, SessionBody, SessionDevice, SessionEntryBody, TicketBody,
+        UnreadBody, UserBody, WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
 
 use super::records::{ACCOUNT, CHANNEL, CURSOR, id, message, time};
 
+const GRANT: &str = "01998b2e-7c00-7a14-8f3e-5d2a9c1b0e04";
+const KEY: &str = "01998b2e-7c00-7a19-8f3e-5d2a9c1b0e0b";
 const SESSION: &str = "01998b2e-7c00-7a12-8f3e-5d2a9c1b0e02";
 const DEVICE: &str = "01998b2e-7c00-7a13-8f3e-5d2a9c1b0e03";
 const WORLD: &str = "01998b2e-7c00-7a15-8f3e-5d2a9c1b0e05";
@@ -28,7 +31,10 @@ pub(super) fn answer(schema: &str) -> Option<Value> {
 
 fn one(schema: &str) -> Option<Value> {
     let samples: [(_, fn() -> Value); 14] = [
+        (ApiKeyBody::name(), || value(&api_key())),
         (ChannelBody::name(), || value(&channel())),
+        (CheckBody::name(), || value(&check())),
+        (GrantBody::name(), || value(&grant())),
         (HistoryBody::name(), || value(&history())),
         (LimitsBody::name(), || value(&LimitsBody { items: vec![limit()] })),
         (MemberBody::name(), || value(&member())),
@@ -59,6 +65,45 @@ fn limit() -> LimitBody {
         remaining: 19,
         reset_seconds: 1,
         retry_after: None,
+    }
+}
+
+fn api_key() -> ApiKeyBody {
+    ApiKeyBody {
+        id: id(KEY),
+        name: "arena server".to_owned(),
+        scope: Scope::World(id(WORLD)),
+        permissions: vec![Permission::ChatRead, Permission::ChatPost],
+        created_by: Some(id(ACCOUNT)),
+        created_at: time(0),
+        expires_at: None,
+        last_used_at: Some(time(300)),
+        secret: None,
+    }
+}
+
+fn check() -> CheckBody {
+    let granted = ReasonBody {
+        reason: "granted".to_owned(),
+        detail: format!("world_moderator in world:{WORLD} allows it"),
+        grant_id: Some(id(GRANT)),
+        role: Some(Role::WorldModerator),
+        scope: Some(Scope::World(id(WORLD))),
+        expires_at: None,
+    };
+    CheckBody { allowed: true, because: vec![granted] }
+}
+
+fn grant() -> GrantBody {
+    GrantBody {
+        id: id(GRANT),
+        user_id: id(ACCOUNT),
+        role: Role::WorldModerator,
+        scope: Scope::World(id(WORLD)),
+        granted_by: None,
+        reason: Some("for the tournament".to_owned()),
+        expires_at: None,
+        created_at: time(0),
     }
 }
 

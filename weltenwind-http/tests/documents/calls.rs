@@ -22,11 +22,22 @@ pub(crate) fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
         .collect()
 }
 
+/// The parameters without which a call cannot be made.
+pub(crate) fn query_of(path: &str) -> &'static str {
+    match path {
+        "/api/v1/channels" => "?scope=global",
+        "/api/v1/access/check" => "?permission=chat.post&scope=global",
+        _ => "",
+    }
+}
+
 /// A path with things that exist.
 pub(crate) fn filled(town: &Town, path: &str, message: &str) -> String {
     let thing = match path {
         path if path.contains("/channels/") => id(&town.lobby),
         path if path.contains("/messages/") => message,
+        path if path.contains("/grants/") => id(&town.grant),
+        path if path.contains("/keys/") => id(&town.key),
         _ => &town.mira.id,
     };
     path.replace("{world}", "mistral").replace("{userId}", &town.mira.id).replace("{id}", thing)

@@ -1,5 +1,6 @@
-//! Who holds which role where.
+//! Who holds which role where, and the keys of game servers.
 
+mod keys;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod rows;
@@ -8,6 +9,6 @@ mod sql;
 pub(crate) mod sqlite;
 
 #[cfg(feature = "postgres")]
-pub use self::postgres::PgGrantStore;
+pub use self::{keys::PgApiKeyStore, postgres::PgGrantStore};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteGrantStore;
+pub use self::{keys::SqliteApiKeyStore, sqlite::SqliteGrantStore};

@@ -45,6 +45,11 @@ impl TryFrom<GrantRow> for Grant {
     }
 }
 
+/// Returns whether the grant makes an owner who stays.
+pub(super) const fn is_lasting_owner(grant: &Grant) -> bool {
+    grant.role.is_owner() && grant.expires_at.is_none()
+}
+
 /// One role of a member.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct MemberRow {

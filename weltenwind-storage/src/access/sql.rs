@@ -7,6 +7,20 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+/// The same role of the same account in the same scope.
+macro_rules! held {
+    () => {
+        concat!(
+            "SELECT ",
+            $crate::access::sql::columns!(),
+            " FROM grants
+            WHERE account_id = $1 AND role = $2 AND scope_kind = $3 AND scope_id IS NOT DISTINCT FROM $4
+                AND revoked_at IS NULL"
+        )
+    };
+}
+pub(super) use held;
+
 /// A revoked one, too.
 pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
 

@@ -1,7 +1,5 @@
 //! Grants in SQLite.
 
-use std::slice;
-
 use async_trait::async_trait;
 use sqlx::{SqliteConnection, SqliteExecutor, query_as, query_scalar};
 use weltenwind_core::{
@@ -11,7 +9,7 @@ use weltenwind_core::{
 };
 
 use super::{
-    rows::{GrantRow, members},
+    rows::{GrantRow, is_lasting_owner, members},
     sql,
 };
 use crate::{
@@ -127,12 +125,30 @@ async fn grant_in(tx: &mut SqliteConnection, step: &Step, grant: &NewGrant) -> R
     if let Repeated(target) = step::begin(tx, step).await? {
         return Ok(target.found(find_in(tx, target.id()?).await?)?);
     }
-    let grant = insert_in(tx, step, grant).await.map_err(|error| match error {
+    let may_end_an_owner = grant.role.is_owner() && grant.expires_at.is_some();
+    let before = if may_end_an_owner { held_in(tx, grant).await? } else { None };
+    let given = insert_in(tx, step, grant).await.map_err(|error| match error {
         error if violates_foreign_key(&error, "grants_account") => Refused(AccessError::AccountNotFound),
         error => error.into(),
     })?;
-    step::finish(tx, step, &Outcome::of(grant.id)).await?;
-    Ok(grant)
+    if before.is_some_and(|held| is_lasting_owner(&held)) {
+        keep_an_owner_in(tx, &given).await?;
+    }
+    step::finish(tx, step, &Outcome::of(given.id)).await?;
+    Ok(given)
+}
+
+/// Reads the same role of the same account.
+async fn held_in(tx: &mut SqliteConnection, grant: &NewGrant) -> sqlx::Result<Option<Grant>> {
+    let ScopeColumns { scope_kind, scope_id } = grant.scope.into();
+    let row: Option<GrantRow> = query_as(sql::held!())
+        .bind(grant.account.uuid())
+        .bind(grant.role.as_str())
+        .bind(scope_kind)
+        .bind(scope_id)
+        .fetch_optional(tx)
+        .await?;
+    one(row)
 }
 
 /// Binds a role inside a larger step; an account that does not exist violates `grants_account`.
@@ -160,7 +176,9 @@ async fn revoke_in(tx: &mut SqliteConnection, step: &Step, id: GrantId) -> Resul
     let row: Option<GrantRow> =
         query_as(sql::REVOKE).bind(id.uuid()).bind(Instant(step.at)).fetch_optional(&mut *tx).await?;
     let Some(grant) = one(row)? else { return Err(Refused(AccessError::GrantNotFound)) };
-    keep_an_owner_in(tx, slice::from_ref(&grant)).await?;
+    if is_lasting_owner(&grant) {
+        keep_an_owner_in(tx, &grant).await?;
+    }
     let loss = Loss { account: grant.account, lost: Lost::Rights(grant.scope) };
     step::finish(tx, step, &Outcome::of(grant.id).losing([loss])).await?;
     Ok(grant)
@@ -187,17 +205,16 @@ async fn revoke_all_in(
     if revoked.is_empty() {
         return Err(Refused(AccessError::MemberNotFound));
     }
-    keep_an_owner_in(tx, &revoked).await?;
+    if let Some(owner) = revoked.iter().find(|grant| is_lasting_owner(grant)) {
+        keep_an_owner_in(tx, owner).await?;
+    }
     let loss = Loss { account, lost: Lost::Rights(scope) };
     step::finish(tx, step, &Outcome::of(account).losing([loss])).await?;
     Ok(())
 }
 
-/// Refuses a revocation that leaves a scope without a lasting owner.
-async fn keep_an_owner_in(tx: &mut SqliteConnection, revoked: &[Grant]) -> Result<(), Abort<AccessError>> {
-    let Some(owner) = revoked.iter().find(|grant| grant.role.is_owner() && grant.expires_at.is_none()) else {
-        return Ok(());
-    };
+/// Refuses a change that leaves the scope of `owner`, who goes or gets an end, without a lasting owner.
+async fn keep_an_owner_in(tx: &mut SqliteConnection, owner: &Grant) -> Result<(), Abort<AccessError>> {
     let ScopeColumns { scope_kind, scope_id } = owner.scope.into();
     let kept: bool = query_scalar(sql::HAS_LASTING)
         .bind(scope_kind)

@@ -16,7 +16,7 @@ use weltenwind_core::{StorageError, StoreHealth, Stores};
 pub(crate) use self::writer::Class;
 use self::writer::Writer;
 use crate::{
-    access::SqliteGrantStore,
+    access::{SqliteApiKeyStore, SqliteGrantStore},
     accounts::{SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqliteSessionStore},
     chat::SqliteChatStore,
     config::StorageConfig,
@@ -66,6 +66,7 @@ impl SqliteDatabase {
             devices: Arc::new(SqliteDeviceStore::new(self.clone())),
             keys: Arc::new(SqliteKeyStore::new(self.clone())),
             grants: Arc::new(SqliteGrantStore::new(self.clone())),
+            api_keys: Arc::new(SqliteApiKeyStore::new(self.clone())),
             worlds: Arc::new(SqliteWorldStore::new(self.clone())),
             chat: Arc::new(SqliteChatStore::new(self.clone())),
             idempotency: Arc::new(SqliteIdempotencyStore::new(self.clone())),

@@ -67,6 +67,7 @@ impl WorldStore for PgWorldStore {
             .bind(query.after.map_or(start, WorldId::uuid))
             .bind(query.limit.with_probe())
             .bind(Instant(query.at))
+            .bind(query.within.map(WorldId::uuid))
             .fetch_all(self.db.pool())
             .await
             .map_err(failed("list worlds"))?;

@@ -51,6 +51,7 @@ macro_rules! page {
                         AND (expires_at IS NULL OR expires_at > $6)
                 ))
                 AND ($3 IS NULL OR name_folded LIKE $3 ESCAPE '\\')
+                AND ($7 IS NULL OR id = $7)
                 AND id ",
             $behind,
             " $4 ORDER BY id ",

@@ -70,6 +70,7 @@ impl WorldStore for SqliteWorldStore {
             .bind(query.after.map_or(start, WorldId::uuid))
             .bind(query.limit.with_probe())
             .bind(Instant(query.at))
+            .bind(query.within.map(WorldId::uuid))
             .fetch_all(self.db.readers())
             .await
             .map_err(failed("list worlds"))?;

@@ -74,9 +74,8 @@ impl Visit {
         let name = DisplayName::new("Mira").unwrap();
         let grant = services.accounts.open_guest(&anonymous, Some(name), DeviceDraft::default()).await.unwrap();
         let token = grant.access_token.expose();
-        let sign_in = SignIn::by_token(&services.accounts, &*services.sources.clock, token, correlation_id.clone());
-        let sign_in = sign_in.await.unwrap();
-        let losses = services.revocations.watch(sign_in.account, sign_in.session, sign_in.device);
+        let sign_in = SignIn::by_token(&services, token, correlation_id.clone()).await.unwrap();
+        let losses = sign_in.watch(&services.revocations);
         let visitor = Visitor { sign_in, losses, correlation_id, permit: host.limits.admit(None).unwrap() };
 
         let ((to_server, incoming), (outgoing, from_server)) = (mpsc::channel(1), mpsc::channel(1));

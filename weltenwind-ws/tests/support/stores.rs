@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use weltenwind_core::{
     AccountId, ChannelId, DeviceId, ManualClock, MessageId, Page, RandomSource, Revision, SequentialIds, ServiceConfig,
     Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
-    access::MemoryGrantStore,
+    access::{MemoryGrantStore, keys::MemoryApiKeyStore},
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, Device, DeviceName,
         DeviceQuery, DeviceStore, DisplayName, KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket,
@@ -61,6 +61,7 @@ impl Town {
             devices: accounts.clone(),
             keys: accounts.clone(),
             grants: grants.clone(),
+            api_keys: Arc::new(MemoryApiKeyStore::default()),
             worlds: Arc::new(MemoryWorlds::default()),
             chat: chat.clone(),
             idempotency: accounts.clone(),

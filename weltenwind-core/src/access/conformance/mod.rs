@@ -86,6 +86,10 @@ macro_rules! grant_store_conformance {
             an_owner_leaves_when_another_stays
             an_owner_for_a_time_is_nobody_to_leave_a_scope_to
             an_owner_for_a_time_may_leave
+            the_last_lasting_owner_gets_no_end
+            an_owner_gets_an_end_when_another_stays
+            a_scope_may_be_owned_for_a_time_from_the_start
+            owners_who_get_an_end_and_leave_at_once_leave_one
             owners_elsewhere_and_other_roles_do_not_count
             two_owners_who_leave_at_once_do_not_both_succeed
             owners_who_leave_and_are_removed_at_once_leave_one

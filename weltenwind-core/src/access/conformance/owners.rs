@@ -77,6 +77,72 @@ pub async fn an_owner_for_a_time_may_leave(ports: &Ports) {
     assert!(ports.held(deputy).await.is_empty());
 }
 
+/// An end is a way to leave, too: the clock would take what nobody may.
+pub async fn the_last_lasting_owner_gets_no_end(ports: &Ports) {
+    for (n, (role, scope)) in (1..).step_by(10).zip(owned()) {
+        let owner = ports.owner(n, role, scope).await;
+        let deputy = ports.account(n + 1).await;
+        let until = |n, account| NewGrant { expires_at: Some(at(86_400)), ..new(n, account, role, scope) };
+        ports.grant(&until(n + 1, deputy)).await;
+
+        let refusal = ports.grants.grant(&step(60), &until(n + 2, owner.account)).await;
+
+        assert!(is_last_owner(&refusal), "{scope}: {refusal:?}");
+        assert_eq!(ports.held(owner.account).await, [owner]);
+        ports.grants.grant(&step(60), &until(n + 3, deputy)).await.expect("a deputy's end may move");
+    }
+}
+
+/// Owning is handed over for a day, and somebody stays.
+pub async fn an_owner_gets_an_end_when_another_stays(ports: &Ports) {
+    for (n, (role, scope)) in (1..).step_by(10).zip(owned()) {
+        let owner = ports.owner(n, role, scope).await;
+        ports.owner(n + 1, role, scope).await;
+
+        let until = NewGrant { expires_at: Some(at(86_400)), ..new(n + 2, owner.account, role, scope) };
+        let given = ports.grants.grant(&step(60), &until).await.expect("another stays");
+
+        assert_eq!((given.id, given.expires_at), (owner.id, Some(at(86_400))));
+        let refusal = ports.revoke(n + 1).await;
+        assert!(is_last_owner(&refusal), "{scope}: {refusal:?}");
+    }
+}
+
+/// Where nobody stays for good, nobody is stranded by an end.
+pub async fn a_scope_may_be_owned_for_a_time_from_the_start(ports: &Ports) {
+    let deputy = ports.account(1).await;
+    let until = |n, end| NewGrant { expires_at: Some(at(end)), ..new(n, deputy, Role::WorldOwner, world(1)) };
+    ports.grant(&until(1, 600)).await;
+
+    let later = ports.grants.grant(&step(60), &until(2, 900)).await.expect("an end may move");
+
+    assert_eq!((later.id, later.expires_at), (super::grant_id(1), Some(at(900))));
+}
+
+/// Each sees that the other stays, whichever way they go.
+pub async fn owners_who_get_an_end_and_leave_at_once_leave_one(ports: &Ports) {
+    let worlds = (2..=9).map(|n| (Role::WorldOwner, world(n)));
+    for (n, (role, scope)) in (1..).step_by(10).zip(owned().into_iter().chain(worlds)) {
+        let one = ports.owner(n, role, scope).await;
+        let other = ports.owner(n + 1, role, scope).await;
+        let until = |n, account| NewGrant { expires_at: Some(at(86_400)), ..new(n, account, role, scope) };
+
+        let (first, ends) = (step(60), until(n + 2, one.account));
+        let refusal = if n % 20 == 1 {
+            let (second, also) = (step(60), until(n + 3, other.account));
+            let answers = tokio::join!(ports.grants.grant(&first, &ends), ports.grants.grant(&second, &also));
+            answers.0.and(answers.1)
+        } else {
+            let answers = tokio::join!(ports.grants.grant(&first, &ends), ports.revoke(n + 1));
+            answers.0.and(answers.1)
+        };
+
+        assert!(is_last_owner(&refusal), "{scope}: {refusal:?}");
+        let held = [ports.held(one.account).await, ports.held(other.account).await].concat();
+        assert_eq!(held.iter().filter(|grant| grant.expires_at.is_none()).count(), 1, "{scope}");
+    }
+}
+
 /// An admin cannot stand in for an owner, nor an owner of another world.
 pub async fn owners_elsewhere_and_other_roles_do_not_count(ports: &Ports) {
     ports.owner(1, Role::WorldOwner, world(1)).await;

@@ -84,6 +84,19 @@ pub async fn members_also_see_their_own_worlds(ports: &Ports) {
     assert_eq!(listed(ports, &WorldQuery { member: Some(mira), ..WorldQuery::default() }).await, [3, 1]);
 }
 
+/// A narrowed token sees one world, if its bearer does.
+pub async fn a_list_within_a_world_has_no_other(ports: &Ports) {
+    visible_and_hidden(ports).await;
+    let mira = ports.account(1).await;
+    grant(ports, 11, mira, Role::WorldMember, Scope::World(world_id(3))).await;
+    let within = |n| WorldQuery { member: Some(mira), within: Some(world_id(n)), ..WorldQuery::default() };
+
+    assert_eq!(listed(ports, &within(1)).await, [1]);
+    assert!(listed(ports, &within(2)).await.is_empty());
+    assert_eq!(listed(ports, &within(3)).await, [3]);
+    assert_eq!(listed(ports, &WorldQuery { everything: true, ..within(2) }).await, [2]);
+}
+
 /// What was lent until an instant is gone at that instant.
 pub async fn an_expired_grant_shows_no_world(ports: &Ports) {
     visible_and_hidden(ports).await;

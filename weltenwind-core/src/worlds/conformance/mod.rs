@@ -87,6 +87,7 @@ macro_rules! world_store_conformance {
             a_list_of_worlds_goes_on_behind_a_position
             strangers_see_public_worlds
             members_also_see_their_own_worlds
+            a_list_within_a_world_has_no_other
             an_expired_grant_shows_no_world
             staff_sees_every_world
             archived_worlds_are_never_listed

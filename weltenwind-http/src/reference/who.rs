@@ -1,0 +1,97 @@
+//! Who may make which call, in one table: the document tells it, and a test asks every call as everybody.
+
+use serde_json::{Value, json};
+use weltenwind_core::access::Permission::{
+    self, AccessManage, ChatManage, ChatModerate, ChatPost, ChatRead, WorldCreate, WorldManage, WorldRead,
+};
+
+/// What one must be, or hold in the scope of what the call is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Everybody, signed in or not.
+    Anyone,
+    /// Every account, about itself.
+    Oneself,
+    /// Whoever is signed in, an API key too.
+    SignedIn,
+    /// Whoever holds a permission. In an open place everybody holds those to read, and every account those of a guest.
+    Holder(Permission),
+    /// Whoever has written the message, as long as they may write.
+    Author,
+    /// The author, or whoever holds a permission.
+    AuthorOr(Permission),
+}
+
+use Who::{Anyone, Author, AuthorOr, Holder, Oneself, SignedIn};
+
+/// One line a call, by its name.
+const TABLE: &[(&str, Who)] = &[
+    ("openGuest", Anyone),
+    ("register", Anyone),
+    ("signIn", Anyone),
+    ("bootstrap", Anyone),
+    ("refreshSession", Anyone),
+    ("signOut", Oneself),
+    ("issueTicket", Oneself),
+    ("getMe", Oneself),
+    ("amendMe", Oneself),
+    ("listUnread", Oneself),
+    ("getLimits", Anyone),
+    ("getProfile", Anyone),
+    ("listGrants", Holder(AccessManage)),
+    ("giveRole", Holder(AccessManage)),
+    ("getGrant", Holder(AccessManage)),
+    ("takeRole", Holder(AccessManage)),
+    ("checkAccess", SignedIn),
+    ("listKeys", Holder(AccessManage)),
+    ("makeKey", Holder(AccessManage)),
+    ("getKey", Holder(AccessManage)),
+    ("deleteKey", Holder(AccessManage)),
+    ("listWorlds", Anyone),
+    ("createWorld", Holder(WorldCreate)),
+    ("getWorld", Holder(WorldRead)),
+    ("amendWorld", Holder(WorldManage)),
+    ("archiveWorld", Holder(WorldManage)),
+    ("listMembers", Holder(WorldRead)),
+    ("joinWorld", Oneself),
+    ("leaveWorld", Oneself),
+    ("removeMember", Holder(WorldManage)),
+    ("listWorldChannels", Holder(ChatRead)),
+    ("listChannels", Holder(ChatRead)),
+    ("openChannel", Holder(ChatManage)),
+    ("getChannel", Holder(ChatRead)),
+    ("amendChannel", Holder(ChatManage)),
+    ("closeChannel", Holder(ChatManage)),
+    ("listMessages", Holder(ChatRead)),
+    ("postMessage", Holder(ChatPost)),
+    ("markRead", Oneself),
+    ("getMessage", Holder(ChatRead)),
+    ("editMessage", Author),
+    ("removeMessage", AuthorOr(ChatModerate)),
+    ("getOpenapi", Anyone),
+    ("getAsyncapi", Anyone),
+];
+
+/// Returns what the document says of a call under `x-permission`: any one of these is enough.
+///
+/// # Panics
+///
+/// If the call has no line in the table.
+pub(super) fn tag(call: &str) -> Value {
+    let who = TABLE.iter().find(|(name, _)| *name == call).map(|(_, who)| *who);
+    let who = who.unwrap_or_else(|| panic!("{call} does not say who may make it"));
+    match who {
+        Anyone => json!(["anyone"]),
+        Oneself => json!(["self"]),
+        SignedIn => json!(["signed-in"]),
+        Holder(permission) => json!([permission]),
+        Author => json!(["author"]),
+        AuthorOr(permission) => json!(["author", permission]),
+    }
+}
+
+/// Returns the names in the table.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}

@@ -1,0 +1,13 @@
+//! API keys of game servers and bots.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+mod rows;
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "postgres")]
+pub use self::postgres::PgApiKeyStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteApiKeyStore;
