@@ -36,7 +36,7 @@ const TABLE: &[(&str, Who)] = &[
     ("getMe", Oneself),
     ("amendMe", Oneself),
     ("listUnread", Oneself),
-    ("getLimits", Anyone),
+    ("getMyLimits", Anyone),
     ("getProfile", Anyone),
     ("listGrants", Holder(AccessManage)),
     ("giveRole", Holder(AccessManage)),
@@ -90,8 +90,17 @@ pub(super) fn tag(call: &str) -> Value {
     }
 }
 
-/// Returns the names in the table.
 #[cfg(test)]
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|(name, _)| *name)
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_about_a_call_that_there_is() {
+        let document = super::super::openapi_document().to_string();
+
+        for (name, _) in TABLE {
+            assert_eq!(document.matches(&format!("\"operationId\":\"{name}\"")).count(), 1, "{name}");
+            assert_eq!(TABLE.iter().filter(|(other, _)| other == name).count(), 1, "{name} has two lines");
+        }
+    }
 }

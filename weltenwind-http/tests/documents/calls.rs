@@ -23,6 +23,7 @@ pub(crate) fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
 }
 
 /// The parameters without which a call cannot be made.
+#[allow(dead_code, reason = "each test program uses a part of it")]
 pub(crate) fn query_of(path: &str) -> &'static str {
     match path {
         "/api/v1/channels" => "?scope=global",
@@ -32,6 +33,7 @@ pub(crate) fn query_of(path: &str) -> &'static str {
 }
 
 /// A path with things that exist.
+#[allow(dead_code, reason = "each test program uses a part of it")]
 pub(crate) fn filled(town: &Town, path: &str, message: &str) -> String {
     let thing = match path {
         path if path.contains("/channels/") => id(&town.lobby),
