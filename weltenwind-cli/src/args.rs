@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand, user::UserCommand,
-    world::WorldCommand,
+    admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand, key::KeyCommand,
+    user::UserCommand, world::WorldCommand,
 };
 
 /// Gives game worlds a community: world pages, chat and more, from one binary.
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Give, take and list roles.
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// Make, list and delete the API keys of game servers.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Make and list worlds.
     #[command(subcommand)]
     World(WorldCommand),

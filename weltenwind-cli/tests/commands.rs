@@ -50,6 +50,51 @@ async fn on_postgres_a_bootstrap_link_makes_an_owner_once() {
 }
 
 #[tokio::test]
+async fn keys_are_made_listed_and_deleted() {
+    let store = Store::sqlite();
+    let server = store.serve(&[]);
+    let wish =
+        ["key", "create", "arena server", "--permission", "world.read,chat.read", "--permission", "world.create"];
+
+    let text = stdout(&store, &wish);
+    let secret = text.lines().next().expect("a line");
+    assert!(secret.starts_with("wwk_"), "{text}");
+    let (status, world) = server.post("/api/v1/worlds", Some(secret), &json!({ "name": "Mistral" })).await;
+    assert_eq!((status, world["slug"].as_str()), (201, Some("mistral")), "the key holds on the running server");
+
+    let made = json_of(&store, &["key", "create", "bot", "--permission", "chat.post", "--json"]);
+    assert!(made["secret"].as_str().expect("a secret").starts_with("wwk_"));
+    assert_eq!(made["permissions"], json!(["chat.post"]));
+    let listed = json_of(&store, &["key", "list", "--json"]);
+    let names: Vec<_> = listed.as_array().expect("a list").iter().map(|key| key["name"].as_str()).collect();
+    assert_eq!(names, [Some("arena server"), Some("bot")]);
+    assert!(listed.as_array().expect("a list").iter().all(|key| key.get("secret").is_none()));
+    assert_eq!(
+        json_of(&store, &["key", "list", "--scope", "world:01998b2e-7c00-7a15-8f3e-5d2a9c1b0e05", "--json"]),
+        json!([])
+    );
+
+    let id = listed[0]["id"].as_str().expect("an id");
+    assert_eq!(store.run(&["key", "revoke", id]).status.code(), Some(2), "it asks back");
+    stdout(&store, &["key", "revoke", id, "--dry-run"]);
+    assert_eq!(json_of(&store, &["key", "list", "--json"]).as_array().expect("a list").len(), 2);
+    assert_eq!(json_of(&store, &["key", "revoke", id, "--yes", "--json"])["id"], id);
+    assert_eq!(store.run(&["key", "revoke", id, "--yes"]).status.code(), Some(3), "it is gone");
+    // Another process has deleted it, so the server believes it for a second more at most.
+    let deleted = std::time::Instant::now();
+    while server.post("/api/v1/worlds", Some(secret), &json!({ "name": "Bora" })).await.0 != 401 {
+        assert!(deleted.elapsed() < std::time::Duration::from_secs(20), "a deleted key still holds");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+
+    for bad in [&["key", "create", "x"][..], &["key", "create", "x", "--permission", "chat.all"]] {
+        assert_eq!(store.run(bad).status.code(), Some(2), "{bad:?}");
+    }
+    let nonsense = ["key", "create", "x", "--permission", "chat.post", "--expires-at", "2020-01-01T00:00:00Z"];
+    assert_eq!(store.run(&nonsense).status.code(), Some(2), "it lies behind");
+}
+
+#[tokio::test]
 async fn roles_are_given_listed_and_taken() {
     let store = Store::sqlite();
     let server = store.serve(&[]);

@@ -80,6 +80,7 @@ async fn what_is_no_handshake_is_refused_with_a_problem() {
         (&[("Authorization", ""), ("Origin", ORIGIN)], 401, "unauthenticated"),
         (&[("Authorization", "Basic bWlyYTpwYXNz")], 401, "unauthenticated"),
         (&[("Authorization", "Bearer x")], 401, "token-invalid"),
+        (&[("Authorization", "Bearer wwk_x")], 401, "api-key-invalid"),
         (&[("Authorization", &other_session)], 401, "token-invalid"),
     ];
 

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod grant;
+pub(crate) mod key;
 mod migrate;
 pub(crate) mod user;
 pub(crate) mod world;
@@ -25,6 +26,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Admin(command) => admin::run(command, &layers.load()?, output).await,
         Command::User(command) => user::run(command, &layers.load()?, output).await,
         Command::Grant(command) => grant::run(command, &layers.load()?, output).await,
+        Command::Key(command) => key::run(command, &layers.load()?, output).await,
         Command::World(command) => world::run(command, &layers.load()?, output).await,
         Command::Bench(command) => bench::run(command, &layers.load()?, output).await,
         Command::Config(command) => config::run(command, &layers, output),

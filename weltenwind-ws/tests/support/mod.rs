@@ -23,6 +23,10 @@ use tokio_tungstenite::{
 use tower::Service as _;
 use weltenwind_core::{
     Actor, AllowedOrigins, ChannelId, ClientAddress, CorrelationId, Scope,
+    access::{
+        Permission, PermissionSet,
+        keys::{ApiKeyDraft, ApiKeyName, MadeKey},
+    },
     accounts::{DeviceDraft, DisplayName, SessionGrant},
     chat::ChannelDraft,
     limits::LimitsConfig,
@@ -137,8 +141,25 @@ impl Node {
     }
 
     pub(crate) async fn connect_over<S: Pipe>(&self, pipe: S, grant: &SessionGrant) -> Client<S> {
+        Self::connect_bearing(pipe, grant.access_token.expose()).await
+    }
+
+    /// Makes an API key for everything, and opens a socket with it.
+    pub(crate) async fn key(&self, permissions: &[Permission]) -> (MadeKey, Client) {
+        let draft = ApiKeyDraft {
+            name: ApiKeyName::new("arena server").unwrap(),
+            scope: Scope::Global,
+            permissions: PermissionSet::of(permissions),
+            expires_at: None,
+        };
+        let made = self.town.services.api_keys.make(&Actor::operator(), draft).await.unwrap();
+        let client = Self::connect_bearing(self.pipe(None, 256 * 1024), made.secret.expose()).await;
+        (made, client)
+    }
+
+    async fn connect_bearing<S: Pipe>(pipe: S, token: &str) -> Client<S> {
         let mut request = "ws://wind.test/realtime/v1".into_client_request().unwrap();
-        let bearer = format!("Bearer {}", grant.access_token.expose());
+        let bearer = format!("Bearer {token}");
         request.headers_mut().insert("authorization", bearer.parse().unwrap());
         request.headers_mut().insert("sec-websocket-protocol", "weltenwind.v1".parse().unwrap());
         let (socket, response) = client_async(request, pipe).await.unwrap();

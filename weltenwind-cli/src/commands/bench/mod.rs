@@ -1,5 +1,6 @@
 //! `weltenwind bench`: how fast this machine and store are, measured the way the documents quote it.
 
+mod access;
 mod append;
 mod history;
 mod layers;
@@ -51,6 +52,16 @@ pub(crate) enum BenchCommand {
     ///
     /// Log lines are written as `serve` writes them; send standard error where the server's would go.
     Layers(layers::LayersArgs),
+    /// Decide whether somebody may do something: from memory, and from the store.
+    ///
+    /// What is remembered is worked out, and not kept in a store. Misses read a SQLite file in the system's temporary folder,
+    /// which is thrown away, or --database.
+    Access {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        args: access::AccessArgs,
+    },
     /// Be the clients of another bench; what they do comes on standard input.
     #[command(hide = true)]
     Load,
@@ -72,6 +83,10 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
         BenchCommand::History { store, args } => {
             let scratch = Scratch::new(&store, config)?;
             history::run(&args, scratch.storage.clone(), output).await
+        }
+        BenchCommand::Access { store, args } => {
+            let scratch = Scratch::new(&store, config)?;
+            access::run(&args, &scratch.storage, output).await
         }
         BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
         BenchCommand::Limits(args) => limits::run(&args, &config.redis, output).await,
