@@ -19,7 +19,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::StorageError,
     ids::AccountId,
-    revocations::{Mark, Revocations},
+    revocations::Revocations,
 };
 
 /// Answers whether an actor may do something in a place.

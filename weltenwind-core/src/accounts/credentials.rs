@@ -136,10 +136,9 @@ impl Accounts {
 
 /// Returns whose session is acted on, and where.
 fn acting(actor: &Actor) -> Result<(AccountId, SessionId, DeviceId), AccountError> {
-    match (actor.account_id(), actor.session, actor.device) {
-        (Some(account), Some(session), Some(device)) => Ok((account, session, device)),
-        _ => Err(AccountError::SignInRequired),
-    }
+    let account = actor.oneself()?.account;
+    let (session, device) = actor.session.zip(actor.device).ok_or(AccountError::SignInRequired)?;
+    Ok((account, session, device))
 }
 
 impl Inner {

@@ -116,7 +116,7 @@ impl Accounts {
         after: Option<DeviceId>,
         limit: Limit,
     ) -> Result<Page<Device>, AccountError> {
-        let account = actor.account_id().ok_or(AccountError::SignInRequired)?;
+        let account = actor.oneself()?.account;
         Ok(self.inner.devices.page(&DeviceQuery { account, after, limit }).await?)
     }
 
@@ -131,7 +131,7 @@ impl Accounts {
         device: DeviceId,
         name: &DeviceName,
     ) -> Result<Device, AccountError> {
-        let account = actor.account_id().ok_or(AccountError::SignInRequired)?;
+        let account = actor.oneself()?.account;
         self.inner.limits.charge(actor, Policy::Write).await?;
         let audit = AuditDraft::new("device.rename", Scope::Global);
         let step = actor.step(self.inner.sources.clock.now(), audit);
@@ -144,7 +144,7 @@ impl Accounts {
     ///
     /// [`AccountError::DeviceNotFound`]; unavailable if this node cannot read what was lost.
     pub async fn end_device(&self, actor: &Actor, device: DeviceId) -> Result<(), AccountError> {
-        let account = actor.account_id().ok_or(AccountError::SignInRequired)?;
+        let account = actor.oneself()?.account;
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Write).await?;
         inner.revocations.require_fresh().await?;

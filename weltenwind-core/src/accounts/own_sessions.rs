@@ -53,8 +53,7 @@ impl Accounts {
     ) -> Result<Page<SessionEntry>, AccountError> {
         let account = match &actor.identity {
             Identity::Operator => account,
-            Identity::Account(own) => Some(own.account),
-            Identity::Anonymous => return Err(AccountError::SignInRequired),
+            _ => Some(actor.oneself()?.account),
         };
         let query = SessionQuery { account, at: self.inner.sources.clock.now(), after, limit };
         Ok(self.inner.sessions.page(&query).await?)
@@ -69,8 +68,7 @@ impl Accounts {
         let found = self.inner.sessions.find(id).await?.ok_or(AccountError::SessionNotFound)?;
         let may_know = match &actor.identity {
             Identity::Operator => true,
-            Identity::Account(own) => own.account == found.account.id,
-            Identity::Anonymous => return Err(AccountError::SignInRequired),
+            _ => actor.oneself()?.account == found.account.id,
         };
         if may_know && found.session.holds_at(self.inner.sources.clock.now()) {
             Ok((found.account, found.session))
@@ -99,9 +97,8 @@ impl Accounts {
     ///
     /// Unavailable if this node cannot read what was lost.
     pub async fn end_other_sessions(&self, actor: &Actor) -> Result<u64, AccountError> {
-        let (Some(account), Some(kept)) = (actor.account_id(), actor.session) else {
-            return Err(AccountError::SignInRequired);
-        };
+        let account = actor.oneself()?.account;
+        let kept = actor.session.ok_or(AccountError::SignInRequired)?;
         self.end_sessions(actor, account, Some(kept)).await
     }
 

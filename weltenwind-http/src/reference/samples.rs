@@ -30,7 +30,7 @@ pub(super) fn answer(schema: &str) -> Option<Value> {
 }
 
 fn one(schema: &str) -> Option<Value> {
-    let samples: [(_, fn() -> Value); 14] = [
+    let samples: [(_, fn() -> Value); 17] = [
         (ApiKeyBody::name(), || value(&api_key())),
         (ChannelBody::name(), || value(&channel())),
         (CheckBody::name(), || value(&check())),
