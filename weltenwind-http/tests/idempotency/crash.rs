@@ -146,6 +146,11 @@ fn calls(town: &Town) -> Vec<(String, Value, &Person)> {
     vec![
         ("worlds".to_owned(), json!({ "name": "Sirocco", "slug": "sirocco" }), &town.owner),
         ("channels".to_owned(), json!({ "scope": scope, "slug": "tavern", "name": "Tavern" }), &town.owner),
+        (
+            "access/grants".to_owned(),
+            json!({ "userId": town.ylva.id, "role": "world_moderator", "scope": scope }),
+            &town.owner,
+        ),
         (town.messages(), json!({ "body": "well met" }), &town.mira),
         (town.messages(), json!({ "body": "hey", "clientId": "a1" }), &town.ylva),
     ]
