@@ -287,8 +287,12 @@ mod tests {
             let sources = Sources { clock: clock.clone(), ..Sources::default() };
             let (store, roles) = (Arc::new(MemoryApiKeyStore::default()), Arc::new(MemoryGrantStore::default()));
             let access = Arc::new(RoleAccess::new(roles.clone(), clock.clone()));
-            let node =
-                || ApiKeys::new(store.clone(), roles.clone(), Arc::new(OpenPlaces), access.clone(), sources.clone());
+            let limits = Limits::in_process(clock.clone(), LimitsConfig::default());
+            let places = Arc::new(OpenPlaces);
+            let node = || {
+                let (store, roles, access) = (store.clone(), roles.clone(), access.clone());
+                ApiKeys::new(store, roles, places.clone(), access, sources.clone(), limits.clone())
+            };
             let (keys, elsewhere) = (node(), node());
             let grants = Grants::new(roles.clone(), places.clone(), access.clone(), sources.clone(), limits.clone());
             Self { keys, elsewhere, grants, clock }
