@@ -9,7 +9,9 @@ use crate::{
         AccessControlService, GrantStore, Grants, Places, RoleAccess,
         keys::{ApiKeyStore, ApiKeys},
     },
-    accounts::{AccountError, AccountStore, Accounts, AccountsConfig, DeviceStore, KeyStore, SessionStore},
+    accounts::{
+        AccountError, AccountPorts, AccountStore, Accounts, AccountsConfig, DeviceStore, KeyStore, SessionStore,
+    },
     actor::{Actor, CorrelationId},
     bus::{Bus, LocalBus},
     chat::{AppendConfig, Chat, ChatStore},
@@ -191,17 +193,14 @@ impl Services {
             limits.clone(),
         )
         .announcing(revocations.clone());
-        let accounts = Accounts::start(
-            Arc::clone(&stores.accounts),
-            Arc::clone(&stores.sessions),
-            Arc::clone(&stores.devices),
-            Arc::clone(&stores.keys),
-            revocations.clone(),
-            config.accounts,
-            sources.clone(),
-            limits.clone(),
-        )
-        .await?;
+        let ports = AccountPorts {
+            accounts: stores.accounts,
+            sessions: stores.sessions,
+            devices: stores.devices,
+            keys: stores.keys,
+        };
+        let accounts =
+            Accounts::start(ports, revocations.clone(), config.accounts, sources.clone(), limits.clone()).await?;
         let chat = Chat::builder(Arc::clone(&stores.chat))
             .places(places)
             .access(Arc::clone(&access))

@@ -15,7 +15,10 @@ use weltenwind_core::{
     worlds::{Visibility, World},
 };
 
-/// SplitMix64: the same numbers for the same seed, on every machine.
+/// Who holds which role where, and until when.
+type Grants = Vec<(usize, Role, Scope, Option<Timestamp>)>;
+
+/// `SplitMix64`: the same numbers for the same seed, on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -24,7 +27,7 @@ impl Dice {
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
+        usize::try_from((z ^ (z >> 31)) % sides as u64).expect("there are fewer sides")
     }
 
     fn pick<'i, T>(&mut self, items: &'i [T]) -> &'i T {
@@ -94,7 +97,7 @@ enum Asker {
 /// The rules, read without a cache, a mask or a short cut: sentence by sentence.
 #[derive(Default)]
 struct Rules {
-    grants: Vec<(usize, Role, Scope, Option<Timestamp>)>,
+    grants: Grants,
     sanctions: Vec<(usize, Sanction)>,
 }
 
@@ -294,24 +297,24 @@ impl Trial {
 async fn a_hundred_thousand_answers_are_those_of_the_plain_rules() {
     const SEED: u64 = 0x7765_6c74;
     let mut trial = Trial::new(SEED);
-    let (mut asked, mut allowed, mut explained) = (0_u32, 0_u32, 0_u32);
+    let (mut questions, mut allowed, mut explained) = (0_u32, 0_u32, 0_u32);
 
-    while asked < 120_000 {
+    while questions < 120_000 {
         match trial.dice.roll(40) {
             0..=2 => trial.give(true).await,
             3..=5 => trial.take(true).await,
             6 => trial.sanction(),
             7 => trial.clock.advance(Duration::from_millis(trial.dice.roll(900) as u64)),
             _ => {
-                asked += 1;
+                questions += 1;
                 let (asker, actor, permission, place) = trial.question();
                 let expected = trial.allowed(&asker, &actor, permission, &place);
                 let decision = trial.access.decide(&actor, permission, &place).await.unwrap();
-                let at = format!("seed {SEED:#x}, question {asked}: {permission} in {}", place.scope());
+                let at = format!("seed {SEED:#x}, question {questions}: {permission} in {}", place.scope());
                 assert_eq!(decision.allowed, expected, "{at}: {:?}", decision.because);
                 assert_eq!(decision.because.allows(), expected, "{at}");
                 allowed += u32::from(expected);
-                if asked % 8 == 0 {
+                if questions % 8 == 0 {
                     explained += 1;
                     let explanation = trial.access.explain(&actor, permission, &place).await.unwrap();
                     assert_eq!(explanation.allowed, expected, "{at}: {:?}", explanation.because);
@@ -323,7 +326,7 @@ async fn a_hundred_thousand_answers_are_those_of_the_plain_rules() {
     }
 
     // Neither answer is rare, so that agreeing means something.
-    assert!(allowed > asked / 10 && allowed < asked * 9 / 10, "{allowed} of {asked} were allowed");
+    assert!(allowed > questions / 10 && allowed < questions * 9 / 10, "{allowed} of {questions} were allowed");
     assert!(explained > 10_000);
 }
 
@@ -333,24 +336,24 @@ async fn an_answer_is_never_older_than_a_second_whoever_changes_the_grants() {
     const SEED: u64 = 0x7769_6e64;
     let mut trial = Trial::new(SEED);
     // What was true of each question, and when it last changed.
-    let mut asked = 0_u32;
+    let mut questions = 0_u32;
     let mut stale = 0_u32;
-    let mut history: Vec<(Timestamp, Vec<(usize, Role, Scope, Option<Timestamp>)>)> = vec![];
+    let mut history: Vec<(Timestamp, Grants)> = vec![];
 
-    while asked < 30_000 {
+    while questions < 30_000 {
         match trial.dice.roll(20) {
             change @ (0 | 1) => {
                 let before = (trial.clock.now(), trial.rules.grants.clone());
                 if change == 0 {
-                    trial.give(false).await
+                    trial.give(false).await;
                 } else {
-                    trial.take(false).await
+                    trial.take(false).await;
                 }
                 history.push(before);
             }
             2 | 3 => trial.clock.advance(Duration::from_millis(trial.dice.roll(400) as u64)),
             _ => {
-                asked += 1;
+                questions += 1;
                 let (asker, actor, permission, place) = trial.question();
                 let decision = trial.access.decide(&actor, permission, &place).await.unwrap();
                 let now = trial.clock.now();
@@ -360,7 +363,7 @@ async fn an_answer_is_never_older_than_a_second_whoever_changes_the_grants() {
                     continue;
                 }
                 stale += 1;
-                let at = format!("seed {SEED:#x}, question {asked}: {permission} in {}", place.scope());
+                let at = format!("seed {SEED:#x}, question {questions}: {permission} in {}", place.scope());
                 assert!(!permission.is_sensitive(), "{at} is sensitive and answered from memory");
                 let was = history.iter().any(|(_, grants)| {
                     let rules = Rules { grants: grants.clone(), sanctions: vec![] };

@@ -23,12 +23,12 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn private_world(node: &Node, member: &Actor) -> (WorldId, ChannelId) {
     let services = &node.town.services;
     let operator = Actor::operator();
-    let world = services.worlds.create(&operator, WorldDraft::new("Mistral").unwrap()).await.unwrap();
-    services.worlds.join(member, &WorldRef::Id(world.id)).await.unwrap();
+    let world = services.worlds.create(&operator, WorldDraft::new("Mistral").expect("a name")).await.expect("a world");
+    services.worlds.join(member, &WorldRef::Id(world.id)).await.expect("a member");
     let amendment = WorldAmendment { visibility: Some(Visibility::Private), ..WorldAmendment::default() };
-    services.worlds.amend(&operator, &WorldRef::Id(world.id), None, amendment).await.unwrap();
+    services.worlds.amend(&operator, &WorldRef::Id(world.id), None, amendment).await.expect("a private world");
     let draft = ChannelDraft::new(Scope::World(world.id), "den", "Den");
-    (world.id, services.chat.open_channel(&operator, draft).await.unwrap().id)
+    (world.id, services.chat.open_channel(&operator, draft).await.expect("a channel").id)
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +92,7 @@ async fn nothing_is_written_to_a_session_that_is_known_to_have_ended() {
     slow.expect("live").await;
     let keeper = Actor::player("Keeper");
     for n in 0..POSTS {
-        node.town.services.chat.post(&keeper, Draft::new(lobby, &format!("{n}"))).await.unwrap();
+        node.town.services.chat.post(&keeper, Draft::new(lobby, format!("{n}"))).await.unwrap();
     }
     // Whatever can be written into the pipe is written now.
     tokio::time::sleep(SECOND).await;

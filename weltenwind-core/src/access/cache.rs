@@ -59,9 +59,9 @@ impl Known {
                 masks.insert(at, Mask { scope: grant.scope, roles: 0, permissions: PermissionSet::EMPTY });
                 at
             });
-            let mask = &mut masks[at];
-            mask.roles |= bit(grant.role);
-            mask.permissions = mask.permissions.union(grant.role.permissions());
+            let held = &mut masks[at];
+            held.roles |= bit(grant.role);
+            held.permissions = held.permissions.union(grant.role.permissions());
         }
         Self { masks: masks.into_boxed_slice(), read_at: now.as_microsecond(), until, mark }
     }
@@ -97,8 +97,7 @@ const fn bit(role: Role) -> u16 {
 
 /// A clock that was set back makes nothing younger than it is.
 fn is_fresh(read_at: i64, now: i64) -> bool {
-    const LIMIT: i64 = BELIEVED.as_micros() as i64;
-    (0..LIMIT).contains(&(now - read_at))
+    u64::try_from(now - read_at).is_ok_and(|age| Duration::from_micros(age) < BELIEVED)
 }
 
 #[derive(Debug, Clone)]

@@ -181,13 +181,11 @@ impl AccessControlService for RoleAccess {
                 return answer(Because::NoGrant);
             }
         }
-        match self.read(account, now).await?.allowing(permission, place) {
-            Some(because) => answer(because),
-            None => {
-                self.memory.confirm(account, place.scope(), now);
-                answer(Because::NoGrant)
-            }
+        if let Some(because) = self.read(account, now).await?.allowing(permission, place) {
+            return answer(because);
         }
+        self.memory.confirm(account, place.scope(), now);
+        answer(Because::NoGrant)
     }
 
     async fn explain(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<Explanation, StorageError> {

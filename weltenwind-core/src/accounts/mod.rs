@@ -30,7 +30,7 @@ pub use self::{
     },
     own_sessions::{SessionEntry, SessionQuery},
     password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
-    service::{Accounts, AccountsConfig, BootstrapTicket, RegistrationDraft, SessionGrant},
+    service::{AccountPorts, Accounts, AccountsConfig, BootstrapTicket, RegistrationDraft, SessionGrant},
     store::{AccountStore, SessionStore},
     token::{AccessToken, TokenIssuer},
 };

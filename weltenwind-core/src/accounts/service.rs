@@ -116,6 +116,19 @@ pub struct BootstrapTicket {
     pub expires_at: Timestamp,
 }
 
+/// Where accounts and what belongs to them are kept.
+#[derive(Debug, Clone)]
+pub struct AccountPorts {
+    /// Accounts.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionStore>,
+    /// Devices.
+    pub devices: Arc<dyn DeviceStore>,
+    /// Keys.
+    pub keys: Arc<dyn KeyStore>,
+}
+
 /// Accounts, sessions and tokens.
 #[derive(Debug, Clone)]
 pub struct Accounts {
@@ -151,15 +164,13 @@ pub(super) struct Known {
 impl Accounts {
     /// Wires the rules to their ports; a store without keys gets its keys here.
     pub async fn start(
-        accounts: Arc<dyn AccountStore>,
-        sessions: Arc<dyn SessionStore>,
-        devices: Arc<dyn DeviceStore>,
-        keys: Arc<dyn KeyStore>,
+        ports: AccountPorts,
         revocations: Revocations,
         config: AccountsConfig,
         sources: Sources,
         limits: Limits,
     ) -> Result<Self, AccountError> {
+        let AccountPorts { accounts, sessions, devices, keys } = ports;
         let mut secret = [0; 32];
         sources.random.fill(&mut secret);
         let now = sources.clock.now();

@@ -99,7 +99,7 @@ impl LossHints {
         }
         // Nobody is left to give one.
         self.0 = None;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -61,7 +61,6 @@ impl TryFrom<LossRow> for LoggedLoss {
             ("account", None, None) => Lost::Account,
             _ => return Err(name.broken("kind")),
         };
-        let loss = Loss { account: AccountId::new(account_id), lost };
-        Ok(Self { seq: LossSeq::new(seq), at: at.0, loss })
+        Ok(Self { seq: LossSeq::new(seq), at: at.0, loss: Loss { account: AccountId::new(account_id), lost } })
     }
 }
