@@ -1,6 +1,6 @@
 //! `weltenwind bench layers`: what each layer around a handler costs, in time on the processor.
 
-use std::{fs, thread};
+use std::thread;
 
 use clap::Args;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use weltenwind_core::{Actor, ServiceConfig, Services, Sources, accounts::DeviceD
 use weltenwind_http::{HttpConfig, bench::Onion};
 use weltenwind_storage::StorageConfig;
 
-use super::UNHURRIED;
+use super::{UNHURRIED, on_processor};
 use crate::{failure::Failure, output::Output, store::unopened};
 
 #[derive(Debug, Args)]
@@ -71,12 +71,4 @@ async fn measure(reads: u32, runs: u32, storage: StorageConfig) -> Result<Vec<Me
         Measured { layer: onion.outermost, together_micros: together, alone_micros: alone }
     });
     Ok(rows.collect())
-}
-
-/// Returns how many microseconds this thread has been on a processor, as Linux counts them.
-fn on_processor() -> Result<f64, Failure> {
-    const FILE: &str = "/proc/thread-self/schedstat";
-    let text = fs::read_to_string(FILE).map_err(|error| Failure::failed(format!("{FILE}: {error}")))?;
-    let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse::<f64>().ok());
-    nanos.map(|nanos| nanos / 1000.0).ok_or_else(|| Failure::failed(format!("{FILE} is not readable")))
 }

@@ -18,7 +18,7 @@ use weltenwind_core::{
 };
 use weltenwind_storage::{RedisConfig, RedisRateLimiter};
 
-use super::Waits;
+use super::{Waits, on_processor};
 use crate::{failure::Failure, output::Output, store::unusable};
 
 #[derive(Debug, Args)]
@@ -42,9 +42,10 @@ struct Measured {
     keys: usize,
     callers: u32,
     decisions_per_second: u64,
-    /// The time of one caller for one decision, on average.
-    nanoseconds: u64,
-    /// Of those that go through Redis; one in memory is too short to be timed by itself.
+    /// In this process: for one decision, on the processor.
+    nanoseconds: Option<u64>,
+    /// Through Redis: from question to answer.
+    p50_ms: Option<f64>,
     p99_ms: Option<f64>,
 }
 
@@ -66,12 +67,12 @@ pub(crate) async fn run(args: &LimitsArgs, redis: &RedisConfig, output: Output) 
             rows.push(over_redis(args, &config, callers).await?);
         }
     }
-    output.list(&rows, &["limiter", "keys", "callers", "decisions/s", "ns/decision", "p99 ms"], |row| {
-        let p99 = row.p99_ms.map_or_else(String::new, |ms| format!("{ms:.2}"));
+    output.list(&rows, &["limiter", "keys", "callers", "decisions/s", "ns of work", "p50 ms", "p99 ms"], |row| {
         let numbers = [row.keys.to_string(), row.callers.to_string(), row.decisions_per_second.to_string()];
         let mut cells = vec![row.limiter.to_owned()];
         cells.extend(numbers);
-        cells.extend([row.nanoseconds.to_string(), p99]);
+        cells.push(row.nanoseconds.map_or_else(String::new, |nanos| nanos.to_string()));
+        cells.extend([row.p50_ms, row.p99_ms].map(|ms| ms.map_or_else(String::new, |ms| format!("{ms:.2}"))));
         cells
     })
 }
@@ -93,18 +94,26 @@ async fn in_memory(args: &LimitsArgs, keys: usize, threads: u32) -> Result<Measu
             // Each begins at another place, so that two threads meet as two players do.
             deciding.push(thread::spawn(move || decide(&*limiter, &buckets, n * keys / 2, time)));
         }
-        deciding.into_iter().map(|thread| thread.join().unwrap_or(0)).sum::<u64>()
+        let ended = |_| Failure::failed("a thread ended badly");
+        deciding.into_iter().map(|thread| thread.join().map_err(ended)?).collect::<Result<Vec<_>, Failure>>()
     };
     let begun = Instant::now();
     let decided = tokio::task::spawn_blocking(decide).await;
-    let decided = decided.map_err(|error| Failure::failed(format!("a thread ended badly: {error}")))?;
-    Ok(measured("memory", keys, threads, decided, begun.elapsed(), None))
+    let decided = decided.map_err(|error| Failure::failed(format!("a thread ended badly: {error}")))??;
+    let (count, work) = decided.iter().fold((0, 0.0), |(count, work), (more, micros)| (count + more, work + micros));
+    let nanoseconds = Duration::from_secs_f64(work / 1_000_000.0).as_nanos() / u128::from(count.max(1));
+    let per_second = per_second(count, begun.elapsed());
+    let nanoseconds = Some(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+    let (limiter, callers) = ("memory", threads);
+    Ok(Measured { limiter, keys, callers, decisions_per_second: per_second, nanoseconds, p50_ms: None, p99_ms: None })
 }
 
-/// Decides until the time is over, and answers how often.
-fn decide(limiter: &dyn RateLimiter, buckets: &[Bucket], start: usize, time: Duration) -> u64 {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers");
-    runtime.block_on(async {
+/// Decides until the time is over, and answers how often, and how many microseconds it was at work.
+fn decide(limiter: &dyn RateLimiter, buckets: &[Bucket], start: usize, time: Duration) -> Result<(u64, f64), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let before = on_processor()?;
+    let decided = runtime.block_on(async {
         let (begun, mut at, mut decided) = (Instant::now(), start, 0);
         while begun.elapsed() < time {
             for _ in 0..ROUND {
@@ -114,7 +123,8 @@ fn decide(limiter: &dyn RateLimiter, buckets: &[Bucket], start: usize, time: Dur
             decided += ROUND as u64;
         }
         decided
-    })
+    });
+    Ok((decided, on_processor()? - before))
 }
 
 async fn over_redis(args: &LimitsArgs, config: &RedisConfig, callers: u32) -> Result<Measured, Failure> {
@@ -155,25 +165,17 @@ async fn over_redis(args: &LimitsArgs, config: &RedisConfig, callers: u32) -> Re
         return Err(Failure::failed(format!("{alone} decisions did not go through Redis: it answers too slowly")));
     }
     let waits = Waits::new(waits);
-    Ok(measured("redis", buckets.len(), callers, waits.count() as u64, elapsed, Some(waits.at(99))))
+    Ok(Measured {
+        limiter: "redis",
+        keys: buckets.len(),
+        callers,
+        decisions_per_second: per_second(waits.count() as u64, elapsed),
+        nanoseconds: None,
+        p50_ms: Some(waits.at(50)),
+        p99_ms: Some(waits.at(99)),
+    })
 }
 
-fn measured(
-    limiter: &'static str,
-    keys: usize,
-    callers: u32,
-    decided: u64,
-    elapsed: Duration,
-    p99_ms: Option<f64>,
-) -> Measured {
-    let per_second = u128::from(decided) * 1_000_000_000 / elapsed.as_nanos().max(1);
-    let nanoseconds = elapsed.as_nanos() * u128::from(callers) / u128::from(decided.max(1));
-    Measured {
-        limiter,
-        keys,
-        callers,
-        decisions_per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
-        nanoseconds: u64::try_from(nanoseconds).unwrap_or(u64::MAX),
-        p99_ms,
-    }
+fn per_second(count: u64, elapsed: Duration) -> u64 {
+    u64::try_from(u128::from(count) * 1_000_000_000 / elapsed.as_nanos().max(1)).unwrap_or(u64::MAX)
 }

@@ -9,7 +9,7 @@ mod load;
 mod nodes;
 mod socket;
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use clap::Subcommand;
 use weltenwind_core::{
@@ -132,6 +132,14 @@ impl Drop for Scratch {
             tracing::warn!(%error, folder = %folder.display(), "could not throw the bench's store away");
         }
     }
+}
+
+/// Returns how many microseconds this thread has been on a processor, as Linux counts them.
+fn on_processor() -> Result<f64, Failure> {
+    const FILE: &str = "/proc/thread-self/schedstat";
+    let text = fs::read_to_string(FILE).map_err(|error| Failure::failed(format!("{FILE}: {error}")))?;
+    let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse::<f64>().ok());
+    nanos.map(|nanos| nanos / 1000.0).ok_or_else(|| Failure::failed(format!("{FILE} is not readable")))
 }
 
 /// How long each of many calls took.
