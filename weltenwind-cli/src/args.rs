@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand, key::KeyCommand,
+    session::SessionCommand,
     user::UserCommand, world::WorldCommand,
 };
 
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     /// List accounts.
     #[command(subcommand)]
     User(UserCommand),
+    /// List and end sessions.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Give, take and list roles.
     #[command(subcommand)]
     Grant(GrantCommand),

@@ -4,12 +4,19 @@ use std::{
     backtrace::{Backtrace, BacktraceStatus},
     io::IsTerminal as _,
     panic::PanicHookInfo,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, filter_fn},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+use weltenwind_core::{SystemClock, security};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, security_log::SecurityLog};
 
 /// How the log is written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,6 +26,9 @@ pub(crate) struct LogConfig {
     pub(crate) format: LogFormat,
     /// Which events are written, as directives of `tracing_subscriber::EnvFilter`: `info`, `weltenwind=debug`.
     pub(crate) filter: String,
+    /// The file that security events are appended to, one line of a fixed form each, whatever `filter` says. Empty writes these
+    /// lines to stderr, unless the format there is `json`: then they are JSON too.
+    pub(crate) security: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +40,7 @@ pub(crate) enum LogFormat {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
+        Self { format: LogFormat::Text, filter: "info".to_owned(), security: String::new() }
     }
 }
 
@@ -38,17 +48,27 @@ impl Default for LogConfig {
 pub(crate) fn start(config: &LogConfig) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.filter)
         .map_err(|error| Failure::usage(format!("log.filter cannot be read: {error}")))?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    let started = match config.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    // A collector of JSON could not read a line of another form among its own.
+    let has_lines_of_its_own = config.format == LogFormat::Text || !config.security.is_empty();
+    let security = match has_lines_of_its_own {
+        true => Some(SecurityLog::open(&config.security, Arc::new(SystemClock))?.with_filter(filter_fn(is_security))),
+        false => None,
     };
+    let lines =
+        tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let filter = filter.and(filter_fn(move |event| !(has_lines_of_its_own && is_security(event))));
+    let lines = match config.format {
+        LogFormat::Text => lines.with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+    };
+    let started = tracing_subscriber::registry().with(lines).with(security).try_init();
     started.map_err(|error| Failure::failed(format!("cannot start the log: {error}")))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+fn is_security(event: &tracing::Metadata<'_>) -> bool {
+    event.target() == security::TARGET
 }
 
 /// Writes a panic as one event: its words may be a caller's, and a line break in them must not begin a line of the log.

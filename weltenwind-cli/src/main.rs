@@ -7,6 +7,7 @@ mod failure;
 mod logging;
 mod metrics;
 mod output;
+mod security_log;
 mod serve;
 mod store;
 mod welcome;

@@ -18,7 +18,8 @@ use crate::{
 const KEYS_EVERY: Duration = Duration::from_secs(30);
 /// How long operators' questions that are being answered may take once the server has stopped, in seconds.
 const OPS_DRAIN_SECONDS: u64 = 1;
-/// How often messages that are older than their channels keep them are deleted, and idempotency keys older than a day.
+/// How often messages that are older than their channels keep them are deleted, and idempotency keys and losses older than a
+/// day.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
 pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure> {
@@ -146,6 +147,13 @@ async fn keep_retention(services: Services) {
             Ok(deleted) => tracing::debug!(deleted, "deleted idempotency keys of the day before"),
             Err(error) => {
                 tracing::error!(error = %chain(&error), "cannot delete old idempotency keys; trying again in an hour");
+            }
+        }
+        match services.revocations.enforce_retention().await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::debug!(deleted, "deleted losses of the day before"),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "cannot delete old losses; trying again in an hour");
             }
         }
     }

@@ -29,12 +29,12 @@ struct OpenGuest {
     #[schema(min_length = 1, max_length = 32)]
     display_name: Option<String>,
     /// The device that is signed in from.
-    device: Option<Device>,
+    device: Option<SignInDevice>,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Device {
+struct SignInDevice {
     /// What its owner calls it.
     #[schema(min_length = 1, max_length = 64)]
     name: Option<String>,
@@ -62,12 +62,12 @@ struct Device {
 pub(crate) async fn guest(visit: Visit, body: Body) -> Answer {
     let OpenGuest { display_name, device } = visit.cx.json(body).await?;
     let display_name = display_name.as_deref().map(DisplayName::new).transpose()?;
-    let device = Device::draft(device)?;
+    let device = SignInDevice::draft(device)?;
     let grant = visit.cx.services.accounts.open_guest(visit.cx.actor(), display_name, device).await?;
     Ok(made(&visit, grant))
 }
 
-impl Device {
+impl SignInDevice {
     fn draft(device: Option<Self>) -> Result<DeviceDraft, Invalid> {
         match device {
             Some(Self { name, fingerprint }) => DeviceDraft::new(name.as_deref(), fingerprint.as_deref()),
@@ -92,7 +92,7 @@ struct Register {
     #[schema(format = "email", max_length = 254)]
     email: Option<String>,
     /// The device that is signed in from.
-    device: Option<Device>,
+    device: Option<SignInDevice>,
 }
 
 /// Makes a registered account.
@@ -119,7 +119,7 @@ pub(crate) async fn register(visit: Visit, body: Body) -> Answer {
         password: Password::new(&password)?,
         display_name: display_name.as_deref().map(DisplayName::new).transpose()?,
         email: email.as_deref().map(Email::new).transpose()?,
-        device: Device::draft(device)?,
+        device: SignInDevice::draft(device)?,
     };
     let grant = visit.cx.services.accounts.register(visit.cx.actor(), draft).await?;
     Ok(made(&visit, grant))
@@ -134,7 +134,7 @@ struct Login {
     #[schema(format = Password)]
     password: String,
     /// The device that is signed in from.
-    device: Option<Device>,
+    device: Option<SignInDevice>,
 }
 
 /// Signs in with username and password.
@@ -156,7 +156,7 @@ struct Login {
 )]
 pub(crate) async fn login(visit: Visit, body: Body) -> Answer {
     let Login { username, password, device } = visit.cx.json(body).await?;
-    let device = Device::draft(device)?;
+    let device = SignInDevice::draft(device)?;
     let grant = visit.cx.services.accounts.sign_in(visit.cx.actor(), &username, &password, device).await?;
     Ok(cookies::answered(visit.session(grant), None))
 }

@@ -64,7 +64,8 @@ struct Operations {
 /// `/livez`, `/readyz` and `/metrics`, for a listener of their own that only operators reach.
 ///
 /// `/livez` answers 200 as long as requests are answered at all. `/readyz` answers 200 with each check, or 503 if one fails:
-/// the store answers within two seconds, and the process is not about to stop. A bus that is away is told and fails nothing.
+/// the store answers within two seconds, what was lost could be read within the last ten, and the process is not about to
+/// stop. A bus that is away is told and fails nothing.
 /// `/metrics` is Prometheus' text format.
 pub fn operations(services: Services, registry: Registry, readiness: Readiness) -> Router {
     // Counted apart, so that a balancer's questions do not pass for players'.
@@ -90,8 +91,12 @@ async fn ready(State(operations): State<Arc<Operations>>) -> Answer {
         }
         Err(_) => Err("the store took longer than two seconds"),
     };
+    let losses = match tokio::time::timeout(STORE_LIMIT, operations.services.revocations.require_fresh()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err("what was lost could not be read for ten seconds"),
+    };
     let draining = if operations.readiness.is_draining() { Err("the process is about to stop") } else { Ok(()) };
-    let checks = [("store", store), ("draining", draining)];
+    let checks = [("store", store), ("losses", losses), ("draining", draining)];
     let failed: Vec<FieldError> = checks
         .iter()
         .filter_map(|(name, outcome)| Some(FieldError::new(*name, Code::Unavailable, outcome.err()?)))

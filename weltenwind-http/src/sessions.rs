@@ -116,7 +116,7 @@ impl ChangePassword {
     operation_id = "changePassword",
     tag = "accounts",
     params(Csrf),
-    request_body(content = ChangePassword, example = json!({ "currentPassword": "correct horse battery", "newPassword": "a lantern on the pier" })),
+    request_body(content = ChangePassword, example = json!({ "currentPassword": "a lantern on the pier", "newPassword": "two ships in the fog" })),
     responses(
         (status = 200, description = "The session that is left.", body = weltenwind_core::wire::SessionBody),
         (status = 401, description = "unauthenticated, token-invalid, token-expired, session-ended, device-revoked, invalid-credentials"),

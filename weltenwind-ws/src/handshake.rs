@@ -43,6 +43,8 @@ pub(crate) enum Refusal {
     SignIn(#[from] AccountError),
 }
 
+/// Of a foreign origin so many bytes are logged.
+const LOGGED_ORIGIN: usize = 200;
 /// After this time a place may have become free.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
@@ -124,8 +126,9 @@ pub(crate) async fn negotiate(host: &Arc<Host>, head: &mut Parts, request: &Corr
     }
     let address = address(head);
     let origin = allowed_origin(host, &head.headers).inspect_err(|_| {
-        let reason = "a page of a foreign origin asks for a socket";
-        security::note_from(Event::OriginRejected, address, None, reason, request);
+        let origin = head.headers.get(header::ORIGIN).map_or(&b""[..], HeaderValue::as_bytes);
+        let origin = String::from_utf8_lossy(&origin[..origin.len().min(LOGGED_ORIGIN)]);
+        security::note_from(Event::OriginRejected, address, None, &format!("origin:{origin}"), request);
     })?;
     let permit = host.limits.admit(address).ok_or(Refusal::TooManyConnections)?;
 

@@ -2,18 +2,13 @@
 
 use clap::{Args, Subcommand};
 use weltenwind_core::{
-    AccountId, Actor, GrantId, Limit, Scope, Services, Timestamp,
+    Actor, GrantId, Limit, Scope, Services, Timestamp,
     access::{GrantDraft, GrantQuery, Role},
-    accounts::{AccountError, Username},
     wire::GrantBody,
 };
 
-use crate::{
-    config::Config,
-    failure::{Exit, Failure},
-    output::Output,
-    store,
-};
+use super::account;
+use crate::{config::Config, failure::Failure, output::Output, store};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GrantCommand {
@@ -122,20 +117,4 @@ async fn remove(args: RemoveArgs, services: &Services, output: Output) -> Result
     output.value(&GrantBody::from(&grant), |grant| {
         format!("took {} in {} from {}", grant.role, grant.scope, grant.user_id)
     })
-}
-
-/// Finds an account by id or username.
-async fn account(services: &Services, user: &str) -> Result<AccountId, Failure> {
-    if let Ok(id) = user.parse() {
-        return Ok(services.accounts.find(id).await?.id);
-    }
-    let username = Username::new(user)?;
-    match services.accounts.find_by_username(&username).await {
-        Ok(account) => Ok(account.id),
-        Err(AccountError::NotFound) => {
-            let missing = Failure::new(Exit::NotFound, format!("nobody is called {username}"));
-            Err(missing.hint("`weltenwind user list` shows who there is"))
-        }
-        Err(error) => Err(error.into()),
-    }
 }

@@ -6,13 +6,19 @@ pub(crate) mod config;
 pub(crate) mod grant;
 pub(crate) mod key;
 mod migrate;
+pub(crate) mod session;
 pub(crate) mod user;
 pub(crate) mod world;
+
+use weltenwind_core::{
+    AccountId, Services,
+    accounts::{AccountError, Username},
+};
 
 use crate::{
     args::{Cli, Command},
     config::Layers,
-    failure::Failure,
+    failure::{Exit, Failure},
     output::Output,
     serve,
 };
@@ -25,10 +31,27 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate => migrate::run(&layers.load()?, output).await,
         Command::Admin(command) => admin::run(command, &layers.load()?, output).await,
         Command::User(command) => user::run(command, &layers.load()?, output).await,
+        Command::Session(command) => session::run(command, &layers.load()?, output).await,
         Command::Grant(command) => grant::run(command, &layers.load()?, output).await,
         Command::Key(command) => key::run(command, &layers.load()?, output).await,
         Command::World(command) => world::run(command, &layers.load()?, output).await,
         Command::Bench(command) => bench::run(command, &layers.load()?, output).await,
         Command::Config(command) => config::run(command, &layers, output),
+    }
+}
+
+/// Finds an account by id or username.
+async fn account(services: &Services, user: &str) -> Result<AccountId, Failure> {
+    if let Ok(id) = user.parse() {
+        return Ok(services.accounts.find(id).await?.id);
+    }
+    let username = Username::new(user)?;
+    match services.accounts.find_by_username(&username).await {
+        Ok(account) => Ok(account.id),
+        Err(AccountError::NotFound) => {
+            let missing = Failure::new(Exit::NotFound, format!("nobody is called {username}"));
+            Err(missing.hint("`weltenwind user list` shows who there is"))
+        }
+        Err(error) => Err(error.into()),
     }
 }

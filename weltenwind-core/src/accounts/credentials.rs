@@ -89,7 +89,7 @@ impl Accounts {
         };
         let matches = inner.hasher.verify(Password::presented(current), record).await?;
         let Some(checked) = checked.filter(|_| matches) else {
-            security::note(Event::PasswordCheckFailed, actor, Some(account), "the present password is wrong");
+            security::note(Event::PasswordCheckFailed, actor, Some(account), "invalid-credentials");
             return Err(AccountError::InvalidCredentials);
         };
         let password = inner.hasher.hash(new).await?;
@@ -98,6 +98,7 @@ impl Accounts {
         let audit = AuditDraft::new("account.password", Scope::Global).with(json!({ "session": session.id }));
         let change = PasswordChange { account, checked, password, session };
         let signed_in = inner.accounts.change_password(&actor.step(now, audit), &change).await?;
+        security::note(Event::PasswordChanged, actor, Some(account), "changed");
         inner.revocations.announce().await;
         inner.grant(signed_in, refresh, now)
     }

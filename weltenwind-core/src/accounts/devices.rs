@@ -18,6 +18,7 @@ use crate::{
     limits::Policy,
     page::{Limit, Page},
     scope::Scope,
+    security::{self, Event},
     step::{AuditDraft, Step},
     validation::{one_line, text},
 };
@@ -150,6 +151,7 @@ impl Accounts {
         inner.revocations.require_fresh().await?;
         let audit = AuditDraft::new("device.end", Scope::Global).with(json!({ "account": account }));
         inner.devices.end(&actor.step(inner.sources.clock.now(), audit), account, device).await?;
+        security::note(Event::DeviceRevoked, actor, Some(account), "by-its-owner");
         inner.revocations.announce().await;
         Ok(())
     }

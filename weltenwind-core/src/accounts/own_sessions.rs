@@ -15,6 +15,7 @@ use crate::{
     limits::Policy,
     page::{Limit, Page},
     scope::Scope,
+    security::{self, Event},
     step::AuditDraft,
 };
 
@@ -65,11 +66,12 @@ impl Accounts {
     ///
     /// [`AccountError::SessionNotFound`].
     pub async fn find_session(&self, actor: &Actor, id: SessionId) -> Result<(Account, Session), AccountError> {
-        let found = self.inner.sessions.find(id).await?.ok_or(AccountError::SessionNotFound)?;
-        let may_know = match &actor.identity {
-            Identity::Operator => true,
-            _ => actor.oneself()?.account == found.account.id,
+        let own = match &actor.identity {
+            Identity::Operator => None,
+            _ => Some(actor.oneself()?.account),
         };
+        let found = self.inner.sessions.find(id).await?.ok_or(AccountError::SessionNotFound)?;
+        let may_know = own.is_none_or(|own| own == found.account.id);
         if may_know && found.session.holds_at(self.inner.sources.clock.now()) {
             Ok((found.account, found.session))
         } else {
@@ -88,7 +90,9 @@ impl Accounts {
         self.inner.revocations.require_fresh().await?;
         let (account, _) = self.find_session(actor, id).await?;
         let audit = AuditDraft::new("session.end", Scope::Global).with(json!({ "account": account.id }));
-        self.inner.end_session(&actor.step(self.inner.sources.clock.now(), audit), id).await
+        self.inner.end_session(&actor.step(self.inner.sources.clock.now(), audit), id).await?;
+        security::note(Event::SessionsRevoked, actor, Some(account.id), reason_of(actor));
+        Ok(())
     }
 
     /// Ends every session of the actor but the one it acts on, and returns how many it were.
@@ -121,7 +125,15 @@ impl Accounts {
         inner.revocations.require_fresh().await?;
         let audit = AuditDraft::new("session.end-others", Scope::Global).with(json!({ "account": account }));
         let ended = inner.sessions.end_others(&actor.step(inner.sources.clock.now(), audit), account, kept).await?;
+        if ended > 0 {
+            security::note(Event::SessionsRevoked, actor, Some(account), reason_of(actor));
+        }
         inner.revocations.announce().await;
         Ok(ended)
     }
+}
+
+/// Says on whose wish sessions end.
+fn reason_of(actor: &Actor) -> &'static str {
+    if actor.identity == Identity::Operator { "by-an-operator" } else { "by-their-owner" }
 }

@@ -290,7 +290,7 @@ impl Accounts {
         };
         let matches = inner.hasher.verify(Password::presented(password), record).await?;
         let Some(credentials) = credentials.filter(|_| matches) else {
-            security::note(Event::LoginFailed, actor, None, "the username or the password is wrong");
+            security::note(Event::LoginFailed, actor, None, "invalid-credentials");
             return Err(AccountError::InvalidCredentials);
         };
         let account = credentials.account;
@@ -356,7 +356,7 @@ impl Accounts {
         };
         let signed_in = inner.accounts.bootstrap(&actor.step(now, audit), &bootstrap).await;
         if let Err(AccountError::BootstrapTokenInvalid | AccountError::BootstrapTokenSpent) = &signed_in {
-            security::note(Event::BootstrapFailed, actor, None, "the bootstrap token does not hold");
+            security::note(Event::BootstrapFailed, actor, None, "bootstrap-token");
         }
         inner.grant(signed_in?, refresh, now)
     }

@@ -61,7 +61,7 @@ impl Accounts {
                     .with(json!({ "account": signed_in.account.id, "session": session.id }));
                 inner.end_session(&actor.step(now, audit), session.id).await?;
                 let account = Some(signed_in.account.id);
-                security::note(Event::RefreshReused, actor, account, "a refresh token was used again");
+                security::note(Event::RefreshReused, actor, account, "refresh-token-reused");
                 return Err(AccountError::RefreshTokenReused);
             }
             let successor = inner.refresh_token(session.id, presented.generation + 1);

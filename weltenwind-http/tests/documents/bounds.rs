@@ -55,6 +55,10 @@ fn text(schema: &Value, length: usize) -> Value {
     if schema["format"] == "email" {
         return format!("{}@example.org", "a".repeat(length.saturating_sub("@example.org".len()))).into();
     }
+    if schema["format"] == "password" {
+        // One letter over and over is a password that everybody tries.
+        return "a lantern on the pier, ".chars().cycle().take(length).collect::<String>().into();
+    }
     "a".repeat(length).into()
 }
 
