@@ -6,8 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand, key::KeyCommand,
-    session::SessionCommand,
-    user::UserCommand, world::WorldCommand,
+    session::SessionCommand, user::UserCommand, world::WorldCommand,
 };
 
 /// Gives game worlds a community: world pages, chat and more, from one binary.

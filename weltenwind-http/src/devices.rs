@@ -32,7 +32,7 @@ use crate::{
     security(("bearer" = []))
 )]
 pub(crate) async fn list(cx: Context<Paging>) -> Answer {
-    let account = cx.actor().account_id().ok_or(AccountError::SignInRequired)?;
+    let account = cx.actor().oneself().map_err(AccountError::from)?.account;
     let list = format!("devices?account={account}");
     let after = cx.query.cursor.as_deref().map(|cursor| cx.services.cursors.open(&list, cursor)).transpose()?;
     let page = cx.services.accounts.devices(cx.actor(), after, cx.query.limit.0).await?;
@@ -96,11 +96,7 @@ pub(crate) async fn name(cx: Context, body: Body) -> Answer {
 )]
 pub(crate) async fn end(cx: Context) -> Answer {
     let Some(id) = cx.param("id") else {
-        return Err(cx
-            .actor()
-            .account_id()
-            .map_or(AccountError::SignInRequired, |_| AccountError::DeviceNotFound)
-            .into());
+        return Err(cx.actor().oneself().map_or_else(AccountError::from, |_| AccountError::DeviceNotFound).into());
     };
     cx.services.accounts.end_device(cx.actor(), id).await?;
     Ok(answer::no_content())

@@ -27,7 +27,7 @@ async fn signed_in(server: &Server, username: &str, device: Value) -> Person {
 }
 
 fn items(reply: &Reply) -> Vec<Value> {
-    reply.json()["items"].as_array().unwrap().clone()
+    reply.json()["items"].as_array().expect("a list").clone()
 }
 
 async fn sessions(server: &Server, person: &Person) -> Vec<Value> {
@@ -169,7 +169,7 @@ async fn a_device_tells_what_its_owner_needs_to_know_it_by_and_no_more() {
     let server = Server::start().await;
     let (mira, fingerprint) = (registered(&server, "mira").await, "a secret of the device");
     let from = |address: &str| ClientAddress(address.parse::<IpAddr>().unwrap());
-    server.clock.advance(Duration::from_secs(7 * 60));
+    server.clock.advance(Duration::from_mins(7));
     let login = |address: &'static str| {
         let device = json!({ "name": "phone", "fingerprint": fingerprint });
         let body = json!({ "username": "mira", "password": PASSWORD, "device": device });

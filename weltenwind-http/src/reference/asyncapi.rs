@@ -273,6 +273,7 @@ fn channel_description() -> String {
             "come back within the span of `bye`, with cursors",
         ),
         (close::EXPIRED, "the access token has expired", "come back with a newer one"),
+        (close::DEVICE_REVOKED, "the device was signed out", "stay away until somebody signs in"),
         (close::SESSION_ENDED, "the session has ended", "stay away until somebody signs in"),
         (close::PROTOCOL_VIOLATION, "frames or records that break the protocol", "stay away"),
     ];
