@@ -50,9 +50,10 @@ pub(crate) fn start(config: &LogConfig) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("log.filter cannot be read: {error}")))?;
     // A collector of JSON could not read a line of another form among its own.
     let has_lines_of_its_own = config.format == LogFormat::Text || !config.security.is_empty();
-    let security = match has_lines_of_its_own {
-        true => Some(SecurityLog::open(&config.security, Arc::new(SystemClock))?.with_filter(filter_fn(is_security))),
-        false => None,
+    let security = if has_lines_of_its_own {
+        Some(SecurityLog::open(&config.security, Arc::new(SystemClock))?.with_filter(filter_fn(is_security)))
+    } else {
+        None
     };
     let lines =
         tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
