@@ -29,12 +29,12 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = false, args = ["id", "user"])]
 pub(crate) struct RevokeArgs {
     /// The session's id, as `session list` shows it.
+    #[arg(required_unless_present = "user")]
     id: Option<SessionId>,
     /// Every session of this account: its username or id.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "id")]
     user: Option<String>,
     /// Say what would be ended, and end nothing.
     #[arg(long)]
