@@ -56,6 +56,17 @@ def member(token):
     return {"world": home, "userId": guest["user"]["id"]}
 
 
+def session():
+    """One of the caller's sessions, which nobody else is using."""
+    return made("auth/login", {"username": RUN["caller"], "password": RUN["password"]})["sessionId"]
+
+
+def device():
+    """A device that the caller has signed in from just now, and is not using."""
+    devices = json.load(ask("GET", "users/me/devices", None, token()))["items"]
+    return next(device["id"] for device in devices if device["current"])
+
+
 # Deleted, these are still there for some: a tombstone in its place, an archived world for those who manage it.
 KEPT = {"DELETE /api/v1/messages/{id}": "id", "DELETE /api/v1/worlds/{world}": "world"}
 
@@ -68,6 +79,9 @@ FRESH = {
     "PATCH /api/v1/messages/{id}": lambda token: {"id": message(token)},
     "DELETE /api/v1/messages/{id}": lambda token: {"id": message(token)},
     "DELETE /api/v1/worlds/{world}/members/{userId}": member,
+    "DELETE /api/v1/users/me/sessions/{id}": lambda _: {"id": session()},
+    "PATCH /api/v1/users/me/devices/{id}": lambda _: {"id": device()},
+    "DELETE /api/v1/users/me/devices/{id}": lambda _: {"id": device()},
 }
 
 
@@ -87,6 +101,10 @@ def before_call(context, case, kwargs):
         case.body = {**case.body, "scope": f"world:{world(token(), 'private')}"}
     if label == "POST /api/v1/auth/login" and (in_chain or number % 2 == 0):
         case.body = {**case.body, "username": RUN["caller"], "password": RUN["password"]}
+    # Whoever changes the password must know it, and so must the next request.
+    if label == "PUT /api/v1/users/me/password":
+        known = RUN["password"] if number % 2 == 0 else "another password"
+        case.body = {"currentPassword": known, "newPassword": RUN["password"]}
     if "If-Match" in (case.headers or {}) and (in_chain or number % 3 != 2):
         path = case.operation.path.removeprefix("/api/v1/")
         for name, value in case.path_parameters.items():

@@ -112,7 +112,7 @@ impl ChangePassword {
     operation_id = "changePassword",
     tag = "accounts",
     params(Csrf),
-    request_body(content = ChangePassword, example = json!({ "currentPassword": "a lantern on the pier", "newPassword": "two ships in the fog" })),
+    request_body(content = ChangePassword, example = json!({ "currentPassword": "seven swans at dusk", "newPassword": "two ships in the fog" })),
     responses(
         (status = 200, description = "The session that is left.", body = weltenwind_core::wire::SessionBody),
         (status = 401, description = "unauthenticated, token-invalid, token-expired, session-ended, device-revoked, invalid-credentials"),

@@ -106,7 +106,7 @@ struct Bytes;
 impl Weighter<AccountId, Arc<Known>> for Bytes {
     fn weight(&self, _: &AccountId, known: &Arc<Known>) -> u64 {
         // The entry with its place in the tables, and the masks.
-        112 + size_of_val(&*known.masks) as u64
+        128 + size_of_val(&*known.masks) as u64
     }
 }
 
@@ -171,5 +171,58 @@ impl Memory {
     pub(super) fn is_confirmed(&self, account: AccountId, scope: Scope, known: &Known, now: Timestamp) -> bool {
         let confirmed = self.denials.get(&(account, scope));
         confirmed.is_some_and(|at| is_fresh(at, now.as_microsecond()) && known.read_at >= at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{GrantId, WorldId},
+        revocations::Revocations,
+    };
+
+    fn account(n: u32) -> AccountId {
+        AccountId::new(uuid::Uuid::from_u128(u128::from(n)))
+    }
+
+    /// Has accounts remembered with a role in so many worlds each.
+    fn remember(memory: &Memory, accounts: u32, worlds: u32) {
+        let now = Timestamp::UNIX_EPOCH;
+        let grant = |n| Grant {
+            id: GrantId::new(uuid::Uuid::nil()),
+            account: account(0),
+            role: Role::WorldMember,
+            scope: Scope::World(WorldId::new(uuid::Uuid::from_u128(n))),
+            granted_by: None,
+            reason: None,
+            expires_at: None,
+            created_at: now,
+        };
+        let grants: Vec<Grant> = (0..u128::from(worlds)).map(grant).collect();
+        let mark = Revocations::none().mark();
+        for n in 0..accounts {
+            memory.keep(memory.begin(), account(n), Known::of(&grants, now, mark));
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_accounts_with_five_scopes_are_remembered_at_once() {
+        let memory = Memory::default();
+
+        remember(&memory, 100_000, 5);
+
+        assert!((0..100_000).all(|n| memory.of(account(n), Timestamp::UNIX_EPOCH).is_some()));
+        assert!(memory.known.weight() < 32 << 20, "{} bytes", memory.known.weight());
+    }
+
+    #[test]
+    fn whoever_is_in_many_worlds_takes_no_more_memory_than_there_is() {
+        let memory = Memory::default();
+
+        remember(&memory, 10_000, 500);
+
+        assert!(memory.known.weight() <= CAPACITY, "{} bytes", memory.known.weight());
+        assert!(memory.known.len() > 1000);
     }
 }
