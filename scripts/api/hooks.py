@@ -56,6 +56,25 @@ def member(token):
     return {"world": home, "userId": guest["user"]["id"]}
 
 
+def role(token):
+    """What a role is given by: a world of the caller's, and somebody who has none in it."""
+    guest = made("auth/guest", {})
+    return {"userId": guest["user"]["id"], "role": "world_member", "scope": f"world:{world(token)}"}
+
+
+def grant(token):
+    return made("access/grants", role(token), token)["id"]
+
+
+def draft(token):
+    """What a key is made of."""
+    return {"name": "arena", "scope": f"world:{world(token)}", "permissions": ["chat.read"]}
+
+
+def key(token):
+    return made("access/keys", draft(token), token)["id"]
+
+
 def session():
     """One of the caller's sessions, which nobody else is using."""
     return made("auth/login", {"username": RUN["caller"], "password": RUN["password"]})["sessionId"]
@@ -79,6 +98,10 @@ FRESH = {
     "PATCH /api/v1/messages/{id}": lambda token: {"id": message(token)},
     "DELETE /api/v1/messages/{id}": lambda token: {"id": message(token)},
     "DELETE /api/v1/worlds/{world}/members/{userId}": member,
+    "GET /api/v1/access/grants/{id}": lambda token: {"id": grant(token)},
+    "DELETE /api/v1/access/grants/{id}": lambda token: {"id": grant(token)},
+    "GET /api/v1/access/keys/{id}": lambda token: {"id": key(token)},
+    "DELETE /api/v1/access/keys/{id}": lambda token: {"id": key(token)},
     "DELETE /api/v1/users/me/sessions/{id}": lambda _: {"id": session()},
     "PATCH /api/v1/users/me/devices/{id}": lambda _: {"id": device()},
     "DELETE /api/v1/users/me/devices/{id}": lambda _: {"id": device()},
@@ -101,6 +124,11 @@ def before_call(context, case, kwargs):
         case.body = {**case.body, "scope": f"world:{world(token(), 'private')}"}
     if label == "POST /api/v1/auth/login" and (in_chain or number % 2 == 0):
         case.body = {**case.body, "username": RUN["caller"], "password": RUN["password"]}
+    # The caller manages its own worlds, and nothing else.
+    if label == "POST /api/v1/access/grants" and number % 2 == 0:
+        case.body = role(token())
+    if label == "POST /api/v1/access/keys" and number % 2 == 0:
+        case.body = draft(token())
     # Whoever changes the password must know it, and so must the next request.
     if label == "PUT /api/v1/users/me/password":
         known = RUN["password"] if number % 2 == 0 else "another password"

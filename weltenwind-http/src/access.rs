@@ -59,6 +59,8 @@ pub(crate) async fn list_grants(cx: Context<ListGrants>) -> Answer {
         named(user_id.map(|id| id.to_string())),
         named(scope.map(|scope| scope.to_string()))
     );
+    // Who may not see the list hears that, whatever place in it is asked for.
+    may_manage(&cx, *scope).await?;
     let after = cursor.as_deref().map(|cursor| cx.services.cursors.open(&list, cursor)).transpose()?;
     let query = GrantQuery { account: *user_id, scope: *scope, after, limit: limit.0 };
     let page = cx.services.grants.list(cx.actor(), &query).await?;
@@ -122,7 +124,7 @@ pub(crate) async fn give_role(cx: Context, body: Body) -> Answer {
     Ok(answer::created(&format!("/api/v1/access/grants/{}", grant.id), &GrantBody::from(&grant)))
 }
 
-async fn may_manage(cx: &Context, scope: Option<Scope>) -> Result<(), Stop> {
+async fn may_manage<Q>(cx: &Context<Q>, scope: Option<Scope>) -> Result<(), Stop> {
     Ok(cx.services.grants.require_manage(cx.actor(), scope.unwrap_or(Scope::Global)).await?)
 }
 
@@ -246,6 +248,8 @@ pub(crate) struct ListKeys {
 pub(crate) async fn list_keys(cx: Context<ListKeys>) -> Answer {
     let ListKeys { scope, cursor, limit } = &cx.query;
     let list = format!("access/keys?scope={}", scope.map(|scope| scope.to_string()).unwrap_or_default());
+    // Who may not see the list hears that, whatever place in it is asked for.
+    may_manage(&cx, *scope).await?;
     let after = cursor.as_deref().map(|cursor| cx.services.cursors.open(&list, cursor)).transpose()?;
     let query = ApiKeyQuery { scope: *scope, after, limit: limit.0 };
     let page = cx.services.api_keys.list(cx.actor(), &query).await?;

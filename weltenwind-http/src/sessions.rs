@@ -122,6 +122,8 @@ impl ChangePassword {
 )]
 pub(crate) async fn change_password(cx: Context, body: Body) -> Answer {
     let accounts = &cx.services.accounts;
+    // Who must sign in hears that first, wherever it asks from.
+    cx.actor().oneself().map_err(AccountError::from)?;
     let carrier = cookies::carrier(&cx)?;
     let change = cx.json(body).await.and_then(ChangePassword::checked);
     let (current, new) = change.unless_denied(accounts.me(cx.actor())).await?;
@@ -170,6 +172,8 @@ impl Upgrade {
 )]
 pub(crate) async fn upgrade(cx: Context, body: Body) -> Answer {
     let accounts = &cx.services.accounts;
+    // Who must sign in hears that first, wherever it asks from.
+    cx.actor().oneself().map_err(AccountError::from)?;
     let carrier = cookies::carrier(&cx)?;
     let upgrade = cx.json(body).await.and_then(Upgrade::checked);
     let (username, password, email) = upgrade.unless_denied(accounts.me(cx.actor())).await?;
