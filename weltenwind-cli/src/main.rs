@@ -18,6 +18,10 @@ use clap::Parser as _;
 
 use crate::{args::Cli, failure::Failure};
 
+/// A page of history is some hundred small pieces of memory: glibc's allocator takes a tenth of the server's time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {

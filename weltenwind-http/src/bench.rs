@@ -12,7 +12,7 @@ use http::{Request, StatusCode, header};
 use prometheus::Registry;
 use serde_json::json;
 use tower::ServiceExt as _;
-use weltenwind_core::Services;
+use weltenwind_core::{CorrelationId, Services};
 
 use crate::{
     answer::{self, Answer},
@@ -30,12 +30,14 @@ pub struct Onion {
     pub outermost: &'static str,
     router: Router,
     token: String,
+    /// What the layer that gives a request its id would give, where that layer is not there yet.
+    id: Option<CorrelationId>,
 }
 
 impl Onion {
     /// Makes one onion for each layer, the innermost first; reads are asked with `token`.
     pub fn all(services: Services, config: &HttpConfig, token: &str) -> Vec<Self> {
-        let quotas = services.limits.clone();
+        let (quotas, id) = (services.limits.clone(), CorrelationId::draw(&*services.sources.ids));
         let edge = Edge::new(&services.sources, config.clone(), &Registry::new(), Log::EveryRequest);
         let app = App { services: Arc::new(services), origins: config.origins(), is_secure: config.is_secure() };
         let app = Arc::new(app);
@@ -48,7 +50,11 @@ impl Onion {
             let inner = onions.last().expect("there are some").1.clone();
             onions.push((name, layer(inner, &edge)));
         }
-        let onion = |(outermost, router)| Self { outermost, router, token: token.to_owned() };
+        let (gives_id, _) = layers::LAYERS[layers::LAYERS.len() - 1];
+        let onion = |(outermost, router)| {
+            let id = (outermost != gives_id).then(|| id.clone());
+            Self { outermost, router, token: token.to_owned(), id }
+        };
         onions.into_iter().map(onion).collect()
     }
 
@@ -60,7 +66,10 @@ impl Onion {
     pub async fn ask(&self) {
         let request = Request::get(PATH).header(header::AUTHORIZATION, format!("Bearer {}", self.token));
         let request = request.header(header::HOST, "127.0.0.1").header(header::ACCEPT, "application/json");
-        let request = request.body(Body::empty()).expect("a request");
+        let mut request = request.body(Body::empty()).expect("a request");
+        if let Some(id) = &self.id {
+            request.extensions_mut().insert(id.clone());
+        }
         let response = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
         assert_eq!(response.status(), StatusCode::OK, "the read passes");
         to_bytes(response.into_body(), usize::MAX).await.expect("the answer is in memory");

@@ -77,11 +77,11 @@ impl Known {
             let at = self.masks.binary_search_by_key(&scope, |mask| mask.scope).ok()?;
             Some(&self.masks[at]).filter(|mask| mask.permissions.contains(permission))
         });
-        let roles = masks.flat_map(|mask| {
-            let held = Role::ALL.iter().filter(|role| mask.roles & bit(**role) != 0);
-            held.map(|role| (*role, mask.scope))
+        let allowing = masks.filter_map(|mask| {
+            let held = Role::BY_RANK.iter().filter(|role| mask.roles & bit(**role) != 0);
+            let highest = held.copied().find(|role| role.permissions().contains(permission))?;
+            Some((highest, mask.scope))
         });
-        let allowing = roles.filter(|(role, _)| role.permissions().contains(permission));
         allowing.max_by_key(|(role, _)| role.rank()).map(|(role, scope)| Because::Granted(role, scope))
     }
 

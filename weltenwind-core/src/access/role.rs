@@ -99,6 +99,22 @@ roles! {
 }
 
 impl Role {
+    /// Every role, the highest rank first.
+    pub(super) const BY_RANK: [Self; Self::ALL.len()] = {
+        let mut sorted = [Self::Owner; Self::ALL.len()];
+        let mut end = 0;
+        while end < sorted.len() {
+            let mut at = end;
+            while at > 0 && sorted[at - 1].rank() < Self::ALL[end].rank() {
+                sorted[at] = sorted[at - 1];
+                at -= 1;
+            }
+            sorted[at] = Self::ALL[end];
+            end += 1;
+        }
+        sorted
+    };
+
     /// Returns whether the role holds its scope: a scope keeps one that does not expire.
     pub const fn is_owner(self) -> bool {
         matches!(self, Self::Owner | Self::WorldOwner | Self::GroupOwner)
@@ -140,6 +156,14 @@ impl<'de> Deserialize<'de> for Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roles_stand_by_rank() {
+        let mut expected = Role::ALL.to_vec();
+        expected.sort_by_key(|role| std::cmp::Reverse(role.rank()));
+
+        assert_eq!(Role::BY_RANK.to_vec(), expected);
+    }
 
     #[test]
     fn a_role_allows_only_what_is_legal_in_its_kind_of_scope_or_below() {

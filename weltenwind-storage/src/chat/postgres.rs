@@ -72,22 +72,22 @@ impl ChatStore for PgChatStore {
 
     async fn page(&self, query: &MessageQuery) -> Result<Option<History>, StorageError> {
         let (statement, from) = rows::history_statement(query);
-        let rows: Vec<HistoryRow> = query_as(statement)
-            .bind(query.channel.uuid())
-            .bind(from)
-            .bind(query.limit.with_probe())
-            .fetch_all(self.db.pool())
+        let reading = query_as(statement).bind(query.channel.uuid()).bind(from);
+        let rows: Vec<HistoryRow> = self
+            .db
+            .readers()
+            .read(async |connection| reading.fetch_all(connection).await)
             .await
             .map_err(failed("read a channel's history"))?;
         rows::history(rows, query.limit).map_err(failed("read a channel's history"))
     }
 
     async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError> {
-        let rows: Vec<HistoryRow> = query_as(sql::CHANGES)
-            .bind(query.channel.uuid())
-            .bind(query.since.change.get())
-            .bind(query.limit.with_probe())
-            .fetch_all(self.db.pool())
+        let reading = query_as(sql::changes(query.limit)).bind(query.channel.uuid()).bind(query.since.change.get());
+        let rows: Vec<HistoryRow> = self
+            .db
+            .readers()
+            .read(async |connection| reading.fetch_all(connection).await)
             .await
             .map_err(failed("read a channel's changes"))?;
         rows::changes(rows::history(rows, query.limit).map_err(failed("read a channel's changes"))?, query)

@@ -1,6 +1,6 @@
 //! Rows of channels and messages, and what both adapters make of them.
 
-use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+use sqlx::{AssertSqlSafe, ColumnIndex, Decode, FromRow, Row, Type};
 use uuid::Uuid;
 use weltenwind_core::{
     AccountId, ChannelId, Limit, MessageId, Page, Revision,
@@ -75,7 +75,8 @@ pub(super) fn amended(channel: Channel, change: &ChannelChange) -> Result<Channe
     })
 }
 
-#[derive(Debug, sqlx::FromRow)]
+/// The columns of `message_columns!`.
+#[derive(Debug)]
 pub(super) struct MessageRow {
     channel_id: Uuid,
     seq: i64,
@@ -93,6 +94,52 @@ pub(super) struct MessageRow {
     removal_reason: Option<String>,
     removed_at: Option<Instant>,
     removal_mode: Option<String>,
+}
+
+impl MessageRow {
+    /// Takes the columns from the one at `first` on. By place: looking up a page's columns by name takes as long as decoding them.
+    fn from_columns<'r, R>(row: &'r R, first: usize) -> sqlx::Result<Self>
+    where
+        R: Row,
+        usize: ColumnIndex<R>,
+        Uuid: Decode<'r, R::Database> + Type<R::Database>,
+        i64: Decode<'r, R::Database> + Type<R::Database>,
+        String: Decode<'r, R::Database> + Type<R::Database>,
+        Instant: Decode<'r, R::Database> + Type<R::Database>,
+    {
+        Ok(Self {
+            channel_id: row.try_get(first)?,
+            seq: row.try_get(first + 1)?,
+            change: row.try_get(first + 2)?,
+            posted_change: row.try_get(first + 3)?,
+            id: row.try_get(first + 4)?,
+            author_id: row.try_get(first + 5)?,
+            author_name: row.try_get(first + 6)?,
+            body: row.try_get(first + 7)?,
+            client_id: row.try_get(first + 8)?,
+            reply_to: row.try_get(first + 9)?,
+            sent_at: row.try_get(first + 10)?,
+            edited_at: row.try_get(first + 11)?,
+            removed_by: row.try_get(first + 12)?,
+            removal_reason: row.try_get(first + 13)?,
+            removed_at: row.try_get(first + 14)?,
+            removal_mode: row.try_get(first + 15)?,
+        })
+    }
+}
+
+impl<'r, R> FromRow<'r, R> for MessageRow
+where
+    R: Row,
+    usize: ColumnIndex<R>,
+    Uuid: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    Instant: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Self::from_columns(row, 0)
+    }
 }
 
 impl TryFrom<MessageRow> for Message {
@@ -149,26 +196,29 @@ pub(super) struct HistoryRow {
 impl<'r, R> FromRow<'r, R> for HistoryRow
 where
     R: Row,
-    MessageRow: FromRow<'r, R>,
+    usize: ColumnIndex<R>,
+    Uuid: Decode<'r, R::Database> + Type<R::Database>,
     i64: Decode<'r, R::Database> + Type<R::Database>,
-    for<'c> &'c str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    Instant: Decode<'r, R::Database> + Type<R::Database>,
 {
     fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let seq: Option<i64> = row.try_get("seq")?;
+        const CHANNEL_COLUMNS: usize = 2;
+        let seq: Option<i64> = row.try_get(CHANNEL_COLUMNS + 1)?;
         Ok(Self {
-            epoch: row.try_get("epoch")?,
-            last_change: row.try_get("last_change")?,
-            message: seq.map(|_| MessageRow::from_row(row)).transpose()?,
+            epoch: row.try_get(0)?,
+            last_change: row.try_get(1)?,
+            message: seq.map(|_| MessageRow::from_columns(row, CHANNEL_COLUMNS)).transpose()?,
         })
     }
 }
 
 /// Returns the statement that reads a page, and the number it starts from.
-pub(super) const fn history_statement(query: &MessageQuery) -> (&'static str, i64) {
+pub(super) fn history_statement(query: &MessageQuery) -> (AssertSqlSafe<String>, i64) {
     match query.position {
-        Position::Newest => (sql::HISTORY_BEFORE, i64::MAX),
-        Position::Before(seq) => (sql::HISTORY_BEFORE, seq.get()),
-        Position::After(seq) => (sql::HISTORY_AFTER, seq.get()),
+        Position::Newest => (sql::history_before(query.limit), i64::MAX),
+        Position::Before(seq) => (sql::history_before(query.limit), seq.get()),
+        Position::After(seq) => (sql::history_after(query.limit), seq.get()),
     }
 }
 

@@ -1,5 +1,8 @@
 //! Statements that read the same in both databases, or differ in a clause.
 
+use sqlx::AssertSqlSafe;
+use weltenwind_core::Limit;
+
 macro_rules! channel_columns {
     () => {
         "id, scope_kind, scope_id, slug, name, guests_may_post, slowmode_seconds, retention_days, revision, epoch, \
@@ -80,15 +83,32 @@ macro_rules! history {
             $range,
             " ORDER BY ",
             $order,
-            " LIMIT $3) m ON TRUE WHERE c.id = $1 ORDER BY m.",
+            " LIMIT {limit}) m ON TRUE WHERE c.id = $1 ORDER BY m.",
             $order,
         )
     };
 }
 
-pub(super) const HISTORY_BEFORE: &str = history!("seq < $2", "seq DESC");
-pub(super) const HISTORY_AFTER: &str = history!("seq > $2", "seq");
-pub(super) const CHANGES: &str = history!("change > $2", "change");
+/// Returns the statement that reads messages before `$2`, newest first.
+pub(super) fn history_before(limit: Limit) -> AssertSqlSafe<String> {
+    limited(format!(history!("seq < $2", "seq DESC"), limit = limit.with_probe()))
+}
+
+/// Returns the statement that reads messages after `$2`, oldest first.
+pub(super) fn history_after(limit: Limit) -> AssertSqlSafe<String> {
+    limited(format!(history!("seq > $2", "seq"), limit = limit.with_probe()))
+}
+
+/// Returns the statement that reads what changed after `$2`, oldest change first.
+pub(super) fn changes(limit: Limit) -> AssertSqlSafe<String> {
+    limited(format!(history!("change > $2", "change"), limit = limit.with_probe()))
+}
+
+/// The limit stands in the statement as a number: Postgres takes a parameter for a tenth of the table, finds the prepared
+/// plan too dear and plans each page anew, which costs as much as reading it.
+const fn limited(statement: String) -> AssertSqlSafe<String> {
+    AssertSqlSafe(statement)
+}
 
 pub(super) const NEXT_CHANGE: &str =
     "UPDATE chat_channels SET last_change = last_change + 1 WHERE id = $1 RETURNING last_change";

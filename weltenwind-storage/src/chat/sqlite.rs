@@ -96,7 +96,6 @@ impl ChatStore for SqliteChatStore {
         let rows: Vec<HistoryRow> = query_as(statement)
             .bind(query.channel.uuid())
             .bind(from)
-            .bind(query.limit.with_probe())
             .fetch_all(self.db.readers())
             .await
             .map_err(failed("read a channel's history"))?;
@@ -104,10 +103,9 @@ impl ChatStore for SqliteChatStore {
     }
 
     async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError> {
-        let rows: Vec<HistoryRow> = query_as(sql::CHANGES)
+        let rows: Vec<HistoryRow> = query_as(sql::changes(query.limit))
             .bind(query.channel.uuid())
             .bind(query.since.change.get())
-            .bind(query.limit.with_probe())
             .fetch_all(self.db.readers())
             .await
             .map_err(failed("read a channel's changes"))?;

@@ -28,6 +28,9 @@ use crate::{
     worlds::SqliteWorldStore,
 };
 
+/// Rows that a reader hands over without waiting for who takes them: the longest page, with its probe.
+const PAGE: usize = 201;
+
 /// A database in one file, in WAL mode: readers never wait for the writer, nor it for them.
 ///
 /// Clones share the connections. Other processes may open the same file.
@@ -54,7 +57,9 @@ impl SqliteDatabase {
         let readers = SqlitePoolOptions::new()
             .max_connections(config.readers.max(1))
             .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds))
-            .connect_lazy_with(file.options.read_only(true));
+            // A file does not hang up.
+            .test_before_acquire(false)
+            .connect_lazy_with(file.options.read_only(true).row_buffer_size(PAGE));
         Ok(Self { readers, writer: Writer::start(connection, config.write_queue.max(1)) })
     }
 

@@ -18,7 +18,7 @@ use weltenwind_core::{
 };
 use weltenwind_storage::StorageConfig;
 
-use crate::{config::Config, failure::Failure, output::Output};
+use crate::{config::Config, failure::Failure, logging, output::Output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
@@ -33,7 +33,8 @@ pub(crate) enum BenchCommand {
     },
     /// Read pages of 50 at random places of a long channel over HTTP, and at both of its ends.
     ///
-    /// Without --database it uses a SQLite file in the system's temporary folder, and throws it away.
+    /// Without --database it uses a SQLite file in the system's temporary folder, and throws it away. The log has its line for each
+    /// request; send stderr to a file.
     History {
         #[command(flatten)]
         store: StoreArgs,
@@ -81,6 +82,8 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
             append::run(&args, scratch.storage.clone(), output).await
         }
         BenchCommand::History { store, args } => {
+            // A line for each request, as `serve` writes it.
+            logging::start(&config.log)?;
             let scratch = Scratch::new(&store, config)?;
             history::run(&args, scratch.storage.clone(), output).await
         }
@@ -91,6 +94,7 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
         BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
         BenchCommand::Limits(args) => limits::run(&args, &config.redis, output).await,
         BenchCommand::Layers(args) => {
+            logging::start(&config.log)?;
             let scratch = Scratch::new(&StoreArgs { database: None }, config)?;
             layers::run(&args, scratch.storage.clone(), output)
         }

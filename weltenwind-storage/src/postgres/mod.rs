@@ -1,4 +1,6 @@
-//! The pool of connections to Postgres that all adapters share.
+//! The connections to Postgres that all adapters share.
+
+mod readers;
 
 use std::{str::FromStr as _, sync::Arc, time::Duration};
 
@@ -9,6 +11,7 @@ use sqlx::{
 };
 use weltenwind_core::{StorageError, StoreHealth, Stores};
 
+use self::readers::Readers;
 use crate::{
     access::{PgApiKeyStore, PgGrantStore},
     accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgSessionStore},
@@ -24,11 +27,17 @@ use crate::{
 
 /// A Postgres database that any number of nodes share.
 ///
-/// Clones share one pool.
+/// Clones share its connections: a quarter of them for what is read all the time, the rest for transactions and rare
+/// statements. More readers read no more pages: they are busy, not waiting.
 #[derive(Debug, Clone)]
 pub struct PgDatabase {
     pool: PgPool,
+    readers: Readers,
 }
+
+/// A connection that lay idle for longer is asked whether it still lives before it is used: a question costs as much as
+/// a short statement.
+const TRUSTED_IDLE: Duration = Duration::from_millis(250);
 
 impl PgDatabase {
     /// Connects, and brings the schema up to date unless the configuration forbids it.
@@ -42,11 +51,23 @@ impl PgDatabase {
         }
         // An open connection is what matters; whether it closes cleanly does not.
         let _ = connection.close().await;
+        let patience = Duration::from_secs(config.acquire_timeout_seconds);
+        let reading = (config.max_connections / 4).max(1);
+        let readers = Readers::new(options.clone(), reading, patience);
         let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections.max(1))
-            .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds))
+            .max_connections(config.max_connections.saturating_sub(reading).max(1))
+            .acquire_timeout(patience)
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { pool, readers })
     }
 
     /// Puts every port's adapter on this database.
@@ -69,6 +90,11 @@ impl PgDatabase {
     /// Returns the pool, for what is one statement.
     pub(crate) const fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Returns the connections for what is one statement and asked all the time.
+    pub(crate) const fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// Runs `work` in one transaction; an [`Abort`] rolls it back.
@@ -97,6 +123,7 @@ impl StoreHealth for PgDatabase {
     }
 
     async fn close(&self) {
+        self.readers.close();
         self.pool.close().await;
     }
 }

@@ -1,0 +1,89 @@
+//! Connections that are lent for one reading: nobody gets a dead one, or what another has left behind.
+#![cfg(all(feature = "sqlite", feature = "postgres"))]
+
+mod fixture;
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+use weltenwind_core::{
+    ChannelId, Limit, Step, Timestamp,
+    chat::{MessageQuery, NewChannel, NewMessage, Position},
+};
+
+use self::fixture::{Fixture, postgres};
+
+fn newest(channel: ChannelId) -> MessageQuery {
+    MessageQuery { channel, position: Position::Newest, limit: Limit::default() }
+}
+
+/// A store that keeps one connection for readers, and a channel with a message.
+async fn one_reader() -> (Fixture, ChannelId) {
+    let fixture = postgres().await;
+    assert!(fixture.config.max_connections < 8, "a quarter of them is one");
+    let channel = NewChannel::sample(1);
+    fixture.stores.chat.create_channel(&Step::sample(Timestamp::UNIX_EPOCH), &channel).await.expect("a channel");
+    let message = NewMessage { channel: channel.id, ..NewMessage::sample("Hello") };
+    fixture.stores.chat.append(&[message]).await.expect("a message");
+    (fixture, channel.id)
+}
+
+async fn messages(fixture: &Fixture, channel: ChannelId) -> usize {
+    let history = fixture.stores.chat.page(&newest(channel)).await.expect("the page is read");
+    history.map_or(0, |history| history.page.items.len())
+}
+
+async fn end_every_connection(fixture: &Fixture) {
+    let ended = fixture
+        .count(
+            "SELECT count(*) FROM (SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()) ended",
+        )
+        .await;
+    assert!(ended > 0, "there were connections");
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_URL"]
+async fn a_connection_that_died_while_it_lay_idle_is_not_lent() {
+    let (fixture, channel) = one_reader().await;
+    assert_eq!(messages(&fixture, channel).await, 1);
+
+    end_every_connection(&fixture).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    assert_eq!(messages(&fixture, channel).await, 1);
+    assert!(fixture.stores.worlds.is_empty().await.expect("so is what is asked rarely"));
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_URL"]
+async fn a_connection_that_died_a_moment_ago_fails_one_reading_for_now() {
+    let (fixture, channel) = one_reader().await;
+    assert_eq!(messages(&fixture, channel).await, 1);
+
+    end_every_connection(&fixture).await;
+
+    if let Err(error) = fixture.stores.chat.page(&newest(channel)).await {
+        assert!(error.is_transient(), "{error:?}");
+    }
+    assert_eq!(messages(&fixture, channel).await, 1, "the next one has another connection");
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_URL"]
+async fn whoever_reads_next_gets_nothing_of_a_reading_that_was_given_up() {
+    let (fixture, channel) = one_reader().await;
+    let mut other = PgConnection::connect(&fixture.config.url).await.expect("the database");
+    let mut locking = other.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE chat_messages IN ACCESS EXCLUSIVE MODE").execute(&mut *locking).await.expect("the lock");
+
+    let query = newest(channel);
+    let given_up = tokio::time::timeout(Duration::from_millis(200), fixture.stores.chat.page(&query)).await;
+    assert!(given_up.is_err(), "the reading waited for the lock");
+    locking.rollback().await.expect("the lock is gone");
+
+    let nowhere = fixture.stores.chat.page(&newest(NewChannel::sample(2).id)).await.expect("the page is read");
+    assert!(nowhere.is_none(), "{nowhere:?}");
+    assert_eq!(messages(&fixture, channel).await, 1);
+}
