@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use http::Request;
+use http::{Request, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -90,6 +90,11 @@ fn builder(config: &HttpConfig) -> Builder<TokioExecutor> {
     builder
 }
 
+/// Marks a request that came over HTTP/1.1 without exactly one field `Host`, which must be refused (RFC 9112, 3.2). A
+/// program that calls the service itself need not say it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HostUnclear;
+
 /// What all connections share.
 struct Server {
     builder: Builder<TokioExecutor>,
@@ -109,6 +114,9 @@ impl Server {
         let service = service_fn(|mut request: Request<Incoming>| {
             spoke.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(ConnectInfo(peer));
+            if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+                request.extensions_mut().insert(HostUnclear);
+            }
             self.service.clone().oneshot(request.map(Body::new))
         });
         let mut connection = pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));

@@ -125,6 +125,18 @@ async fn a_head_beyond_all_bounds_is_refused() {
     assert!(!rest(stream).await.contains("200 OK"));
 }
 
+#[tokio::test]
+async fn a_request_names_its_host_once() {
+    let server = Listening::start(impatient()).await;
+
+    for head in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"] {
+        let answer = rest(server.send(head).await).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("malformed-request"), "{head:?}: {answer}");
+    }
+    let answer = rest(server.send("GET /api/v1/worlds HTTP/1.0\r\n\r\n").await).await;
+    assert!(answer.starts_with("HTTP/1.0 200 "), "HTTP/1.0 knew no such field: {answer}");
+}
+
 /// Sends a body byte by byte until the server has heard enough, and answers what it said.
 async fn dribble(server: &Listening, head: &str) -> String {
     let (mut read, mut write) = server.send(head).await.into_split();

@@ -26,9 +26,10 @@ use super::Edge;
 use crate::{
     answer::With as _,
     problem::{Problem, Refusal},
+    serve::HostUnclear,
 };
 
-/// Refuses a head or body that is too large; a body without a length is cut off where it becomes so.
+/// Refuses a head or body that is too large, and a head without a host; a body without a length is cut off where it becomes so.
 pub(super) async fn size(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
     let (max_head, max_body) = (edge.config.max_header_bytes, edge.config.max_body_bytes);
     // As HTTP/1.1 writes it: `name: value` and a line break.
@@ -36,6 +37,9 @@ pub(super) async fn size(State(edge): State<Arc<Edge>>, request: Request, next: 
     let uri = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     if fields + uri > max_head {
         return refuse(Code::HeadersTooLarge, format!("the head may have {max_head} bytes"));
+    }
+    if request.extensions().get::<HostUnclear>().is_some() {
+        return refuse(Code::Malformed, "a request names the host it is for, once".to_owned());
     }
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

@@ -75,8 +75,8 @@ pub(super) fn amended(channel: Channel, change: &ChannelChange) -> Result<Channe
     })
 }
 
-/// The columns of `message_columns!`.
-#[derive(Debug)]
+/// Whatever selects the columns of `message_columns!`, in any order.
+#[derive(Debug, sqlx::FromRow)]
 pub(super) struct MessageRow {
     channel_id: Uuid,
     seq: i64,
@@ -97,7 +97,8 @@ pub(super) struct MessageRow {
 }
 
 impl MessageRow {
-    /// Takes the columns from the one at `first` on. By place: looking up a page's columns by name takes as long as decoding them.
+    /// Takes the columns in the order of `message_columns!`, from the one at `first` on. A page's rows are read so: to look
+    /// their columns up by name takes as long as to decode them.
     fn from_columns<'r, R>(row: &'r R, first: usize) -> sqlx::Result<Self>
     where
         R: Row,
@@ -125,20 +126,6 @@ impl MessageRow {
             removed_at: row.try_get(first + 14)?,
             removal_mode: row.try_get(first + 15)?,
         })
-    }
-}
-
-impl<'r, R> FromRow<'r, R> for MessageRow
-where
-    R: Row,
-    usize: ColumnIndex<R>,
-    Uuid: Decode<'r, R::Database> + Type<R::Database>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    Instant: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        Self::from_columns(row, 0)
     }
 }
 

@@ -7,6 +7,7 @@ mod layers;
 mod limits;
 mod load;
 mod nodes;
+mod revoke;
 mod socket;
 
 use std::{fs, sync::Arc, time::Duration};
@@ -47,6 +48,11 @@ pub(crate) enum BenchCommand {
     /// `public_url`, with room for the sockets and with quotas for programs: `--set
     /// realtime.max_connections_per_address=10000 --set limits.guest=1000000/s --set limits.chat=1000000/s`.
     Nodes(nodes::NodesArgs),
+    /// End sessions on two running nodes, and measure how long until their sockets are closed.
+    ///
+    /// Start the nodes with the same `public_url`, with room for the sockets and with quotas for programs: `--set
+    /// realtime.max_connections_per_address=10000 --set limits.guest=1000000/s --set limits.write=1000000/s`.
+    Revoke(revoke::RevokeArgs),
     /// Decide how often things may be done: in this process and, with --redis, for all nodes.
     Limits(limits::LimitsArgs),
     /// Ask a trivial read behind one layer of the HTTP host after the other, signed in, without a network.
@@ -92,6 +98,7 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
             access::run(&args, &scratch.storage, output).await
         }
         BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
+        BenchCommand::Revoke(args) => revoke::run(&args, output).await,
         BenchCommand::Limits(args) => limits::run(&args, &config.redis, output).await,
         BenchCommand::Layers(args) => {
             logging::start(&config.log)?;

@@ -101,7 +101,7 @@ pub(crate) async fn run(args: &NodesArgs, storage: StorageConfig, output: Output
 async fn measure(args: &NodesArgs, nodes: &[String; 2], rooms: &[ChannelId]) -> Result<[Measured; 2], Failure> {
     let clock = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
-    let token = sign_in(&nodes[0], "Listener").await?;
+    let token = sign_in(&nodes[0], "Listener").await?.access_token;
     let mut opening = JoinSet::new();
     let places = Arc::new(Semaphore::new(OPENING));
     for n in 0..rooms.len() * args.listeners as usize {
@@ -125,7 +125,8 @@ async fn measure(args: &NodesArgs, nodes: &[String; 2], rooms: &[ChannelId]) -> 
     let mut posters = Vec::new();
     for n in 0..rooms.len() * 2 {
         let (room, node) = (rooms[n / 2], n % 2);
-        let mut poster = socket::open(&nodes[node], &sign_in(&nodes[node], &format!("Poster {n}")).await?).await?;
+        let session = sign_in(&nodes[node], &format!("Poster {n}")).await?;
+        let mut poster = socket::open(&nodes[node], &session.access_token).await?;
         poster.join(room).await?;
         posters.push((poster, room, node));
     }
@@ -169,17 +170,16 @@ async fn measure(args: &NodesArgs, nodes: &[String; 2], rooms: &[ChannelId]) -> 
     Ok([row("same node", &home), row("other node", &away)])
 }
 
-fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> Result<T, Failure> {
+pub(super) fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> Result<T, Failure> {
     ended.map_err(|error| Failure::failed(format!("a client ended badly: {error}")))
 }
 
-/// Makes a guest and answers its access token.
-async fn sign_in(node: &str, name: &str) -> Result<String, Failure> {
+/// Makes a guest.
+pub(super) async fn sign_in(node: &str, name: &str) -> Result<SessionBody, Failure> {
     let unanswered = |error: reqwest::Error| Failure::failed(format!("{node} does not take guests: {error}"));
     let request = reqwest::Client::new()
         .post(format!("{node}/api/v1/auth/guest"))
         .json(&serde_json::json!({ "displayName": name }));
     let response = request.send().await.and_then(reqwest::Response::error_for_status).map_err(unanswered)?;
-    let session: SessionBody = response.json().await.map_err(unanswered)?;
-    Ok(session.access_token)
+    response.json().await.map_err(unanswered)
 }

@@ -175,6 +175,25 @@ impl Socket {
         }
     }
 
+    /// Waits until the node closes the socket, and answers with which code and when.
+    pub(super) async fn closed(mut self) -> Result<(u16, Instant), Failure> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Close(frame))) => {
+                    let at = Instant::now();
+                    let frame = frame.ok_or_else(|| self.lost("it was closed without a code"))?;
+                    return Ok((frame.code.into(), at));
+                }
+                Some(Ok(Message::Text(text))) if text.contains(r#"{"t":"ping""#) => {
+                    self.send(&ClientRecord::Pong).await?;
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(self.lost(&error.to_string())),
+                None => return Err(self.lost("it was closed without a word")),
+            }
+        }
+    }
+
     async fn send(&mut self, record: &ClientRecord) -> Result<(), Failure> {
         let text = serde_json::to_string(record).expect("a record is plain data");
         self.stream.send(Message::text(text)).await.map_err(|error| self.lost(&error.to_string()))
