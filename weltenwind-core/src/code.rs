@@ -82,6 +82,12 @@ catalogue! {
     /// A username or password that is wrong.
     InvalidCredentials = "invalid-credentials", Unauthenticated, "The username or the password is wrong",
         "Type both again. Which of them is wrong is not told.";
+    /// The password is right; the account asks for a code beside it.
+    TwoFactorRequired = "two-factor-required", Unauthenticated, "A code is required beside the password",
+        "Send the same sign-in with `totp`: the code that the authenticator shows, or a recovery code.";
+    /// A code of the second factor that is wrong, or was used before.
+    TwoFactorCodeInvalid = "two-factor-code-invalid", Unauthenticated, "The code is wrong, or was used before",
+        "Wait for the next code, or use a recovery code. Each passes once, and the clocks must agree within half a minute.";
     /// An access token that does not hold.
     TokenInvalid = "token-invalid", Unauthenticated, "The access token does not hold",
         "Trade the refresh token for a new access token, or sign in again.";
@@ -116,6 +122,12 @@ catalogue! {
     /// Only accounts may do this; the caller is an API key.
     AccountRequired = "account-required", Forbidden, "An account is required",
         "Call it with the access token of an account: it is about the account that asks, and an API key is none.";
+    /// What needs a role of the staff is done with a second factor here, and the account has none.
+    TwoFactorEnrolmentRequired = "two-factor-enrolment-required", Forbidden, "A second factor must be enabled first",
+        "Enable a second factor for the account, and send the same request with the new session.";
+    /// Only registered accounts may do this; the caller is a guest.
+    RegistrationRequired = "registration-required", Forbidden, "A registered account is required",
+        "Register the account first; it stays the same account.";
     /// Guests may not post in this channel.
     GuestsMayNotPost = "guests-may-not-post", Forbidden, "Guests may not post in this channel",
         "Register an account, or write in a channel that is open to guests.";
@@ -166,6 +178,12 @@ catalogue! {
     /// The account is no guest's.
     AlreadyRegistered = "already-registered", Conflict, "The account is registered already",
         "Nothing: the account has a username and a password. Sign in with them.";
+    /// The account has a second factor.
+    TwoFactorEnabled = "two-factor-enabled", Conflict, "The second factor is enabled already",
+        "Nothing, or disable it with one of its codes and begin anew.";
+    /// The account has no second factor, or has not begun to enable one.
+    TwoFactorNotEnabled = "two-factor-not-enabled", Conflict, "No second factor is enabled or begun",
+        "Begin to enable one, and show its first code.";
     /// The author used this client id for another message.
     ClientIdReused = "client-id-reused", Conflict, "The client id was used for another message",
         "Use a new `clientId` for each message, and the same one only to repeat a message that may be lost.";

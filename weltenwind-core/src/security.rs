@@ -22,6 +22,8 @@ pub enum Event {
     LoginFailed,
     /// A signed-in account gave a wrong present password.
     PasswordCheckFailed,
+    /// A code of the second factor that was wrong, or was used before.
+    TwoFactorFailed,
     /// A refresh token was used again, so two parties hold it.
     RefreshReused,
     /// A bootstrap token that does not hold.
@@ -30,6 +32,12 @@ pub enum Event {
     OriginRejected,
     /// An account has another password.
     PasswordChanged,
+    /// An account has a second factor.
+    TwoFactorEnabled,
+    /// An account's second factor was given up, or taken away by an operator.
+    TwoFactorDisabled,
+    /// A recovery code stood in for an authenticator.
+    RecoveryCodeUsed,
     /// A device was signed out by its owner.
     DeviceRevoked,
     /// Sessions were ended by their owner or an operator.
@@ -41,10 +49,14 @@ impl Event {
     pub const ALL: &[Self] = &[
         Self::LoginFailed,
         Self::PasswordCheckFailed,
+        Self::TwoFactorFailed,
         Self::RefreshReused,
         Self::BootstrapFailed,
         Self::OriginRejected,
         Self::PasswordChanged,
+        Self::TwoFactorEnabled,
+        Self::TwoFactorDisabled,
+        Self::RecoveryCodeUsed,
         Self::DeviceRevoked,
         Self::SessionsRevoked,
     ];
@@ -54,10 +66,14 @@ impl Event {
         match self {
             Self::LoginFailed => "auth_login_failed",
             Self::PasswordCheckFailed => "auth_password_failed",
+            Self::TwoFactorFailed => "auth_2fa_failed",
             Self::RefreshReused => "auth_refresh_reuse",
             Self::BootstrapFailed => "auth_bootstrap_failed",
             Self::OriginRejected => "ws_origin_rejected",
             Self::PasswordChanged => "auth_password_changed",
+            Self::TwoFactorEnabled => "auth_2fa_enabled",
+            Self::TwoFactorDisabled => "auth_2fa_disabled",
+            Self::RecoveryCodeUsed => "auth_recovery_code_used",
             Self::DeviceRevoked => "auth_device_revoked",
             Self::SessionsRevoked => "auth_sessions_revoked",
         }
@@ -65,7 +81,15 @@ impl Event {
 
     /// Returns whether it is something to be warned of, and not just to be kept.
     const fn is_attack(self) -> bool {
-        !matches!(self, Self::PasswordChanged | Self::DeviceRevoked | Self::SessionsRevoked)
+        !matches!(
+            self,
+            Self::PasswordChanged
+                | Self::TwoFactorEnabled
+                | Self::TwoFactorDisabled
+                | Self::RecoveryCodeUsed
+                | Self::DeviceRevoked
+                | Self::SessionsRevoked
+        )
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{
         keys::{ApiKeyStore, ApiKeys},
     },
     accounts::{
-        AccountError, AccountPorts, AccountStore, Accounts, AccountsConfig, DeviceStore, KeyStore, SessionStore,
+        AccountError, AccountPorts, AccountStore, Accounts, AccountsConfig, DeviceStore, KeyStore, PreferenceStore,
+        SecondFactorStore, SessionStore,
     },
     actor::{Actor, CorrelationId},
     bus::{Bus, LocalBus},
@@ -66,6 +67,10 @@ pub struct Stores {
     pub devices: Arc<dyn DeviceStore>,
     /// Keys.
     pub keys: Arc<dyn KeyStore>,
+    /// Second factors.
+    pub factors: Arc<dyn SecondFactorStore>,
+    /// Preferences.
+    pub preferences: Arc<dyn PreferenceStore>,
     /// Grants.
     pub grants: Arc<dyn GrantStore>,
     /// API keys.
@@ -91,6 +96,8 @@ pub struct ServiceConfig {
     pub append: AppendConfig,
     /// Whether every registered player may make a world.
     pub players_may_create_worlds: bool,
+    /// Whether a role's sensitive permissions ask for a second factor.
+    pub require_two_factor_for_staff: bool,
     /// How often things may be done.
     pub limits: LimitsConfig,
 }
@@ -166,7 +173,12 @@ impl Services {
         )
         .await?;
         let access = RoleAccess::new(Arc::clone(&stores.grants), Arc::clone(&sources.clock));
-        let access: Arc<dyn AccessControlService> = Arc::new(access.minding(revocations.clone()));
+        let access = access.minding(revocations.clone());
+        let access: Arc<dyn AccessControlService> = Arc::new(if config.require_two_factor_for_staff {
+            access.demanding_second_factors(Arc::clone(&stores.factors))
+        } else {
+            access
+        });
         let worlds = Worlds::new(
             Arc::clone(&stores.worlds),
             Arc::clone(&stores.grants),
@@ -198,6 +210,8 @@ impl Services {
             sessions: stores.sessions,
             devices: stores.devices,
             keys: stores.keys,
+            factors: stores.factors,
+            preferences: stores.preferences,
         };
         let accounts =
             Accounts::start(ports, revocations.clone(), config.accounts, sources.clone(), limits.clone()).await?;

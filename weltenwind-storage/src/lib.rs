@@ -61,7 +61,7 @@ pub use self::redis::{RedisBus, RedisConfig, RedisConfigError, RedisRateLimiter}
 #[cfg(feature = "postgres")]
 pub use self::{
     access::{PgApiKeyStore, PgGrantStore},
-    accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgSessionStore},
+    accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgPreferenceStore, PgSecondFactorStore, PgSessionStore},
     chat::PgChatStore,
     idempotency::PgIdempotencyStore,
     postgres::PgDatabase,
@@ -71,7 +71,10 @@ pub use self::{
 #[cfg(feature = "sqlite")]
 pub use self::{
     access::{SqliteApiKeyStore, SqliteGrantStore},
-    accounts::{SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqliteSessionStore},
+    accounts::{
+        SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqlitePreferenceStore, SqliteSecondFactorStore,
+        SqliteSessionStore,
+    },
     chat::SqliteChatStore,
     idempotency::SqliteIdempotencyStore,
     revocations::SqliteRevocationStore,

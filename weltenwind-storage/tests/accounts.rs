@@ -13,6 +13,8 @@ fn ports(stores: &Stores) -> Ports {
         sessions: Arc::clone(&stores.sessions),
         devices: Arc::clone(&stores.devices),
         keys: Arc::clone(&stores.keys),
+        factors: Arc::clone(&stores.factors),
+        preferences: Arc::clone(&stores.preferences),
         grants: Arc::clone(&stores.grants),
     }
 }
@@ -24,6 +26,8 @@ mod sqlite {
     weltenwind_core::session_store_conformance!(fixture::sqlite_with(ports));
     weltenwind_core::device_store_conformance!(fixture::sqlite_with(ports));
     weltenwind_core::key_store_conformance!(fixture::sqlite_with(ports));
+    weltenwind_core::preference_store_conformance!(fixture::sqlite_with(ports));
+    weltenwind_core::second_factor_store_conformance!(fixture::sqlite_with(ports));
 }
 
 mod postgres {
@@ -33,4 +37,12 @@ mod postgres {
     weltenwind_core::session_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
     weltenwind_core::device_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
     weltenwind_core::key_store_conformance!(fixture::postgres_with(ports), ignore = "needs WW_TEST_POSTGRES_URL");
+    weltenwind_core::preference_store_conformance!(
+        fixture::postgres_with(ports),
+        ignore = "needs WW_TEST_POSTGRES_URL"
+    );
+    weltenwind_core::second_factor_store_conformance!(
+        fixture::postgres_with(ports),
+        ignore = "needs WW_TEST_POSTGRES_URL"
+    );
 }

@@ -16,14 +16,34 @@ use crate::{
 
 /// A permission is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{permission} in {scope} is missing")]
+#[error("{permission} in {scope} {}", why.as_str())]
 pub struct Denied {
     /// What was asked for.
     pub permission: Permission,
     /// Where.
     pub scope: Scope,
-    /// Whether signing in might help.
-    pub anonymous: bool,
+    /// What would have to be otherwise.
+    pub why: WhyDenied,
+}
+
+/// What whoever is denied a permission lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyDenied {
+    /// The permission; signing in might help.
+    SignInRequired,
+    /// The permission.
+    Missing,
+    /// A second factor, which this permission asks for here.
+    SecondFactorMissing,
+}
+
+impl WhyDenied {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignInRequired | Self::Missing => "is missing",
+            Self::SecondFactorMissing => "asks for a second factor, and the account has none",
+        }
+    }
 }
 
 impl From<Decision> for Denied {
@@ -31,14 +51,22 @@ impl From<Decision> for Denied {
         Self {
             permission: decision.permission,
             scope: decision.scope,
-            anonymous: decision.because == Because::SignInRequired,
+            why: match decision.because {
+                Because::SignInRequired => WhyDenied::SignInRequired,
+                Because::SecondFactorMissing(..) => WhyDenied::SecondFactorMissing,
+                _ => WhyDenied::Missing,
+            },
         }
     }
 }
 
 impl Classify for Denied {
     fn code(&self) -> Code {
-        if self.anonymous { Code::Unauthenticated } else { Code::PermissionDenied }
+        match self.why {
+            WhyDenied::SignInRequired => Code::Unauthenticated,
+            WhyDenied::Missing => Code::PermissionDenied,
+            WhyDenied::SecondFactorMissing => Code::TwoFactorEnrolmentRequired,
+        }
     }
 }
 

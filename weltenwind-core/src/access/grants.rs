@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{
-    error::{AccessError, Denied},
+    error::{AccessError, Denied, WhyDenied},
     model::{Explanation, Grant, GrantQuery, NewGrant},
     permission::Permission,
     place::{Place, Places},
@@ -159,7 +159,7 @@ impl Grants {
         account: Option<Principal>,
     ) -> Result<Explanation, AccessError> {
         if actor.identity == Identity::Anonymous {
-            return Err(Denied { permission, scope, anonymous: true }.into());
+            return Err(Denied { permission, scope, why: WhyDenied::SignInRequired }.into());
         }
         let other = account.filter(|account| actor.account_id() != Some(account.account));
         let place = match other {
@@ -187,12 +187,14 @@ impl Grants {
     async fn managed_grant(&self, actor: &Actor, id: GrantId) -> Result<(Grant, Place), AccessError> {
         if actor.identity == Identity::Anonymous {
             let (permission, scope) = (Permission::AccessManage, Scope::Global);
-            return Err(Denied { permission, scope, anonymous: true }.into());
+            return Err(Denied { permission, scope, why: WhyDenied::SignInRequired }.into());
         }
         let grant = self.store.find(id).await?.ok_or(AccessError::GrantNotFound)?;
         match self.managed(actor, grant.scope).await {
             Ok(place) => Ok((grant, place.unwrap_or(Place::global()))),
-            Err(AccessError::Denied(_)) => Err(AccessError::GrantNotFound),
+            Err(AccessError::Denied(denied)) if denied.why != WhyDenied::SecondFactorMissing => {
+                Err(AccessError::GrantNotFound)
+            }
             Err(error) => Err(error),
         }
     }

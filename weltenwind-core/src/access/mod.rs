@@ -34,7 +34,7 @@ mod store;
 
 pub(crate) use self::standing::Standing;
 pub use self::{
-    error::{AccessError, Denied},
+    error::{AccessError, Denied, WhyDenied},
     grants::{GrantDraft, Grants},
     memory::MemoryGrantStore,
     model::{Because, Decision, Explanation, Grant, GrantQuery, Member, MemberPosition, MemberQuery, NewGrant, Reason},

@@ -136,6 +136,8 @@ pub enum Because {
     NotListed,
     /// No grant allows it.
     NoGrant,
+    /// A grant of this role in this scope would allow it to an account with a second factor.
+    SecondFactorMissing(Role, Scope),
 }
 
 impl Because {
@@ -158,6 +160,7 @@ impl Because {
             Self::NotLegalHere => "not-legal-here",
             Self::NotListed => "not-listed",
             Self::NoGrant => "no-grant",
+            Self::SecondFactorMissing(..) => "second-factor-missing",
         }
     }
 }
@@ -176,6 +179,9 @@ impl fmt::Display for Because {
             Self::NotLegalHere => f.write_str("it cannot be asked for in this kind of scope"),
             Self::NotListed => f.write_str("the key does not list it"),
             Self::NoGrant => f.write_str("no role allows it"),
+            Self::SecondFactorMissing(role, scope) => {
+                write!(f, "{role} in {scope} allows it to an account with a second factor")
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
     store::GrantStore,
 };
 use crate::{
+    accounts::SecondFactorStore,
     actor::{Actor, Identity},
     clock::{Clock, Timestamp},
     error::StorageError,
@@ -62,11 +63,12 @@ const OPEN_TO_ACCOUNTS: PermissionSet = Role::WorldGuest.permissions();
 /// What an account may do in each scope is remembered for a second, and dropped as soon as one of its losses is known. A denial is
 /// confirmed against the store, at most once a second for each account and scope, so a role that was just given works at once;
 /// sensitive permissions are always decided from the store, and by no node that has not heard of losses for ten seconds. Nothing
-/// costs more than one reading of the store.
+/// costs more than one reading of the store, or two where sensitive permissions ask for a second factor.
 #[derive(Debug)]
 pub struct RoleAccess {
     grants: Arc<dyn GrantStore>,
     sanctions: Option<Arc<dyn Sanctions>>,
+    factors: Option<Arc<dyn SecondFactorStore>>,
     clock: Arc<dyn Clock>,
     revocations: Revocations,
     memory: Memory,
@@ -75,7 +77,14 @@ pub struct RoleAccess {
 impl RoleAccess {
     /// Decides from the grants in a store.
     pub fn new(grants: Arc<dyn GrantStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { grants, sanctions: None, clock, revocations: Revocations::none(), memory: Memory::default() }
+        Self {
+            grants,
+            sanctions: None,
+            factors: None,
+            clock,
+            revocations: Revocations::none(),
+            memory: Memory::default(),
+        }
     }
 
     /// Forgets what is remembered of an account as soon as one of its losses is known.
@@ -90,6 +99,23 @@ impl RoleAccess {
     pub fn with_sanctions(mut self, sanctions: Arc<dyn Sanctions>) -> Self {
         self.sanctions = Some(sanctions);
         self
+    }
+
+    /// Allows sensitive permissions only to accounts with a second factor; without this no role asks for one.
+    #[must_use]
+    pub fn demanding_second_factors(mut self, factors: Arc<dyn SecondFactorStore>) -> Self {
+        self.factors = Some(factors);
+        self
+    }
+
+    /// Returns whether a permission asks for a second factor that an account does not have.
+    async fn lacks_factor(&self, account: AccountId, permission: Permission) -> Result<bool, StorageError> {
+        match &self.factors {
+            Some(factors) if permission.is_sensitive() => {
+                Ok(!factors.find(account).await?.is_some_and(|factor| factor.is_enabled()))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Returns what is known of an account, if it can be believed.
@@ -182,7 +208,12 @@ impl AccessControlService for RoleAccess {
             }
         }
         if let Some(because) = self.read(account, now).await?.allowing(permission, place) {
-            return answer(because);
+            return answer(match because {
+                Because::Granted(role, scope) if self.lacks_factor(account, permission).await? => {
+                    Because::SecondFactorMissing(role, scope)
+                }
+                because => because,
+            });
         }
         self.memory.confirm(account, place.scope(), now);
         answer(Because::NoGrant)
@@ -214,12 +245,14 @@ impl AccessControlService for RoleAccess {
             grant.holds_at(now) && place.lies_in(grant.scope) && grant.role.permissions().contains(permission)
         });
         grants.sort_by_key(|grant| Reverse(grant.role.rank()));
+        let lacks_factor = !grants.is_empty() && self.lacks_factor(account, permission).await?;
         let mut because: Vec<Reason> = as_guest(permission, place).into_iter().map(Reason::from).collect();
-        because.extend(
-            grants
-                .into_iter()
-                .map(|grant| Reason { because: Because::Granted(grant.role, grant.scope), grant: Some(grant) }),
-        );
+        because.extend(grants.into_iter().map(|grant| {
+            let (role, scope) = (grant.role, grant.scope);
+            let because =
+                if lacks_factor { Because::SecondFactorMissing(role, scope) } else { Because::Granted(role, scope) };
+            Reason { because, grant: Some(grant) }
+        }));
         if because.is_empty() {
             because.push(Because::NoGrant.into());
         }

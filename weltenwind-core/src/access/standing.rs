@@ -1,7 +1,7 @@
 //! How high somebody stands in a place: whoever gives or takes rights needs to stand above them.
 
 use super::{
-    error::Denied,
+    error::{Denied, WhyDenied},
     model::Grant,
     permission::{Permission, PermissionSet},
     place::Place,
@@ -66,6 +66,6 @@ impl Standing {
         if self.is_above(role) {
             return Ok(());
         }
-        Err(Denied { permission, scope: place.scope(), anonymous: false })
+        Err(Denied { permission, scope: place.scope(), why: WhyDenied::Missing })
     }
 }

@@ -136,7 +136,7 @@ impl Accounts {
 }
 
 /// Returns whose session is acted on, and where.
-fn acting(actor: &Actor) -> Result<(AccountId, SessionId, DeviceId), AccountError> {
+pub(super) fn acting(actor: &Actor) -> Result<(AccountId, SessionId, DeviceId), AccountError> {
     let account = actor.oneself()?.account;
     let (session, device) = actor.session.zip(actor.device).ok_or(AccountError::SignInRequired)?;
     Ok((account, session, device))
@@ -144,7 +144,12 @@ fn acting(actor: &Actor) -> Result<(AccountId, SessionId, DeviceId), AccountErro
 
 impl Inner {
     /// Makes the session that takes the place of another one, with its refresh token.
-    fn next_session(&self, replaces: SessionId, device: DeviceId, now: Timestamp) -> (NextSession, Secret<String>) {
+    pub(super) fn next_session(
+        &self,
+        replaces: SessionId,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> (NextSession, Secret<String>) {
         let id = SessionId::new(self.sources.ids.draw());
         let refresh = self.refresh_token(id, 0);
         let session = NextSession {

@@ -8,6 +8,7 @@ use crate::{
     code::Code,
     error::{Classify, StorageError},
     limits::RateLimited,
+    page::Revision,
     revocations::Ended,
     validation::{FieldError, Invalid},
 };
@@ -34,6 +35,24 @@ pub enum AccountError {
     /// The username or the password is wrong; which of them is not told.
     #[error("the username or the password is wrong")]
     InvalidCredentials,
+    /// The password is right, and the account has a second factor, whose code is missing.
+    #[error("the account asks for a code beside the password")]
+    TwoFactorRequired,
+    /// The code is none of the second factor's, or was used before.
+    #[error("the code is wrong, or was used before")]
+    TwoFactorCodeInvalid,
+    /// The account has a second factor.
+    #[error("the second factor is enabled already")]
+    TwoFactorEnabled,
+    /// The account has no second factor, or none was begun.
+    #[error("no second factor is enabled or begun")]
+    TwoFactorNotEnabled,
+    /// Only registered accounts may; this one is a guest's.
+    #[error("a guest has no sign-in to protect")]
+    RegistrationRequired,
+    /// The preferences have changed since the caller saw them.
+    #[error("the preferences have changed; their revision is {0}")]
+    Stale(Revision),
     /// The access token does not hold: its form, signature, issuer or audience is wrong.
     #[error("the access token does not hold")]
     TokenInvalid,
@@ -102,6 +121,12 @@ impl Classify for AccountError {
             Self::NotFound => Code::AccountNotFound,
             Self::UsernameTaken(_) => Code::UsernameTaken,
             Self::InvalidCredentials => Code::InvalidCredentials,
+            Self::TwoFactorRequired => Code::TwoFactorRequired,
+            Self::TwoFactorCodeInvalid => Code::TwoFactorCodeInvalid,
+            Self::TwoFactorEnabled => Code::TwoFactorEnabled,
+            Self::TwoFactorNotEnabled => Code::TwoFactorNotEnabled,
+            Self::RegistrationRequired => Code::RegistrationRequired,
+            Self::Stale(_) => Code::PreconditionFailed,
             Self::TokenInvalid => Code::TokenInvalid,
             Self::TokenExpired => Code::TokenExpired,
             Self::SessionEnded => Code::SessionEnded,
@@ -125,6 +150,13 @@ impl Classify for AccountError {
         match self {
             Self::Invalid(invalid) => &invalid.errors,
             _ => &[],
+        }
+    }
+
+    fn current(&self) -> Option<Revision> {
+        match self {
+            Self::Stale(revision) => Some(*revision),
+            _ => None,
         }
     }
 

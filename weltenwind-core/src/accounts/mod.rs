@@ -1,7 +1,8 @@
 //! Accounts, sessions and the tokens that prove them.
 //!
 //! An account is a guest or registered. Signing in opens a session on a device; the session answers a short-lived access
-//! token, which is checked without the store, and a refresh token, which is used once and answers its successor.
+//! token, which is checked without the store, and a refresh token, which is used once and answers its successor. A registered
+//! account may have a second factor, and every account has preferences.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -12,11 +13,13 @@ mod keys;
 mod model;
 mod own_sessions;
 mod password;
+mod preferences;
 mod ring;
 mod service;
 mod session;
 mod store;
 mod token;
+mod two_factor;
 
 pub use self::{
     credentials::{NextSession, PasswordChange, Upgrade},
@@ -30,7 +33,14 @@ pub use self::{
     },
     own_sessions::{SessionEntry, SessionQuery},
     password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
-    service::{AccountPorts, Accounts, AccountsConfig, BootstrapTicket, RegistrationDraft, SessionGrant},
+    preferences::{
+        LocaleTag, ParsePreferenceError, PreferenceStore, Preferences, PreferencesAmendment, PreferencesChange,
+        QuietHours, Theme, TimeOfDay, Topic,
+    },
+    service::{AccountPorts, Accounts, AccountsConfig, BootstrapTicket, RegistrationDraft, SessionGrant, SignIn},
     store::{AccountStore, SessionStore},
     token::{AccessToken, TokenIssuer},
+    two_factor::{
+        Confirmation, Proof, RecoveryCodes, Removal, SealedSecret, SecondFactor, SecondFactorStore, TwoFactorEnrolment,
+    },
 };

@@ -54,6 +54,19 @@ impl KeyRing {
         derive(founding(&self.roots()), purpose, message)
     }
 
+    /// Returns the key that seals for a purpose from now on, and the id of the root key that it is derived from.
+    pub(super) fn sealing(&self, purpose: &str) -> (String, [u8; 32]) {
+        let (roots, now) = (self.roots(), self.clock.now());
+        let settled = roots.iter().find(|root| settled_at(root) <= now).unwrap_or_else(|| founding(&roots));
+        (settled.id.clone(), derive(settled, purpose, &[]))
+    }
+
+    /// Returns the key that has sealed for a purpose under a root key.
+    pub(super) fn opening(&self, root: &str, purpose: &str) -> Option<[u8; 32]> {
+        let roots = self.roots();
+        roots.iter().find(|known| known.id == root).map(|root| derive(root, purpose, &[]))
+    }
+
     fn roots(&self) -> Arc<[RootKey]> {
         Arc::clone(&self.roots.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -116,6 +129,23 @@ mod tests {
         assert_ne!(after, before);
         assert_eq!(ring.derive_all("refresh token", b"1"), [after, before]);
         assert_eq!(ring.derive_lasting("refresh token", b"1"), before);
+    }
+
+    #[test]
+    fn what_was_sealed_under_an_older_root_key_still_opens() {
+        let clock = Arc::new(ManualClock::default());
+        let old = root(1, clock.now());
+        let ring = KeyRing::new(vec![old.clone()], clock.clone());
+        let (id, key) = ring.sealing("second factor");
+
+        clock.advance(Duration::from_hours(1));
+        ring.replace(vec![root(2, clock.now()), old]);
+        assert_eq!(ring.sealing("second factor"), (id.clone(), key), "not every node knows the new one yet");
+        clock.advance(RootKey::SETTLING);
+
+        assert_eq!(ring.sealing("second factor").0, "root-2");
+        assert_eq!(ring.opening(&id, "second factor"), Some(key));
+        assert_eq!(ring.opening("root-3", "second factor"), None);
     }
 
     #[test]

@@ -15,9 +15,11 @@ use super::{
         NewGuest, NewSession, Registration, SignedIn, TokenHash, Username, token_text,
     },
     password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
+    preferences::PreferenceStore,
     ring::{KeyRing, root_key},
     store::{AccountStore, SessionStore},
     token::{AccessToken, TokenIssuer},
+    two_factor::{Proof, SecondFactorStore},
 };
 use crate::{
     actor::{Actor, Identity},
@@ -88,6 +90,19 @@ pub struct RegistrationDraft {
     pub device: DeviceDraft,
 }
 
+/// What somebody shows to sign in.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// The username.
+    pub username: String,
+    /// The password.
+    pub password: Secret<String>,
+    /// A code of the second factor, or a recovery code.
+    pub code: Option<Secret<String>>,
+    /// Where it is signed in from.
+    pub device: DeviceDraft,
+}
+
 /// What a sign-in answers.
 #[derive(Debug, Clone)]
 pub struct SessionGrant {
@@ -127,6 +142,10 @@ pub struct AccountPorts {
     pub devices: Arc<dyn DeviceStore>,
     /// Keys.
     pub keys: Arc<dyn KeyStore>,
+    /// Second factors.
+    pub factors: Arc<dyn SecondFactorStore>,
+    /// Preferences.
+    pub preferences: Arc<dyn PreferenceStore>,
 }
 
 /// Accounts, sessions and tokens.
@@ -140,6 +159,8 @@ pub(super) struct Inner {
     pub(super) accounts: Arc<dyn AccountStore>,
     pub(super) sessions: Arc<dyn SessionStore>,
     pub(super) devices: Arc<dyn DeviceStore>,
+    pub(super) factors: Arc<dyn SecondFactorStore>,
+    pub(super) preferences: Arc<dyn PreferenceStore>,
     pub(super) revocations: Revocations,
     pub(super) config: AccountsConfig,
     pub(super) sources: Sources,
@@ -170,7 +191,7 @@ impl Accounts {
         sources: Sources,
         limits: Limits,
     ) -> Result<Self, AccountError> {
-        let AccountPorts { accounts, sessions, devices, keys } = ports;
+        let AccountPorts { accounts, sessions, devices, keys, factors, preferences } = ports;
         let mut secret = [0; 32];
         sources.random.fill(&mut secret);
         let now = sources.clock.now();
@@ -187,6 +208,8 @@ impl Accounts {
             accounts,
             sessions,
             devices,
+            factors,
+            preferences,
             revocations,
             config,
             sources,
@@ -266,21 +289,18 @@ impl Accounts {
         inner.grant(signed_in, refresh, now)
     }
 
-    /// Signs in with username and password. An unknown username costs the same work as a wrong password.
+    /// Signs in with username and password and, where the account has a second factor, its code. An unknown username costs the
+    /// same work as a wrong password.
     ///
     /// # Errors
     ///
-    /// [`AccountError::InvalidCredentials`], whichever of the two is wrong.
-    pub async fn sign_in(
-        &self,
-        actor: &Actor,
-        username: &str,
-        password: &str,
-        device: DeviceDraft,
-    ) -> Result<SessionGrant, AccountError> {
+    /// [`AccountError::InvalidCredentials`], whichever of the two is wrong; [`AccountError::TwoFactorRequired`] if both are
+    /// right and the code is absent; [`AccountError::TwoFactorCodeInvalid`].
+    pub async fn sign_in(&self, actor: &Actor, sign_in: SignIn) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Auth).await?;
-        let credentials = match Username::new(username) {
+        let SignIn { username, password, code, device } = sign_in;
+        let credentials = match Username::new(&username) {
             Ok(username) => inner.accounts.credentials(&username).await?,
             Err(_) => None,
         };
@@ -288,23 +308,43 @@ impl Accounts {
             Some(credentials) => credentials.password.clone(),
             None => inner.decoy().await?,
         };
-        let matches = inner.hasher.verify(Password::presented(password), record).await?;
+        let matches = inner.hasher.verify(Password::presented(password.expose()), record).await?;
         let Some(credentials) = credentials.filter(|_| matches) else {
             security::note(Event::LoginFailed, actor, None, "invalid-credentials");
             return Err(AccountError::InvalidCredentials);
         };
         let account = credentials.account;
+        let proof = match (inner.enabled_factor(account).await?, code) {
+            (None, _) => None,
+            (Some(_), None) => return Err(AccountError::TwoFactorRequired),
+            (Some(factor), Some(code)) => {
+                let account = self.find(account).await?;
+                Some(inner.prove(actor, &account, &factor, code.expose()).await?)
+            }
+        };
         let now = inner.sources.clock.now();
         let (session, refresh) = inner.new_session(actor, device, now);
-        let audit = AuditDraft::new("session.open", Scope::Global).with(json!({ "account": account }));
-        let signed_in = inner.sessions.open(&actor.step(now, audit), account, &session).await?;
-        if inner.accounts.password(account).await?.as_ref() != Some(&credentials.password) {
-            // The password was changed between its check and the opening, so that change did not see this session.
-            let audit = AuditDraft::new("session.end", Scope::Global).because("the password was changed meanwhile");
-            inner.end_session(&actor.step(now, audit), session.id).await?;
-            return Err(AccountError::InvalidCredentials);
-        }
-        inner.grant(signed_in, refresh, now)
+        let audit = AuditDraft::new("session.open", Scope::Global)
+            .with(json!({ "account": account, "proof": proof.as_ref().map_or("password", Proof::name) }));
+        let step = actor.step(now, audit);
+        let signed_in = match &proof {
+            Some(proof) => {
+                let opened = inner.factors.open(&step, account, &session, proof).await;
+                inner.noting_spent(actor, account, proof, opened)?
+            }
+            None => inner.sessions.open(&step, account, &session).await?,
+        };
+        // What was changed between its check and the opening did not see this session.
+        let (refusal, reason) = if inner.accounts.password(account).await?.as_ref() != Some(&credentials.password) {
+            (AccountError::InvalidCredentials, "the password was changed meanwhile")
+        } else if proof.is_none() && inner.enabled_factor(account).await?.is_some() {
+            (AccountError::TwoFactorRequired, "a second factor was enabled meanwhile")
+        } else {
+            return inner.grant(signed_in, refresh, now);
+        };
+        let audit = AuditDraft::new("session.end", Scope::Global).because(reason);
+        inner.end_session(&actor.step(now, audit), session.id).await?;
+        Err(refusal)
     }
 
     /// Lists accounts. For the operator alone.

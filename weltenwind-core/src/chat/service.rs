@@ -287,7 +287,12 @@ impl Chat {
         let (message, standing) = self.inner.readable_message(actor, id).await?;
         if actor.id() != Some(message.author.id) {
             let scope = standing.place.scope();
-            return Err(crate::access::Denied { permission: Permission::ChatPost, scope, anonymous: false }.into());
+            return Err(crate::access::Denied {
+                permission: Permission::ChatPost,
+                scope,
+                why: crate::access::WhyDenied::Missing,
+            }
+            .into());
         }
         self.require_post(actor, message.channel).await?;
         Ok((message, standing))

@@ -22,6 +22,8 @@ use super::{
 pub struct LimitsConfig {
     /// Sign-ins, registrations, refreshes and one-time links of an address.
     pub auth: Quota,
+    /// Codes of an account's second factor that are tried from an address.
+    pub two_factor: Quota,
     /// Guests' accounts of an address.
     pub guest: Quota,
     /// Reads of an account.
@@ -48,6 +50,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             auth: Quota::per(120, Unit::Minute),
+            two_factor: Quota::per(30, Unit::Hour).burst(10),
             guest: Quota::per(120, Unit::Minute),
             read: Quota::per(100, Unit::Second),
             read_anonymous: Quota::per(60, Unit::Second),
@@ -67,6 +70,7 @@ impl LimitsConfig {
     pub const fn uniform(quota: Quota) -> Self {
         Self {
             auth: quota,
+            two_factor: quota,
             guest: quota,
             read: quota,
             read_anonymous: quota,
@@ -84,6 +88,7 @@ impl LimitsConfig {
     pub const fn quota(&self, policy: Policy, kind: KeyKind) -> Quota {
         match (policy, kind) {
             (Policy::Auth, _) => self.auth,
+            (Policy::TwoFactor, _) => self.two_factor,
             (Policy::Guest, _) => self.guest,
             (Policy::Read, KeyKind::Address) => self.read_anonymous,
             (Policy::Read, _) => self.read,

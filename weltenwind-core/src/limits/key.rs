@@ -22,6 +22,8 @@ pub enum LimitKey {
     Device(DeviceId),
     /// What counts as one address; made by [`LimitKey::of_address`].
     Address(IpAddr),
+    /// An account and what counts as one address; made by [`LimitKey::of_account_at`].
+    AccountAddress(AccountId, IpAddr),
     /// A room.
     Room(Room),
     /// An account that issues something to others.
@@ -34,12 +36,18 @@ impl LimitKey {
         Self::Address(ClientAddress(address).network())
     }
 
+    /// The key of an account and a caller's address together, of which the latter counts as in [`LimitKey::of_address`].
+    pub fn of_account_at(account: AccountId, address: IpAddr) -> Self {
+        Self::AccountAddress(account, ClientAddress(address).network())
+    }
+
     /// Returns what kind of key it is.
     pub const fn kind(&self) -> KeyKind {
         match self {
             Self::Account(_) => KeyKind::Account,
             Self::Device(_) => KeyKind::Device,
             Self::Address(_) => KeyKind::Address,
+            Self::AccountAddress(..) => KeyKind::AccountAddress,
             Self::Room(_) => KeyKind::Room,
             Self::Issuer(_) => KeyKind::Issuer,
         }
@@ -53,6 +61,7 @@ impl fmt::Display for LimitKey {
             Self::Account(id) | Self::Issuer(id) => write!(f, "{kind}:{id}"),
             Self::Device(id) => write!(f, "{kind}:{id}"),
             Self::Address(address) => write!(f, "{kind}:{address}"),
+            Self::AccountAddress(id, address) => write!(f, "{kind}:{id}@{address}"),
             Self::Room(room) => write!(f, "{kind}:{room}"),
         }
     }

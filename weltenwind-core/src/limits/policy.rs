@@ -12,6 +12,8 @@ pub enum KeyKind {
     Device,
     /// The address that is called from: IPv4 whole, IPv6 by its /64.
     Address,
+    /// The account and the address that is called from, together.
+    AccountAddress,
     /// The room that is spoken in.
     Room,
     /// The account that issues something to others, over a day.
@@ -25,6 +27,7 @@ impl KeyKind {
             Self::Account => "account",
             Self::Device => "device",
             Self::Address => "address",
+            Self::AccountAddress => "account-address",
             Self::Room => "room",
             Self::Issuer => "issuer",
         }
@@ -66,6 +69,8 @@ macro_rules! policies {
 policies! {
     /// Signing in, registering, refreshing, spending a one-time link.
     Auth = "auth" by [Address];
+    /// Trying codes of a second factor: of each account from each address.
+    TwoFactor = "two-factor" by [AccountAddress, Account];
     /// Opening a guest's account.
     Guest = "guest" by [Address];
     /// Reading over HTTP; what the caller has already is free.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     actor::{Actor, Identity},
     clock::Clock,
+    ids::AccountId,
 };
 
 /// Charges actors for what they do. Clones share everything.
@@ -61,7 +62,20 @@ impl Limits {
     ///
     /// [`RateLimited`] if the quota is used up; then nothing was charged.
     pub async fn charge(&self, actor: &Actor, policy: Policy) -> Result<(), RateLimited> {
-        let Some(bucket) = self.bucket(actor, policy) else { return Ok(()) };
+        self.take(actor, actor.id(), policy).await
+    }
+
+    /// Charges one call as if the actor were this account: for somebody who is about to sign in to it.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimited`] if the quota is used up; then nothing was charged.
+    pub async fn charge_for(&self, actor: &Actor, account: AccountId, policy: Policy) -> Result<(), RateLimited> {
+        self.take(actor, Some(account), policy).await
+    }
+
+    async fn take(&self, actor: &Actor, as_id: Option<AccountId>, policy: Policy) -> Result<(), RateLimited> {
+        let Some(bucket) = self.bucket(actor, as_id, policy) else { return Ok(()) };
         let verdict = self.inner.limiter.take(&bucket).await;
         self.judge(actor, policy, verdict)
     }
@@ -72,7 +86,7 @@ impl Limits {
     ///
     /// [`RateLimited`] if the quota is used up.
     pub async fn check(&self, actor: &Actor, policy: Policy) -> Result<(), RateLimited> {
-        let Some(bucket) = self.bucket(actor, policy) else { return Ok(()) };
+        let Some(bucket) = self.bucket(actor, actor.id(), policy) else { return Ok(()) };
         let verdict = self.inner.limiter.peek(&bucket).await;
         self.judge(actor, policy, verdict)
     }
@@ -81,7 +95,7 @@ impl Limits {
     pub async fn state(&self, actor: &Actor) -> Vec<LimitState> {
         let mut states = Vec::new();
         for &policy in Policy::ALL {
-            if let Some(bucket) = self.bucket(actor, policy) {
+            if let Some(bucket) = self.bucket(actor, actor.id(), policy) {
                 let verdict = self.inner.limiter.peek(&bucket).await;
                 states.push(LimitState { policy, key: bucket.key.kind(), verdict });
             }
@@ -108,22 +122,23 @@ impl Limits {
         Err(RateLimited { policy, retry_after })
     }
 
-    fn bucket(&self, actor: &Actor, policy: Policy) -> Option<Bucket> {
+    fn bucket(&self, actor: &Actor, as_id: Option<AccountId>, policy: Policy) -> Option<Bucket> {
         if actor.identity == Identity::Operator {
             return None;
         }
-        let key = policy.keyed_by().iter().find_map(|kind| key(actor, *kind))?;
+        let key = policy.keyed_by().iter().find_map(|kind| key(actor, as_id, *kind))?;
         Some(Bucket { policy, key, quota: self.inner.config.quota(policy, key.kind()) })
     }
 }
 
-/// Returns the actor's own key of a kind, if it has one.
-fn key(actor: &Actor, kind: KeyKind) -> Option<LimitKey> {
+/// Returns the key of a kind of an actor, who counts as `as_id`, if there is one.
+fn key(actor: &Actor, as_id: Option<AccountId>, kind: KeyKind) -> Option<LimitKey> {
     match kind {
-        KeyKind::Account => actor.id().map(LimitKey::Account),
-        KeyKind::Issuer => actor.id().map(LimitKey::Issuer),
+        KeyKind::Account => as_id.map(LimitKey::Account),
+        KeyKind::Issuer => as_id.map(LimitKey::Issuer),
         KeyKind::Device => actor.device.map(LimitKey::Device),
         KeyKind::Address => actor.address.map(LimitKey::of_address),
+        KeyKind::AccountAddress => as_id.zip(actor.address).map(|(id, address)| LimitKey::of_account_at(id, address)),
         // A room is where somebody acts, and nothing that they are.
         KeyKind::Room => None,
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     access::{
         AccessControlService, Denied, GrantStore, Member, MemberPosition, MemberQuery, NewGrant, Permission, Place,
-        Places, Role, Standing,
+        Places, Role, Standing, WhyDenied,
     },
     accounts::AccountKind,
     actor::{Actor, Identity},
@@ -258,7 +258,7 @@ impl Worlds {
         for grant in self.grants.of(account, at).await?.into_iter().filter(|grant| grant.scope == here) {
             // An owner makes owners, and does not remove them.
             if grant.role.rank() >= standing.rank {
-                return Err(Denied { permission: Permission::WorldManage, scope: here, anonymous: false }.into());
+                return Err(Denied { permission: Permission::WorldManage, scope: here, why: WhyDenied::Missing }.into());
             }
         }
         self.limits.charge(actor, Policy::Admin).await?;
@@ -310,7 +310,7 @@ fn require_sign_in(actor: &Actor) -> Result<(), WorldError> {
 }
 
 fn sign_in_required() -> WorldError {
-    Denied { permission: Permission::WorldRead, scope: Scope::Global, anonymous: true }.into()
+    Denied { permission: Permission::WorldRead, scope: Scope::Global, why: WhyDenied::SignInRequired }.into()
 }
 
 #[async_trait]

@@ -117,9 +117,9 @@ pub(super) async fn lock_in(tx: &mut PgConnection, account: AccountId) -> sqlx::
 }
 
 /// Opening a session takes this lock anyway, by its reference to the account, but later.
-const KEEP_ACCOUNT: &str = "SELECT FROM accounts WHERE id = $1 FOR KEY SHARE";
+pub(super) const KEEP_ACCOUNT: &str = "SELECT FROM accounts WHERE id = $1 FOR KEY SHARE";
 
-async fn find_in(executor: impl PgExecutor<'_>, id: AccountId) -> sqlx::Result<Option<Account>> {
+pub(super) async fn find_in(executor: impl PgExecutor<'_>, id: AccountId) -> sqlx::Result<Option<Account>> {
     one(query_as::<_, AccountRow>(sql::FIND).bind(id.uuid()).fetch_optional(executor).await?)
 }
 
@@ -264,7 +264,7 @@ async fn insert_in(
     Ok(inserted.rows_affected() == 1)
 }
 
-async fn open_session_in(
+pub(super) async fn open_session_in(
     tx: &mut PgConnection,
     account: AccountId,
     session: &NewSession,
@@ -309,7 +309,7 @@ async fn insert_session_in(
 }
 
 /// Ends the sessions of an account that hold, except one, and answers what is lost by that.
-async fn end_sessions_in(
+pub(super) async fn end_sessions_in(
     tx: &mut PgConnection,
     account: AccountId,
     kept: Option<SessionId>,
@@ -379,7 +379,7 @@ async fn upgrade_in(tx: &mut PgConnection, step: &Step, upgrade: &Upgrade) -> Re
 }
 
 /// Finishes a step that leaves an account one session: the next one.
-async fn replace_sessions_in(
+pub(super) async fn replace_sessions_in(
     tx: &mut PgConnection,
     step: &Step,
     account: AccountId,
@@ -417,7 +417,7 @@ async fn insert_refresh_in(
     Ok(())
 }
 
-async fn find_session_in(executor: impl PgExecutor<'_>, id: SessionId) -> sqlx::Result<Option<SignedIn>> {
+pub(super) async fn find_session_in(executor: impl PgExecutor<'_>, id: SessionId) -> sqlx::Result<Option<SignedIn>> {
     one(query_as::<_, SignedInRow>(sql::FIND_SESSION).bind(id.uuid()).fetch_optional(executor).await?)
 }
 

@@ -144,7 +144,7 @@ impl AccountStore for SqliteAccountStore {
     }
 }
 
-async fn find_in(executor: impl SqliteExecutor<'_>, id: AccountId) -> sqlx::Result<Option<Account>> {
+pub(super) async fn find_in(executor: impl SqliteExecutor<'_>, id: AccountId) -> sqlx::Result<Option<Account>> {
     one(query_as::<_, AccountRow>(sql::FIND).bind(id.uuid()).fetch_optional(executor).await?)
 }
 
@@ -292,7 +292,7 @@ async fn insert_in(
     Ok(inserted.rows_affected() == 1)
 }
 
-async fn open_session_in(
+pub(super) async fn open_session_in(
     tx: &mut SqliteConnection,
     account: AccountId,
     session: &NewSession,
@@ -337,7 +337,7 @@ async fn insert_session_in(
 }
 
 /// Ends the sessions of an account that hold, except one, and answers what is lost by that.
-async fn end_sessions_in(
+pub(super) async fn end_sessions_in(
     tx: &mut SqliteConnection,
     account: AccountId,
     kept: Option<SessionId>,
@@ -409,7 +409,7 @@ async fn upgrade_in(
 }
 
 /// Finishes a step that leaves an account one session: the next one.
-async fn replace_sessions_in(
+pub(super) async fn replace_sessions_in(
     tx: &mut SqliteConnection,
     step: &Step,
     account: AccountId,
@@ -447,7 +447,10 @@ async fn insert_refresh_in(
     Ok(())
 }
 
-async fn find_session_in(executor: impl SqliteExecutor<'_>, id: SessionId) -> sqlx::Result<Option<SignedIn>> {
+pub(super) async fn find_session_in(
+    executor: impl SqliteExecutor<'_>,
+    id: SessionId,
+) -> sqlx::Result<Option<SignedIn>> {
     one(query_as::<_, SignedInRow>(sql::FIND_SESSION).bind(id.uuid()).fetch_optional(executor).await?)
 }
 

@@ -14,7 +14,7 @@ use weltenwind_core::{StorageError, StoreHealth, Stores};
 use self::readers::Readers;
 use crate::{
     access::{PgApiKeyStore, PgGrantStore},
-    accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgSessionStore},
+    accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgPreferenceStore, PgSecondFactorStore, PgSessionStore},
     chat::PgChatStore,
     config::StorageConfig,
     error::{Abort, cause, failed},
@@ -77,6 +77,8 @@ impl PgDatabase {
             sessions: Arc::new(PgSessionStore::new(self.clone())),
             devices: Arc::new(PgDeviceStore::new(self.clone())),
             keys: Arc::new(PgKeyStore::new(self.clone())),
+            factors: Arc::new(PgSecondFactorStore::new(self.clone())),
+            preferences: Arc::new(PgPreferenceStore::new(self.clone())),
             grants: Arc::new(PgGrantStore::new(self.clone())),
             api_keys: Arc::new(PgApiKeyStore::new(self.clone())),
             worlds: Arc::new(PgWorldStore::new(self.clone())),

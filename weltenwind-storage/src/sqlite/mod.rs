@@ -17,7 +17,10 @@ pub(crate) use self::writer::Class;
 use self::writer::Writer;
 use crate::{
     access::{SqliteApiKeyStore, SqliteGrantStore},
-    accounts::{SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqliteSessionStore},
+    accounts::{
+        SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqlitePreferenceStore, SqliteSecondFactorStore,
+        SqliteSessionStore,
+    },
     chat::SqliteChatStore,
     config::StorageConfig,
     error::{Abort, cause, failed},
@@ -70,6 +73,8 @@ impl SqliteDatabase {
             sessions: Arc::new(SqliteSessionStore::new(self.clone())),
             devices: Arc::new(SqliteDeviceStore::new(self.clone())),
             keys: Arc::new(SqliteKeyStore::new(self.clone())),
+            factors: Arc::new(SqliteSecondFactorStore::new(self.clone())),
+            preferences: Arc::new(SqlitePreferenceStore::new(self.clone())),
             grants: Arc::new(SqliteGrantStore::new(self.clone())),
             api_keys: Arc::new(SqliteApiKeyStore::new(self.clone())),
             worlds: Arc::new(SqliteWorldStore::new(self.clone())),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     access::{
-        AccessControlService, AccessError, Denied, GrantStore, Permission, Place, Places, grants::managed,
+        AccessControlService, AccessError, Denied, GrantStore, Permission, Place, Places, WhyDenied, grants::managed,
         standing::Standing,
     },
     accounts::{AccountError, DisplayName, TokenHash},
@@ -91,7 +91,7 @@ impl ApiKeys {
         if let Some(permission) =
             draft.permissions.iter().find(|permission| !standing.permissions.contains(*permission))
         {
-            return Err(Denied { permission, scope: draft.scope, anonymous: false }.into());
+            return Err(Denied { permission, scope: draft.scope, why: WhyDenied::Missing }.into());
         }
         self.limits.charge(actor, Policy::Admin).await?;
         check(&draft, place.is_some(), now)?;
@@ -115,12 +115,14 @@ impl ApiKeys {
     pub async fn find(&self, actor: &Actor, id: ApiKeyId) -> Result<ApiKey, AccessError> {
         if actor.identity == Identity::Anonymous {
             let (permission, scope) = (Permission::AccessManage, Scope::Global);
-            return Err(Denied { permission, scope, anonymous: true }.into());
+            return Err(Denied { permission, scope, why: WhyDenied::SignInRequired }.into());
         }
         let key = self.store.find(id).await?.ok_or(AccessError::KeyNotFound)?;
         match managed(actor, key.scope, &*self.places, &*self.access).await {
             Ok(_) => Ok(key),
-            Err(AccessError::Denied(_)) => Err(AccessError::KeyNotFound),
+            Err(AccessError::Denied(denied)) if denied.why != WhyDenied::SecondFactorMissing => {
+                Err(AccessError::KeyNotFound)
+            }
             Err(error) => Err(error),
         }
     }

@@ -172,7 +172,7 @@ fn record(salt: &str) -> PasswordRecord {
 }
 
 /// Session `next` in place of session `replaced`, on the device of the same number.
-fn next(replaced: u32, next: u32) -> NextSession {
+pub(super) fn next(replaced: u32, next: u32) -> NextSession {
     NextSession {
         replaces: SessionId::new(id(replaced)),
         id: SessionId::new(id(next)),

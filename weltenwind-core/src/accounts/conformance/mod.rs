@@ -1,22 +1,25 @@
-//! What every [`AccountStore`], [`SessionStore`], [`DeviceStore`] and [`KeyStore`] must do: plain functions, each named as
-//! the sentence it proves.
+//! What every [`AccountStore`], [`SessionStore`], [`DeviceStore`], [`KeyStore`], [`SecondFactorStore`] and [`PreferenceStore`]
+//! must do: plain functions, each named as the sentence it proves.
 //!
 //! [`account_store_conformance!`](crate::account_store_conformance),
 //! [`session_store_conformance!`](crate::session_store_conformance),
-//! [`device_store_conformance!`](crate::device_store_conformance) and
-//! [`key_store_conformance!`](crate::key_store_conformance) make a test of each.
+//! [`device_store_conformance!`](crate::device_store_conformance), [`key_store_conformance!`](crate::key_store_conformance),
+//! [`second_factor_store_conformance!`](crate::second_factor_store_conformance) and
+//! [`preference_store_conformance!`](crate::preference_store_conformance) make a test of each.
 
 mod accounts;
 mod credentials;
 mod devices;
 mod keys;
+mod preferences;
 mod sessions;
+mod two_factor;
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub use self::{accounts::*, credentials::*, devices::*, keys::*, sessions::*};
+pub use self::{accounts::*, credentials::*, devices::*, keys::*, preferences::*, sessions::*, two_factor::*};
 use super::{
     devices::{DeviceStore, Seen},
     keys::KeyStore,
@@ -25,7 +28,9 @@ use super::{
         TokenHash, Username,
     },
     password::PasswordRecord,
+    preferences::PreferenceStore,
     store::{AccountStore, SessionStore},
+    two_factor::SecondFactorStore,
 };
 use crate::{
     access::GrantStore,
@@ -45,6 +50,10 @@ pub struct Ports {
     pub devices: Arc<dyn DeviceStore>,
     /// Keys.
     pub keys: Arc<dyn KeyStore>,
+    /// Second factors.
+    pub factors: Arc<dyn SecondFactorStore>,
+    /// Preferences.
+    pub preferences: Arc<dyn PreferenceStore>,
     /// Grants.
     pub grants: Arc<dyn GrantStore>,
 }
@@ -186,6 +195,44 @@ macro_rules! key_store_conformance {
             a_further_root_key_is_answered_before_the_older_ones
             a_root_key_is_added_once
             root_keys_that_are_added_at_once_are_all_kept
+        }
+    };
+}
+
+/// Makes a test of every case on a [`SecondFactorStore`]; the fixture is that of
+/// [`account_store_conformance!`](crate::account_store_conformance).
+#[macro_export]
+macro_rules! second_factor_store_conformance {
+    ($fixture:expr $(, ignore = $reason:literal)?) => {
+        $crate::account_store_conformance! { @tests $fixture, [$(#[ignore = $reason])?],
+            a_second_factor_is_begun_anew_until_it_is_confirmed
+            a_guest_begins_no_second_factor
+            a_confirmed_second_factor_ends_every_session_but_opens_one
+            a_refused_confirmation_leaves_the_second_factor_begun
+            two_confirmations_at_once_let_one_pass
+            a_code_opens_one_session_and_none_before_it_opens_another
+            a_code_of_another_secret_opens_nothing
+            one_code_at_once_opens_one_session
+            a_recovery_code_is_used_once
+            a_second_factor_that_was_given_up_leaves_nothing
+            a_second_factor_is_given_up_on_a_session_that_holds
+            a_second_factor_is_removed_with_every_session
+            what_opens_while_a_second_factor_is_confirmed_is_seen_or_comes_later
+        }
+    };
+}
+
+/// Makes a test of every case on a [`PreferenceStore`]; the fixture is that of
+/// [`account_store_conformance!`](crate::account_store_conformance).
+#[macro_export]
+macro_rules! preference_store_conformance {
+    ($fixture:expr $(, ignore = $reason:literal)?) => {
+        $crate::account_store_conformance! { @tests $fixture, [$(#[ignore = $reason])?],
+            preferences_that_were_never_said_are_the_defaults
+            preferences_read_back_as_they_were_said
+            stale_preferences_are_not_changed
+            two_changes_of_one_revision_at_once_let_one_pass
+            a_repeated_effect_key_changes_preferences_once
         }
     };
 }
