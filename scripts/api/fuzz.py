@@ -23,7 +23,12 @@ PASSWORD = "a lantern on the pier"
 PEERS = ["mira", "ylva"]
 KEEPER = "keeper"
 # Calls that only a secret opens, which chance does not find, and one that a guest makes once and nobody else.
-BY_FEW = {"POST /api/v1/auth/bootstrap", "POST /api/v1/users/me/upgrade"}
+BY_FEW = {
+    "POST /api/v1/auth/bootstrap",
+    "POST /api/v1/users/me/upgrade",
+    "POST /api/v1/users/me/two-factor/confirm",
+    "DELETE /api/v1/users/me/two-factor",
+}
 
 
 def main():

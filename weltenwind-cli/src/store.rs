@@ -56,6 +56,7 @@ fn service_config(config: &Config, public_url: &str) -> ServiceConfig {
         accounts: AccountsConfig { issuer: public_url.to_owned(), ..config.auth.accounts() },
         append: AppendConfig { lanes: config.chat.lanes, ..AppendConfig::default() },
         players_may_create_worlds: config.worlds.players_may_create,
+        require_two_factor_for_staff: config.auth.require_two_factor_for_staff,
         limits: config.limits.clone(),
     }
 }

@@ -57,16 +57,24 @@ pub(crate) struct Call {
     body: Option<Bytes>,
     repeat: Repeat,
     key: Option<String>,
+    /// The state that it is meant for.
+    seen: Option<HeaderValue>,
 }
 
 impl Call {
     pub(crate) const fn new(method: Method, url: Url, repeat: Repeat) -> Self {
-        Self { method, url, body: None, repeat, key: None }
+        Self { method, url, body: None, repeat, key: None, seen: None }
     }
 
     /// A call that makes something, under a name of this side's own: however often it is sent, it is made once.
     pub(crate) fn keyed(url: Url, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..Self::new(Method::POST, url, Repeat::Harmless) }
+    }
+
+    /// Changes a thing in the state that was seen of it, and in no other.
+    pub(crate) fn of_state(mut self, seen: Option<&HeaderValue>) -> Self {
+        self.seen = seen.cloned();
+        self
     }
 
     /// Sends a body along.
@@ -81,10 +89,23 @@ impl Call {
 #[derive(Debug)]
 pub(crate) struct Answer {
     correlation_id: String,
+    etag: Option<HeaderValue>,
     body: Bytes,
 }
 
+/// A thing, and in which state it was seen: what a change of it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged<T> {
+    /// The thing.
+    pub value: T,
+    pub(crate) etag: Option<HeaderValue>,
+}
+
 impl Answer {
+    pub(crate) fn tagged<T: DeserializeOwned>(&self) -> Result<Tagged<T>, ClientError> {
+        Ok(Tagged { value: self.json()?, etag: self.etag.clone() })
+    }
+
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         serde_json::from_slice(&self.body).map_err(|error| ClientError::Unreadable {
             correlation_id: self.correlation_id.clone(),
@@ -149,6 +170,9 @@ impl Client {
         if let Some(key) = &call.key {
             request = request.header(IDEMPOTENCY_KEY, key);
         }
+        if let Some(seen) = &call.seen {
+            request = request.header(header::IF_MATCH, seen);
+        }
         if let Some(tokens) = tokens {
             request = request.bearer_auth(tokens.access.expose());
         }
@@ -162,18 +186,18 @@ impl Client {
 
         let correlation_id = named(response.headers()).unwrap_or(correlation_id);
         if let (StatusCode::NOT_MODIFIED, Some(known)) = (response.status(), known) {
-            return Ok(Answer { correlation_id, body: known.body.clone() });
+            return Ok(Answer { correlation_id, etag: Some(known.etag.clone()), body: known.body.clone() });
         }
         if !response.status().is_success() {
             return Err(refusal(response, correlation_id).await);
         }
         let may_be_kept = may_be_kept(response.headers());
-        let etag = response.headers().get(header::ETAG).cloned().filter(|_| may_be_kept);
+        let etag = response.headers().get(header::ETAG).cloned();
         let body = response.bytes().await.map_err(|error| unreachable(&correlation_id, error))?;
-        if let (Some((key, _)), Some(etag)) = (cached, etag) {
+        if let (Some((key, _)), Some(etag)) = (cached, etag.clone().filter(|_| may_be_kept)) {
             self.inner.cache.keep(key.clone(), etag, body.clone());
         }
-        Ok(Answer { correlation_id, body })
+        Ok(Answer { correlation_id, etag, body })
     }
 }
 

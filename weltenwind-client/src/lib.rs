@@ -40,16 +40,21 @@ mod session;
 
 pub use weltenwind_core::{
     AccountId, ChannelId, GroupId, MessageId, Room, Scope, SessionId, WorldId,
+    accounts::Theme,
     wire::{
-        ChannelBody, HistoryBody, ListBody, MessageAuthor, MessageBody, ProblemError, TombstoneBody, UnreadBody,
-        UserBody, WireTime, WorldBody,
+        ChannelBody, HistoryBody, ListBody, MessageAuthor, MessageBody, PreferencesBody, ProblemError, QuietHoursBody,
+        TombstoneBody, TopicsBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody, WireTime, WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
 
 pub use self::{
-    api::{ChannelDraft, Credentials, Draft, HistoryQuery, Registration, Removal, WorldDraft, WorldQuery},
+    api::{
+        ChannelDraft, Credentials, Draft, HistoryQuery, PreferencesAmendment, Registration, Removal, WorldDraft,
+        WorldQuery,
+    },
     builder::ClientBuilder,
+    call::Tagged,
     client::Client,
     error::{ClientError, Refusal},
     realtime::{Event, GapCause, Joined, Realtime, RealtimeHandle, RealtimeOptions},

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use weltenwind_core::{
     Invalid, Secret,
-    accounts::{AccountError, DeviceDraft, DisplayName, Email, Password, RegistrationDraft, SessionGrant, Username},
+    accounts::{
+        AccountError, DeviceDraft, DisplayName, Email, Password, RegistrationDraft, SessionGrant, SignIn, Username,
+    },
     wire::{SessionBody, TicketBody},
 };
 
@@ -133,13 +135,16 @@ struct Login {
     /// The password.
     #[schema(format = Password)]
     password: String,
+    /// The code that the authenticator shows, or a recovery code: where the account has a second factor.
+    totp: Option<String>,
     /// The device that is signed in from.
     device: Option<SignInDevice>,
 }
 
 /// Signs in with username and password.
 ///
-/// Which of the two is wrong is not told. A sign-in without a known fingerprint makes a new device.
+/// Which of the two is wrong is not told. Where both are right and the account has a second factor, `two-factor-required` asks
+/// for the same sign-in with a code. A sign-in without a known fingerprint makes a new device.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/login",
@@ -149,15 +154,17 @@ struct Login {
     request_body(content = Login, example = json!({ "username": "mira", "password": "correct horse battery" })),
     responses(
         (status = 200, description = "The session.", body = SessionBody),
-        (status = 401, description = "invalid-credentials"),
+        (status = 401, description = "invalid-credentials, two-factor-required, two-factor-code-invalid"),
         (status = 403, description = "origin-not-allowed"),
     ),
     security(())
 )]
 pub(crate) async fn login(visit: Visit, body: Body) -> Answer {
-    let Login { username, password, device } = visit.cx.json(body).await?;
+    let Login { username, password, totp, device } = visit.cx.json(body).await?;
     let device = SignInDevice::draft(device)?;
-    let grant = visit.cx.services.accounts.sign_in(visit.cx.actor(), &username, &password, device).await?;
+    let (password, code) = (Secret::new(password), totp.map(Secret::new));
+    let sign_in = SignIn { username, password, code, device };
+    let grant = visit.cx.services.accounts.sign_in(visit.cx.actor(), sign_in).await?;
     Ok(cookies::answered(visit.session(grant), None))
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::FromRequestParts, response::Response};
 use http::{HeaderName, HeaderValue, header, request::Parts};
+use serde::Serialize;
 use weltenwind_core::{Actor, Code, Secret, accounts::SessionGrant, wire::SessionBody};
 
 use crate::{
@@ -115,8 +116,8 @@ fn set(app: &App, token: &str, seconds: i64) -> HeaderValue {
     value
 }
 
-/// Answers a session with its cookie, if it has one.
-pub(crate) fn answered((body, cookie): (SessionBody, Option<HeaderValue>), location: Option<&str>) -> Response {
+/// Answers a session, or what carries one, with its cookie if it has one.
+pub(crate) fn answered<B: Serialize>((body, cookie): (B, Option<HeaderValue>), location: Option<&str>) -> Response {
     let response = match location {
         Some(location) => answer::created(location, &body),
         None => answer::ok(&body),

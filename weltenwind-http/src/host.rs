@@ -14,9 +14,9 @@ use crate::{
     context::App,
     devices,
     layers::{self, Edge, Keyed, Log},
-    limits, messages, pages,
+    limits, messages, pages, preferences,
     reference::{self, Calls},
-    sessions, users, worlds,
+    sessions, two_factor, users, worlds,
 };
 
 /// The API and the pages of an installation, as one tower service.
@@ -128,6 +128,9 @@ pub(crate) fn api() -> Calls {
         .with(routes!(devices::name, devices::end))
         .unkeyed(routes!(sessions::change_password))
         .unkeyed(routes!(sessions::upgrade))
+        .unkeyed(routes!(two_factor::begin, two_factor::disable))
+        .unkeyed(routes!(two_factor::confirm))
+        .with(routes!(preferences::find, preferences::amend))
         .with(routes!(limits::mine))
         .with(routes!(users::profile))
         .with(routes!(access::list_grants, access::give_role))

@@ -28,11 +28,13 @@ mod messages;
 mod metrics;
 mod operations;
 mod pages;
+mod preferences;
 mod problem;
 mod query;
 mod reference;
 mod serve;
 mod sessions;
+mod two_factor;
 mod users;
 mod worlds;
 

@@ -34,6 +34,14 @@ export function guestSignIn(api) {
   });
 }
 
+/** The code beside the password, where an account has a second factor. @param {boolean} is */
+function askForCode(is) {
+  $('second-factor').hidden = !is;
+  $('totp').required = is;
+  if (is) $('totp').focus();
+  else $('totp').value = '';
+}
+
 /** Username and password, in place of the name for whoever asks. @param {import('./api.js').Api} api */
 export function accountSignIn(api) {
   $('login-toggle').addEventListener('click', () => {
@@ -44,9 +52,18 @@ export function accountSignIn(api) {
     $(open ? 'username' : 'name').focus();
   });
   onSubmit($('credentials'), async (button) => {
-    const [username, password] = [$('username').value.trim(), $('password').value];
-    await api.signIn(button === $('register') ? 'register' : 'login', { username, password });
+    const [username, password, totp] = [$('username').value.trim(), $('password').value, $('totp').value.trim()];
+    if (button === $('register')) return api.signIn('register', { username, password });
+    try {
+      await api.signIn('login', totp ? { username, password, totp } : { username, password });
+      askForCode(false);
+    } catch (/** @type {any} */ problem) {
+      if (problem.code === 'two-factor-required') askForCode(true);
+      throw problem;
+    }
   });
+  // Another account may have no second factor.
+  $('username').addEventListener('input', () => askForCode(false));
 }
 
 /** Takes a one-time token out of the address at once, then asks for its owner. @param {import('./api.js').Api} api */

@@ -57,7 +57,7 @@ pub(crate) async fn run(command: SessionCommand, config: &Config, output: Output
 /// A session with the name of whose it is.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Listed {
+pub(super) struct Listed {
     #[serde(flatten)]
     session: SessionEntryBody,
     /// The username, or a guest's name.
@@ -78,7 +78,7 @@ async fn list(args: ListArgs, services: &Services, output: Output) -> Result<(),
 }
 
 /// Reads so many sessions that hold.
-async fn held(services: &Services, of: Option<AccountId>, limit: usize) -> Result<Vec<Listed>, Failure> {
+pub(super) async fn held(services: &Services, of: Option<AccountId>, limit: usize) -> Result<Vec<Listed>, Failure> {
     let (mut listed, mut after) = (Vec::new(), None);
     while listed.len() < limit {
         let page = services.accounts.sessions(&Actor::operator(), of, after, Limit::MAX).await?;

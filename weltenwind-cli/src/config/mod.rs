@@ -61,6 +61,8 @@ pub(crate) struct AuthConfig {
     pub(crate) session_idle_days: u32,
     /// How long a session lasts in any case, in days.
     pub(crate) session_days: u32,
+    /// Whether roles with sensitive permissions ask their holders for a second factor.
+    pub(crate) require_two_factor_for_staff: bool,
     /// Memory of one password hash, in KiB.
     pub(crate) hash_memory_kib: u32,
     /// Passes of one password hash.
@@ -74,6 +76,7 @@ impl Default for AuthConfig {
             access_token_seconds: accounts.access_token_life.as_secs(),
             session_idle_days: days(accounts.session_idle),
             session_days: days(accounts.session_life),
+            require_two_factor_for_staff: false,
             hash_memory_kib: hashing.memory_kib,
             hash_passes: hashing.passes,
         }

@@ -4,10 +4,13 @@ use std::{fmt, time::Instant};
 
 use reqwest::Method;
 use serde::Serialize;
-use weltenwind_core::wire::{SessionBody, UserBody};
+use weltenwind_core::{
+    accounts::Theme,
+    wire::{PreferencesBody, QuietHoursBody, SessionBody, TopicsBody, TwoFactorBody, TwoFactorConfirmedBody, UserBody},
+};
 
 use crate::{
-    call::Call,
+    call::{Call, Tagged},
     client::{Client, Device},
     error::ClientError,
     retry::Repeat,
@@ -81,6 +84,56 @@ impl fmt::Debug for Registration {
     }
 }
 
+/// What is to change of one's preferences; what is not named stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::option_option, reason = "to leave as it is and to clear are two wishes")]
+pub struct PreferencesAmendment {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locale: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    theme: Option<Theme>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notifications: Option<TopicsBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quiet_hours: Option<Option<QuietHoursBody>>,
+}
+
+impl PreferencesAmendment {
+    /// A language tag (BCP 47), or none to leave it to the device.
+    #[must_use]
+    pub fn locale(mut self, locale: Option<String>) -> Self {
+        self.locale = Some(locale);
+        self
+    }
+
+    /// How pages look.
+    #[must_use]
+    pub const fn theme(mut self, theme: Theme) -> Self {
+        self.theme = Some(theme);
+        self
+    }
+
+    /// Of what one is told.
+    #[must_use]
+    pub const fn notifications(mut self, topics: TopicsBody) -> Self {
+        self.notifications = Some(topics);
+        self
+    }
+
+    /// When one is not told, or none for never.
+    #[must_use]
+    pub fn quiet_hours(mut self, hours: Option<QuietHoursBody>) -> Self {
+        self.quiet_hours = Some(hours);
+        self
+    }
+}
+
+#[derive(Serialize)]
+struct Code<'a> {
+    code: &'a str,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Guest<'a> {
@@ -137,5 +190,49 @@ impl Client {
     /// Reads one's own account.
     pub async fn me(&self) -> Result<UserBody, ClientError> {
         self.get(self.url(["users", "me"])).await
+    }
+
+    /// Makes a secret for one's authenticator. Nothing is asked for at sign-in until a first code is
+    /// [confirmed](Self::confirm_two_factor).
+    pub async fn begin_two_factor(&self) -> Result<TwoFactorBody, ClientError> {
+        // A repeat makes another secret in place of the one that nobody has seen.
+        self.ask(&Call::new(Method::POST, self.url(["users", "me", "two-factor"]), Repeat::Harmless)).await?.json()
+    }
+
+    /// Enables the second factor with its first code. Every other session ends; this client goes on with the new one.
+    pub async fn confirm_two_factor(&self, code: &str) -> Result<TwoFactorConfirmedBody, ClientError> {
+        let url = self.url(["users", "me", "two-factor", "confirm"]);
+        let call = Call::new(Method::POST, url, Repeat::Doubles).json(&Code { code })?;
+        let asked_at = Instant::now();
+        let confirmed: TwoFactorConfirmedBody = self.ask(&call).await?.json()?;
+        self.inner.session.begin(confirmed.session.clone(), asked_at);
+        Ok(confirmed)
+    }
+
+    /// Gives the second factor up, for one of its codes or a recovery code. Every other session ends; this client goes on with
+    /// the new one.
+    pub async fn disable_two_factor(&self, code: &str) -> Result<UserBody, ClientError> {
+        let url = self.url(["users", "me", "two-factor"]);
+        let call = Call::new(Method::DELETE, url, Repeat::Doubles).json(&Code { code })?;
+        let asked_at = Instant::now();
+        let body: SessionBody = self.ask(&call).await?.json()?;
+        Ok(self.inner.session.begin(body, asked_at))
+    }
+
+    /// Reads one's own preferences.
+    pub async fn preferences(&self) -> Result<Tagged<PreferencesBody>, ClientError> {
+        let url = self.url(["users", "me", "preferences"]);
+        self.ask(&Call::new(Method::GET, url, Repeat::Harmless)).await?.tagged()
+    }
+
+    /// Changes one's own preferences in the state that was seen; refused as `precondition-failed` if they have changed since.
+    pub async fn amend_preferences(
+        &self,
+        seen: &Tagged<PreferencesBody>,
+        amendment: &PreferencesAmendment,
+    ) -> Result<Tagged<PreferencesBody>, ClientError> {
+        let url = self.url(["users", "me", "preferences"]);
+        let call = Call::new(Method::PATCH, url, Repeat::Doubles).of_state(seen.etag.as_ref()).json(amendment)?;
+        self.ask(&call).await?.tagged()
     }
 }

@@ -8,7 +8,7 @@ use reqwest::{Method, Url};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
-    accounts::{Credentials, Registration},
+    accounts::{Credentials, PreferencesAmendment, Registration},
     chat::{Draft, HistoryQuery, Removal},
     worlds::{ChannelDraft, WorldDraft, WorldQuery},
 };

@@ -1,6 +1,6 @@
 //! Bodies of the HTTP API.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,10 @@ use crate::{
         Because, Explanation, Grant, Member, Permission, Reason, Role,
         keys::{ApiKey, MadeKey},
     },
-    accounts::{Account, AccountKind, Device, SessionEntry, SessionGrant, TokenHash},
+    accounts::{
+        Account, AccountKind, Device, Preferences, QuietHours, SessionEntry, SessionGrant, Theme, TokenHash, Topic,
+        TwoFactorEnrolment,
+    },
     chat::{Channel, Message, Unread},
     error::seconds_up,
     ids::{AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, MessageId, SessionId, WorldId},
@@ -240,6 +243,118 @@ impl DeviceBody {
             last_seen: device.seen.at.into(),
             ip_hash: device.seen.address.as_ref().map(TokenHash::beginning),
             current: own == Some(device.id),
+        }
+    }
+}
+
+/// What an authenticator is to know.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TwoFactorBody {
+    /// The secret in base32, to be typed.
+    pub secret: String,
+    /// The same as an `otpauth:` address, to be shown as a picture.
+    pub otpauth_uri: String,
+}
+
+impl From<&TwoFactorEnrolment> for TwoFactorBody {
+    fn from(enrolment: &TwoFactorEnrolment) -> Self {
+        Self { secret: enrolment.secret.expose().clone(), otpauth_uri: enrolment.otpauth_uri.expose().clone() }
+    }
+}
+
+impl fmt::Debug for TwoFactorBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TwoFactorBody").finish_non_exhaustive()
+    }
+}
+
+/// What is left when a second factor was enabled.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TwoFactorConfirmedBody {
+    /// Ten codes, each of which stands in for the authenticator once. They are told this once.
+    pub recovery_codes: Vec<String>,
+    /// The session that takes the place of all others.
+    pub session: SessionBody,
+}
+
+impl fmt::Debug for TwoFactorConfirmedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TwoFactorConfirmedBody").finish_non_exhaustive()
+    }
+}
+
+/// What somebody prefers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PreferencesBody {
+    /// A language tag (BCP 47); null leaves it to the device.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub locale: Option<String>,
+    /// How pages look.
+    pub theme: Theme,
+    /// Topics, and whether the account is told of them.
+    pub notifications: TopicsBody,
+    /// When it is not told, every day; null is never.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub quiet_hours: Option<QuietHoursBody>,
+}
+
+/// Topics, and whether an account is told of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a topic of its own, by its name")]
+pub struct TopicsBody {
+    /// Announcements.
+    pub announcement: bool,
+    /// Messages: replies and mentions.
+    pub chat: bool,
+    /// Groups: applications and changes of membership.
+    pub group: bool,
+    /// Invitations.
+    pub invite: bool,
+    /// Reports and what became of them.
+    pub moderation: bool,
+}
+
+/// The hours of every day in which an account is not told of anything. They may go past midnight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct QuietHoursBody {
+    /// When they begin: `HH:MM`.
+    pub start: String,
+    /// When they are over: `HH:MM`.
+    pub end: String,
+    /// A name of the IANA time zone database.
+    pub time_zone: String,
+}
+
+impl From<&QuietHours> for QuietHoursBody {
+    fn from(quiet: &QuietHours) -> Self {
+        Self { start: quiet.start.to_string(), end: quiet.end.to_string(), time_zone: quiet.time_zone.clone() }
+    }
+}
+
+impl From<&Preferences> for PreferencesBody {
+    fn from(preferences: &Preferences) -> Self {
+        let is_on = |topic| !preferences.muted.contains(&topic);
+        Self {
+            locale: preferences.locale.as_ref().map(ToString::to_string),
+            theme: preferences.theme,
+            notifications: TopicsBody {
+                announcement: is_on(Topic::Announcement),
+                chat: is_on(Topic::Chat),
+                group: is_on(Topic::Group),
+                invite: is_on(Topic::Invite),
+                moderation: is_on(Topic::Moderation),
+            },
+            quiet_hours: preferences.quiet_hours.as_ref().map(QuietHoursBody::from),
         }
     }
 }

@@ -12,8 +12,9 @@ mod time;
 pub use self::{
     http::{
         ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody, LimitsBody,
-        ListBody, MemberBody, MessageAuthor, MessageBody, ProfileBody, ReasonBody, SessionBody, SessionDevice,
-        SessionEntryBody, TicketBody, TombstoneBody, UnreadBody, UserBody, WorldBody,
+        ListBody, MemberBody, MessageAuthor, MessageBody, PreferencesBody, ProfileBody, QuietHoursBody, ReasonBody,
+        SessionBody, SessionDevice, SessionEntryBody, TicketBody, TombstoneBody, TopicsBody, TwoFactorBody,
+        TwoFactorConfirmedBody, UnreadBody, UserBody, WorldBody,
     },
     problem::{ProblemBody, ProblemError},
     realtime::{ClientRecord, LimitsRecord, SUBPROTOCOL, ServerRecord, close},

@@ -150,7 +150,7 @@ fn complete_success(id: &str, method: &str, status: &str, is_list: bool, respons
     if is_list {
         headers["Link"] = header("Next");
     }
-    if body == "SessionBody" || id == "signOut" {
+    if ["SessionBody", "TwoFactorConfirmedBody"].contains(&body.as_str()) || id == "signOut" {
         headers["Set-Cookie"] = header("RefreshCookie");
     }
     if let Some(example) = samples::answer(&body) {

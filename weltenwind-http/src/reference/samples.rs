@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 use weltenwind_core::{
     Scope,
     access::{Permission, Role},
-    accounts::AccountKind,
+    accounts::{AccountKind, LocaleTag, Preferences, QuietHours, Theme, Topic},
     wire::{
         ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody, LimitsBody,
-        ListBody, MemberBody, ProfileBody, ReasonBody, SessionBody, SessionDevice, SessionEntryBody, TicketBody,
-        UnreadBody, UserBody, WorldBody,
+        ListBody, MemberBody, PreferencesBody, ProfileBody, ReasonBody, SessionBody, SessionDevice, SessionEntryBody,
+        TicketBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody, WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
@@ -30,7 +30,7 @@ pub(super) fn answer(schema: &str) -> Option<Value> {
 }
 
 fn one(schema: &str) -> Option<Value> {
-    let samples: [(_, fn() -> Value); 17] = [
+    let samples: [(_, fn() -> Value); 20] = [
         (ApiKeyBody::name(), || value(&api_key())),
         (ChannelBody::name(), || value(&channel())),
         (CheckBody::name(), || value(&check())),
@@ -39,12 +39,15 @@ fn one(schema: &str) -> Option<Value> {
         (LimitsBody::name(), || value(&LimitsBody { items: vec![limit()] })),
         (MemberBody::name(), || value(&member())),
         (weltenwind_core::wire::MessageBody::name(), || value(&message())),
+        (PreferencesBody::name(), || value(&PreferencesBody::from(&preferences()))),
         (ProfileBody::name(), || value(&profile())),
         (DeviceBody::name(), || value(&device())),
         (EndedBody::name(), || value(&EndedBody { ended: 2 })),
         (SessionBody::name(), || value(&session())),
         (SessionEntryBody::name(), || value(&session_entry())),
         (TicketBody::name(), || value(&TicketBody { ticket: "wwt_4Jb8…".to_owned(), expires_in: 30 })),
+        (TwoFactorBody::name(), || value(&two_factor())),
+        (TwoFactorConfirmedBody::name(), || value(&two_factor_confirmed())),
         (UnreadBody::name(), || value(&unread())),
         (UserBody::name(), || value(&user())),
         (WorldBody::name(), || value(&world())),
@@ -142,6 +145,28 @@ fn session() -> SessionBody {
         user: user(),
         scope: Scope::Global,
     }
+}
+
+fn preferences() -> Preferences {
+    Preferences {
+        locale: LocaleTag::new("de-AT").ok(),
+        theme: Theme::Dark,
+        muted: [Topic::Chat].into(),
+        quiet_hours: QuietHours::new("22:30", "07:00", "Europe/Vienna").ok(),
+        ..Preferences::default()
+    }
+}
+
+fn two_factor() -> TwoFactorBody {
+    TwoFactorBody {
+        secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".to_owned(),
+        otpauth_uri: "otpauth://totp/wind.example:mira?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=wind.example"
+            .to_owned(),
+    }
+}
+
+fn two_factor_confirmed() -> TwoFactorConfirmedBody {
+    TwoFactorConfirmedBody { recovery_codes: vec!["ge2t-qmrz-nfxw-4idb".to_owned()], session: session() }
 }
 
 fn session_entry() -> SessionEntryBody {

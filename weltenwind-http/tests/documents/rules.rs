@@ -12,8 +12,8 @@ use super::{
 };
 
 /// The policies of the contract.
-const POLICIES: [&str; 10] =
-    ["auth", "guest", "read", "write", "chat", "invite", "notification", "telemetry", "report", "admin"];
+const POLICIES: [&str; 11] =
+    ["auth", "two-factor", "guest", "read", "write", "chat", "invite", "notification", "telemetry", "report", "admin"];
 
 /// Whether the catalogue has a code: rules about it hold from then on, and need no other switch.
 fn is_known(code: &str) -> bool {
@@ -138,7 +138,8 @@ async fn lists_reads_and_changes_keep_their_conventions() {
             assert!(has_parameter(&document, operation, "header", "If-None-Match"), "{at}");
             assert!(responses.contains_key("304") && !responses["200"]["headers"]["ETag"].is_null(), "{at}");
         }
-        let is_guarded = ["/api/v1/worlds/{world}", "/api/v1/channels/{id}"].contains(&path);
+        let is_guarded =
+            ["/api/v1/worlds/{world}", "/api/v1/channels/{id}", "/api/v1/users/me/preferences"].contains(&path);
         let names_a_state = has_parameter(&document, operation, "header", "If-Match");
         assert_eq!(names_a_state, is_guarded && ["patch", "delete"].contains(&method), "{at}");
         assert_eq!(names_a_state, responses.contains_key("412") && responses.contains_key("428"), "{at}");

@@ -1,7 +1,7 @@
 //! What answers a secret is not kept, whatever header comes with it.
 
 use serde_json::{Value, json};
-use weltenwind_core::Actor;
+use weltenwind_core::{Actor, Clock as _};
 
 use super::{
     KEY, Keyed as _,
@@ -10,8 +10,10 @@ use super::{
 };
 
 /// The calls whose answers are secrets. Whoever adds one to the document decides here too.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 11] = [
+    "beginTwoFactor",
     "bootstrap",
+    "confirmTwoFactor",
     "issueTicket",
     "makeKey",
     "openGuest",
@@ -101,14 +103,26 @@ async fn nothing_is_kept_of_an_answer_that_is_a_secret() {
     let lu = Person::of(&twice("auth/guest", json!({ "displayName": "Lu" }), None).await.unwrap());
     let upgrade = json!({ "username": "lu-of-the-west", "password": "correct horse battery" });
     twice("users/me/upgrade", upgrade, Some(&lu)).await.unwrap();
+    let begun = twice("users/me/two-factor", json!({}), Some(&keeper)).await.unwrap().json();
+    let code = code(&server, begun["secret"].as_str().unwrap());
+    let confirmed = twice("users/me/two-factor/confirm", json!({ "code": code }), Some(&keeper)).await.unwrap().json();
     twice("auth/logout", json!({}), Some(&mira)).await;
+    secrets.extend(confirmed["recoveryCodes"].as_array().unwrap().iter().map(|code| code.as_str().unwrap().to_owned()));
+    secrets.extend(["accessToken", "refreshToken"].map(|name| confirmed["session"][name].as_str().unwrap().to_owned()));
 
-    assert!(secrets.len() >= 23, "{}", secrets.len());
+    assert!(secrets.len() >= 37, "{}", secrets.len());
     let files = server.files();
     assert!(contains(&files, b"keeper") && !contains(&files, b"correct horse"), "the search can find something");
     for secret in &secrets {
         assert!(!contains(&files, secret.as_bytes()), "{secret}");
     }
+}
+
+/// What an authenticator with this secret shows now.
+fn code(server: &Server, secret: &str) -> String {
+    let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
+    let now = u64::try_from(server.clock.now().as_second()).unwrap();
+    totp_rs::Builder::new().with_secret(secret).build().unwrap().generate(now).to_string()
 }
 
 /// The test above could see what is kept.
