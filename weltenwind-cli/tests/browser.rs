@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use thirtyfour::{
     By, ChromiumLikeCapabilities as _, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver, error::WebDriverResult,
 };
+use weltenwind_core::{Clock as _, SystemClock};
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
@@ -278,6 +279,44 @@ async fn who_registered_leaves_and_comes_back() {
     window.shows(&[("mira", "I live here now"), ("mira", "back again")]).await;
     assert_eq!(window.eval("document.getElementById('password').value").await.expect("an answer"), json!(""));
     assert_eq!(window.complaints().await, Vec::<String>::new());
+
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn who_has_a_second_factor_is_asked_for_its_code() {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let account = json!({ "username": "mira", "password": "a lantern on the pier" });
+    let (_, session) = server.post("/api/v1/auth/register", None, &account).await;
+    let bearer = session["accessToken"].as_str();
+    let (_, begun) = server.post("/api/v1/users/me/two-factor", bearer, &json!({})).await;
+    let secret = totp_rs::Secret::try_from_base32(begun["secret"].as_str().expect("a secret")).expect("base32");
+    let authenticator = totp_rs::Builder::new().with_secret(secret).build().expect("an authenticator");
+    let now = u64::try_from(SystemClock.now().as_second()).expect("it is past 1970");
+    let code = json!({ "code": authenticator.generate(now).to_string() });
+    let (status, confirmed) = server.post("/api/v1/users/me/two-factor/confirm", bearer, &code).await;
+    assert_eq!(status, 200, "{confirmed}");
+    let window = driver.window().await;
+    window.open(&server).await;
+    window.is_nobody().await;
+
+    window.click("login-toggle").await;
+    window.type_into("username", "mira").await;
+    window.type_into("password", "a lantern on the pier").await;
+    window.until("document.getElementById('totp').checkVisibility()", json!(false)).await;
+    window.click("login").await;
+    window.until("document.activeElement.id", json!("totp")).await;
+    window.type_into("totp", "000-000").await;
+    window.until_usable("login").await;
+    window.click("login").await;
+    let error = "document.querySelector('#credentials .error').textContent.includes('used before')";
+    window.until(error, json!(true)).await;
+    window.until("document.getElementById('totp').select()", Value::Null).await;
+    window.type_into("totp", confirmed["recoveryCodes"][0].as_str().expect("a recovery code")).await;
+    window.click("login").await;
+    window.is_signed_in_as("mira").await;
 
     window.close().await;
 }
