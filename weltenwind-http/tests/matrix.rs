@@ -368,8 +368,9 @@ async fn every_call_lets_through_who_is_declared_to_make_it_and_nobody_else() {
                 let token = stage.token(asker, needed).await;
                 let path = format!("{}{}", scene.path(template), scene.query(&call));
                 // Preferences are the asker's own, and were changed in the other world.
-                let state = if call == "amendPreferences" && !is_open { "\"2\"" } else { "\"1\"" };
-                let mut ask = stage.server.ask(method.clone(), path).with("if-match", state).with("origin", ORIGIN);
+                let seen_before = if call == "amendPreferences" && !is_open { "\"2\"" } else { "\"1\"" };
+                let mut ask =
+                    stage.server.ask(method.clone(), path).with("if-match", seen_before).with("origin", ORIGIN);
                 if let Some(token) = &token {
                     ask = ask.bearing(token);
                 }

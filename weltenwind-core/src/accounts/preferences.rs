@@ -250,7 +250,6 @@ impl Preferences {
 
 /// What is to change of somebody's preferences; what is absent stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::option_option, reason = "to leave as it is and to clear are two wishes")]
 pub struct PreferencesAmendment {
     /// The language.
     pub locale: Option<Option<LocaleTag>>,

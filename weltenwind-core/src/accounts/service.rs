@@ -330,7 +330,7 @@ impl Accounts {
         let signed_in = match &proof {
             Some(proof) => {
                 let opened = inner.factors.open(&step, account, &session, proof).await;
-                inner.noting_spent(actor, account, proof, opened)?
+                Inner::noting_spent(actor, account, proof, opened)?
             }
             None => inner.sessions.open(&step, account, &session).await?,
         };

@@ -120,9 +120,9 @@ async fn nothing_is_kept_of_an_answer_that_is_a_secret() {
 
 /// What an authenticator with this secret shows now.
 fn code(server: &Server, secret: &str) -> String {
-    let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
-    let now = u64::try_from(server.clock.now().as_second()).unwrap();
-    totp_rs::Builder::new().with_secret(secret).build().unwrap().generate(now).to_string()
+    let secret = totp_rs::Secret::try_from_base32(secret).expect("a secret in base32");
+    let now = u64::try_from(server.clock.now().as_second()).expect("it is past 1970");
+    totp_rs::Builder::new().with_secret(secret).build().expect("an authenticator").generate(now).to_string()
 }
 
 /// The test above could see what is kept.

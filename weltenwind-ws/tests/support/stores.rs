@@ -15,10 +15,12 @@ use weltenwind_core::{
     Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
     access::{MemoryGrantStore, keys::MemoryApiKeyStore},
     accounts::{
-        Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, Device, DeviceName,
-        DeviceQuery, DeviceStore, DisplayName, KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket,
-        PasswordChange, PasswordRecord, RefreshToken, Registration, RootKey, Rotation, ServerKeys, Session,
-        SessionEntry, SessionQuery, SessionStore, SignedIn, Ticket, TokenHash, Upgrade, Username,
+        Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Confirmation, Credentials, Device,
+        DeviceName, DeviceQuery, DeviceStore, DisplayName, KeyStore, NewBootstrapToken, NewGuest, NewSession,
+        NewTicket, PasswordChange, PasswordRecord, PreferenceStore, Preferences, PreferencesChange, Proof,
+        RefreshToken, Registration, Removal as SecondFactorRemoval, RootKey, Rotation, SealedSecret, SecondFactor,
+        SecondFactorStore, ServerKeys, Session, SessionEntry, SessionQuery, SessionStore, SignedIn, Ticket, TokenHash,
+        Upgrade, Username,
     },
     chat::{
         Appended, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History,
@@ -60,6 +62,8 @@ impl Town {
             sessions: accounts.clone(),
             devices: accounts.clone(),
             keys: accounts.clone(),
+            factors: accounts.clone(),
+            preferences: accounts.clone(),
             grants: grants.clone(),
             api_keys: Arc::new(MemoryApiKeyStore::default()),
             worlds: Arc::new(MemoryWorlds::default()),
@@ -251,6 +255,26 @@ port! {
     } refuses {
         fn page(&DeviceQuery) -> Result<Page<Device>, StorageError>;
         fn rename(&Step, AccountId, DeviceId, &DeviceName) -> Result<Device, AccountError>;
+    }
+}
+
+port! {
+    SecondFactorStore for MemoryAccounts {
+    } refuses {
+        fn find(AccountId) -> Result<Option<SecondFactor>, StorageError>;
+        fn begin(&Step, AccountId, &SealedSecret) -> Result<(), AccountError>;
+        fn confirm(&Step, &Confirmation) -> Result<SignedIn, AccountError>;
+        fn open(&Step, AccountId, &NewSession, &Proof) -> Result<SignedIn, AccountError>;
+        fn disable(&Step, &SecondFactorRemoval) -> Result<SignedIn, AccountError>;
+        fn remove(&Step, AccountId) -> Result<u64, AccountError>;
+    }
+}
+
+port! {
+    PreferenceStore for MemoryAccounts {
+    } refuses {
+        fn find(AccountId) -> Result<Preferences, StorageError>;
+        fn amend(&Step, &PreferencesChange) -> Result<Preferences, AccountError>;
     }
 }
 

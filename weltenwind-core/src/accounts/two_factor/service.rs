@@ -83,7 +83,7 @@ impl Accounts {
         }
         let proof = inner.prove(actor, &account, &begun, code).await?;
         // No recovery code is older than the second factor that it belongs to.
-        let Proof::Code { secret, step } = proof else { return Err(inner.wrong_code(actor, account.id)) };
+        let Proof::Code { secret, step } = proof else { return Err(wrong_code(actor, account.id)) };
         inner.revocations.require_fresh().await?;
         let codes: Vec<Secret<String>> = (0..RECOVERY_CODES).map(|_| inner.draw_recovery_code()).collect();
         let recovery = codes.iter().filter_map(|code| Presented::read(code.expose()));
@@ -118,7 +118,7 @@ impl Accounts {
             .with(json!({ "session": session.id, "proof": proof.name() }));
         let removal = Removal { account: account.id, proof, session };
         let disabled = inner.factors.disable(&actor.step(now, audit), &removal).await;
-        let signed_in = inner.noting_spent(actor, account.id, &removal.proof, disabled)?;
+        let signed_in = Inner::noting_spent(actor, account.id, &removal.proof, disabled)?;
         security::note(Event::TwoFactorDisabled, actor, Some(account.id), "by-their-owner");
         inner.revocations.announce().await;
         inner.grant(signed_in, refresh, now)
@@ -186,30 +186,24 @@ impl Inner {
             Some(recovery) => self.recovery_hash(account.id, &recovery).map(Proof::Recovery),
             None => None,
         };
-        proof.ok_or_else(|| self.wrong_code(actor, account.id))
+        proof.ok_or_else(|| wrong_code(actor, account.id))
     }
 
     /// Notes what became of a proof, for whoever guards the installation.
     pub(in crate::accounts) fn noting_spent<T>(
-        &self,
         actor: &Actor,
         account: AccountId,
         proof: &Proof,
         answer: Result<T, AccountError>,
     ) -> Result<T, AccountError> {
         match (&answer, proof) {
-            (Err(AccountError::TwoFactorCodeInvalid), _) => Err(self.wrong_code(actor, account)),
+            (Err(AccountError::TwoFactorCodeInvalid), _) => Err(wrong_code(actor, account)),
             (Ok(_), Proof::Recovery(_)) => {
                 security::note(Event::RecoveryCodeUsed, actor, Some(account), "recovery-code");
                 answer
             }
             _ => answer,
         }
-    }
-
-    fn wrong_code(&self, actor: &Actor, account: AccountId) -> AccountError {
-        security::note(Event::TwoFactorFailed, actor, Some(account), "two-factor-code-invalid");
-        AccountError::TwoFactorCodeInvalid
     }
 
     fn opened(&self, account: AccountId, sealed: &SealedSecret) -> Result<Secret<[u8; SECRET_BYTES]>, StorageError> {
@@ -245,6 +239,12 @@ impl Proof {
             Self::Recovery(_) => "recovery-code",
         }
     }
+}
+
+/// Notes a code that does not pass.
+fn wrong_code(actor: &Actor, account: AccountId) -> AccountError {
+    security::note(Event::TwoFactorFailed, actor, Some(account), "two-factor-code-invalid");
+    AccountError::TwoFactorCodeInvalid
 }
 
 /// Returns the host of a public address, by which an authenticator tells two installations apart; a colon cannot stand there.
