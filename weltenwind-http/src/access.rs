@@ -47,7 +47,7 @@ pub(crate) struct ListGrants {
     params(ListGrants),
     responses(
         (status = 200, description = "A part of the list.", body = ListBody<GrantBody>),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
     ),
     security(("bearer" = []))
 )]
@@ -109,7 +109,7 @@ impl From<GiveRole> for GrantDraft {
     })),
     responses(
         (status = 201, description = "The grant.", body = GrantBody),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "account-not-found"),
         (status = 409, description = "last-owner"),
     ),
@@ -139,6 +139,7 @@ async fn may_manage<Q>(cx: &Context<Q>, scope: Option<Scope>) -> Result<(), Stop
     params(OfGrant),
     responses(
         (status = 200, description = "The grant.", body = GrantBody),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "grant-not-found"),
     ),
     security(("bearer" = []))
@@ -160,7 +161,7 @@ pub(crate) async fn find_grant(cx: Context) -> Answer {
     params(OfGrant),
     responses(
         (status = 204, description = "The role is taken."),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "grant-not-found"),
         (status = 409, description = "last-owner"),
     ),
@@ -196,7 +197,7 @@ pub(crate) struct Check {
     params(Check),
     responses(
         (status = 200, description = "The answer with everything that it rests on.", body = CheckBody),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "account-not-found, world-not-found"),
     ),
     security(("bearer" = []))
@@ -241,7 +242,7 @@ pub(crate) struct ListKeys {
     params(ListKeys),
     responses(
         (status = 200, description = "A part of the list.", body = ListBody<ApiKeyBody>),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
     ),
     security(("bearer" = []))
 )]
@@ -299,7 +300,7 @@ impl MakeKey {
     })),
     responses(
         (status = 201, description = "The key, with its secret.", body = ApiKeyBody),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
     ),
     security(("bearer" = []))
 )]
@@ -323,6 +324,7 @@ pub(crate) async fn make_key(cx: Context, body: Body) -> Answer {
     params(OfKey),
     responses(
         (status = 200, description = "The key.", body = ApiKeyBody),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "api-key-not-found"),
     ),
     security(("bearer" = []))
@@ -344,6 +346,7 @@ pub(crate) async fn find_key(cx: Context) -> Answer {
     params(OfKey),
     responses(
         (status = 204, description = "The key is deleted."),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "api-key-not-found"),
     ),
     security(("bearer" = []))

@@ -128,7 +128,7 @@ impl From<OpenChannel> for ChannelDraft {
     request_body(content = OpenChannel, example = json!({ "scope": "global", "slug": "lobby", "name": "Lobby", "slowmodeSeconds": 5 })),
     responses(
         (status = 201, description = "The channel.", body = ChannelBody),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "world-not-found"),
         (status = 409, description = "slug-taken"),
     ),
@@ -230,7 +230,7 @@ impl AmendChannel {
     request_body(content = AmendChannel, example = json!({ "name": "Tavern", "retentionDays": null })),
     responses(
         (status = 200, description = "The channel as it is now.", body = ChannelBody),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "channel-not-found"),
         (status = 409, description = "slug-taken"),
     ),
@@ -256,7 +256,7 @@ pub(crate) async fn amend(cx: Context, body: Body) -> Answer {
     params(InChannel, IfMatch),
     responses(
         (status = 204, description = "The channel is closed."),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "channel-not-found"),
     ),
     security(("bearer" = []))

@@ -272,7 +272,7 @@ struct RemoveMessage {
     request_body(content = Option<RemoveMessage>, example = json!({ "reason": "insult", "mode": "mask" })),
     responses(
         (status = 204, description = "The message is removed."),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "message-not-found"),
     ),
     security(("bearer" = []))

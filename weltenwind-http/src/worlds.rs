@@ -216,7 +216,7 @@ impl AmendWorld {
     request_body(content = AmendWorld, example = json!({ "description": "Where the wind comes from." })),
     responses(
         (status = 200, description = "The world as it is now.", body = WorldBody),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "world-not-found"),
         (status = 409, description = "slug-taken"),
     ),
@@ -243,7 +243,7 @@ pub(crate) async fn amend(cx: Context, body: Body) -> Answer {
     params(InWorld, IfMatch),
     responses(
         (status = 204, description = "The world is archived."),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "world-not-found"),
     ),
     security(("bearer" = []))
@@ -336,7 +336,7 @@ pub(crate) async fn leave(cx: Context) -> Answer {
     params(InWorld, OfMember),
     responses(
         (status = 204, description = "The account is no member any more."),
-        (status = 403, description = "permission-denied"),
+        (status = 403, description = "permission-denied, two-factor-enrolment-required"),
         (status = 404, description = "world-not-found, member-not-found"),
         (status = 409, description = "last-owner"),
     ),
