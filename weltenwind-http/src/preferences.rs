@@ -57,6 +57,7 @@ struct AmendPreferences {
     quiet_hours: Option<Option<SetQuietHours>>,
 }
 
+/// Topics, and whether the account is told of them; those that are absent stay, and there are no others.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct AmendTopics {
