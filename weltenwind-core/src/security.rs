@@ -34,6 +34,8 @@ pub enum Event {
     DeviceRevoked,
     /// Sessions were ended by their owner or an operator.
     SessionsRevoked,
+    /// An account was erased by its owner or an operator.
+    AccountErased,
 }
 
 impl Event {
@@ -47,6 +49,7 @@ impl Event {
         Self::PasswordChanged,
         Self::DeviceRevoked,
         Self::SessionsRevoked,
+        Self::AccountErased,
     ];
 
     /// Returns the event's word.
@@ -60,12 +63,13 @@ impl Event {
             Self::PasswordChanged => "auth_password_changed",
             Self::DeviceRevoked => "auth_device_revoked",
             Self::SessionsRevoked => "auth_sessions_revoked",
+            Self::AccountErased => "auth_account_erased",
         }
     }
 
     /// Returns whether it is something to be warned of, and not just to be kept.
     const fn is_attack(self) -> bool {
-        !matches!(self, Self::PasswordChanged | Self::DeviceRevoked | Self::SessionsRevoked)
+        !matches!(self, Self::PasswordChanged | Self::DeviceRevoked | Self::SessionsRevoked | Self::AccountErased)
     }
 }
 

@@ -18,3 +18,8 @@ pub use self::{
     devices::SqliteDeviceStore,
     sqlite::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore},
 };
+pub(crate) use self::{
+    devices::{DeviceRow, device_columns},
+    rows::AccountRow,
+    sql::account_columns,
+};

@@ -394,6 +394,9 @@ delegated! {
     fn last_sent(channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError>;
     fn mark_read(account: AccountId, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError>;
     fn unread(account: AccountId) -> Result<Vec<Unread>, StorageError>;
+    fn written(query: &WrittenQuery) -> Result<Vec<Written>, StorageError>;
+    fn messages_at(channel: ChannelId, places: &[Seq]) -> Result<Vec<Message>, StorageError>;
+    fn rename_author(renaming: &AuthorRenaming) -> Result<Vec<Message>, StorageError>;
     fn purge(channel: ChannelId, before: Timestamp, limit: u32) -> Result<u64, StorageError>;
     fn channels_with_retention() -> Result<Vec<Channel>, StorageError>;
 }
