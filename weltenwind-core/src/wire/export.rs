@@ -11,7 +11,7 @@ use crate::{
     chat::{Message, RemovalMode},
     clock::Timestamp,
     ids::{AccountId, ChannelId, DeviceId, MessageId, SessionId},
-    privacy::{AuditEntry, HeldDevice, HeldGrant, HeldRequest, Holdings, ReadMark},
+    privacy::{AuditEntry, Erasure, HeldDevice, HeldGrant, HeldRequest, Holdings, ReadMark},
     scope::Scope,
 };
 
@@ -75,6 +75,43 @@ impl ExportBody {
     /// Returns the same as if it had been written at the beginning of time.
     pub(crate) fn without_time(&self) -> Self {
         Self { generated_at: Timestamp::UNIX_EPOCH.into(), ..self.clone() }
+    }
+}
+
+/// An account that was erased, as a line of the ledger that a restored backup is held against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ErasureBody {
+    /// The account.
+    pub account_id: AccountId,
+    /// When.
+    pub erased_at: WireTime,
+    /// Who wanted it: the account itself; null for the operator.
+    pub erased_by: Option<AccountId>,
+    /// Since when its messages are being renamed; absent once all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled_since: Option<WireTime>,
+}
+
+impl From<&Erasure> for ErasureBody {
+    fn from(erasure: &Erasure) -> Self {
+        Self {
+            account_id: erasure.account,
+            erased_at: erasure.erased_at.into(),
+            erased_by: erasure.erased_by,
+            unsettled_since: erasure.unsettled_since.map(WireTime),
+        }
+    }
+}
+
+impl From<ErasureBody> for Erasure {
+    fn from(body: ErasureBody) -> Self {
+        Self {
+            account: body.account_id,
+            erased_at: body.erased_at.0,
+            erased_by: body.erased_by,
+            unsettled_since: body.unsettled_since.map(|WireTime(at)| at),
+        }
     }
 }
 

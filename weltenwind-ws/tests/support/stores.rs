@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    AccountId, ChannelId, DeviceId, ManualClock, MessageId, Page, RandomSource, Revision, SequentialIds, ServiceConfig,
-    Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
+    AccountId, ChannelId, DeviceId, ManualClock, MessageId, Page, RandomSource, Revision, Scope, SequentialIds,
+    ServiceConfig, Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
     access::{MemoryGrantStore, keys::MemoryApiKeyStore},
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, Device, DeviceName,
@@ -21,11 +21,13 @@ use weltenwind_core::{
         SessionEntry, SessionQuery, SessionStore, SignedIn, Ticket, TokenHash, Upgrade, Username,
     },
     chat::{
-        Appended, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History,
-        MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
+        Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore,
+        Edit, History, MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread, Written,
+        WrittenQuery,
     },
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
     limits::{LimitsConfig, Quota, Unit},
+    privacy::{AuditEntry, AuditQuery, Erasure, ErasureQuery, Holdings, NewErasure, PrivacyError, PrivacyStore},
     revocations::{LoggedLoss, Loss, LossSeq, Lost, MemoryRevocationStore, RevocationStore},
     worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldStore},
 };
@@ -66,6 +68,7 @@ impl Town {
             chat: chat.clone(),
             idempotency: accounts.clone(),
             revocations: accounts.clone(),
+            privacy: accounts.clone(),
             health: accounts.clone(),
         };
         let config = ServiceConfig { limits, ..ServiceConfig::default() };
@@ -300,6 +303,22 @@ port! {
         fn complete(&Claim, &StoredAnswer) -> Result<bool, StorageError>;
         fn release(&Claim, Release) -> Result<(), StorageError>;
         fn purge(Timestamp, u32) -> Result<u64, StorageError>;
+    }
+}
+
+port! {
+    PrivacyStore for MemoryAccounts {
+    } refuses {
+        fn holdings(AccountId) -> Result<Option<Holdings>, StorageError>;
+        fn audit(&AuditQuery) -> Result<Vec<AuditEntry>, StorageError>;
+        fn note(&Step, AccountId) -> Result<(), StorageError>;
+        fn last_owner_of(AccountId) -> Result<Vec<Scope>, StorageError>;
+        fn erase(&Step, &NewErasure) -> Result<Erasure, PrivacyError>;
+        fn sweep(AccountId) -> Result<(), StorageError>;
+        fn settle(AccountId, Timestamp) -> Result<(), StorageError>;
+        fn erasures(&ErasureQuery) -> Result<Page<Erasure>, StorageError>;
+        fn unsettled() -> Result<Vec<Erasure>, StorageError>;
+        fn purge_marks(Timestamp) -> Result<u64, StorageError>;
     }
 }
 
