@@ -17,7 +17,6 @@ macro_rules! message_columns {
          edited_at, removed_by, removal_reason, removed_at, removal_mode"
     };
 }
-#[cfg(feature = "postgres")]
 pub(super) use message_columns;
 
 /// Makes a channel, or no row if the slug is taken. `$slug` are the columns of the index that keeps open slugs apart.
