@@ -143,7 +143,9 @@ impl Export {
             let entries = self.inner.store.audit(&self.audit_query(after)).await?;
             let Some(last) = entries.last() else { break };
             after = last.id;
-            entries.iter().for_each(|entry| digest.update(entry.id.to_be_bytes()));
+            for entry in &entries {
+                digest.update(entry.id.to_be_bytes());
+            }
         }
         digest.update([0; 8]);
         let mut query = self.messages_query();
