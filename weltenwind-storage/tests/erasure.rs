@@ -361,7 +361,7 @@ async fn a_long_export_is_written_in_pieces(fixture: &Fixture) {
 
     let node = Node::on(fixture).await;
     let (channel, tamsin) = (node.channel().await, node.tamsin().await);
-    let posts = (0..MESSAGES).map(|n| node.services.chat.post(&tamsin, Draft::new(channel, &format!("message {n}"))));
+    let posts = (0..MESSAGES).map(|n| node.services.chat.post(&tamsin, Draft::new(channel, format!("message {n}"))));
     futures_util::future::try_join_all(posts).await.unwrap();
 
     let mut export = node.services.privacy.export(&tamsin).await.unwrap();
@@ -524,7 +524,7 @@ async fn another_node_shows_the_new_name_without_being_told(fixture: &Fixture) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), corrected).await.expect("the memory is held against the store");
+    tokio::time::timeout(Duration::from_mins(1), corrected).await.expect("the memory is held against the store");
 }
 
 /// A backup of before brings the account back; the ledger takes it away again.
