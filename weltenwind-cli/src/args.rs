@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Make admins.
     #[command(subcommand)]
     Admin(AdminCommand),
-    /// List accounts.
+    /// List, show, export and erase accounts.
     #[command(subcommand)]
     User(UserCommand),
     /// List and end sessions.
