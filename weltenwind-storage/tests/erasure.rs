@@ -39,41 +39,133 @@ const TRACES: [&str; 5] = [USERNAME, NAME, FORMER_NAME, EMAIL, DEVICE];
 const FINGERPRINT: &str = "fingerprint of a lyre";
 const SECRET: &str = "correct horse battery";
 
-macro_rules! on_both {
-    ($($case:ident)+) => {
-        mod sqlite {
-            use super::fixture;
+mod sqlite {
+    use super::fixture;
 
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                super::$case(&fixture::sqlite().await).await;
-            })+
-        }
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_table_speaks_of_an_erased_account() {
+        super::no_table_speaks_of_an_erased_account(&fixture::sqlite().await).await;
+    }
 
-        mod postgres {
-            use super::fixture;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn by_what_it_would_be_known_again_is_kept_for_a_while() {
+        super::by_what_it_would_be_known_again_is_kept_for_a_while(&fixture::sqlite().await).await;
+    }
 
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs WW_TEST_POSTGRES_URL"]
-            async fn $case() {
-                super::$case(&fixture::postgres().await).await;
-            })+
-        }
-    };
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_export_tells_everything_and_no_secret() {
+        super::an_export_tells_everything_and_no_secret(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_long_export_is_written_in_pieces() {
+        super::a_long_export_is_written_in_pieces(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_export_has_another_state_when_something_has_changed() {
+        super::an_export_has_another_state_when_something_has_changed(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_cannot_be_undone_needs_a_recent_sign_in() {
+        super::what_cannot_be_undone_needs_a_recent_sign_in(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_last_owner_is_told_what_to_do_first() {
+        super::a_last_owner_is_told_what_to_do_first(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_operator_alone_looks_at_others() {
+        super::the_operator_alone_looks_at_others(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_erasure_that_was_interrupted_is_finished_by_whoever_starts_next() {
+        super::an_erasure_that_was_interrupted_is_finished_by_whoever_starts_next(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_posted_meanwhile_is_renamed_before_an_erasure_is_settled() {
+        super::what_was_posted_meanwhile_is_renamed_before_an_erasure_is_settled(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn another_node_shows_the_new_name_without_being_told() {
+        super::another_node_shows_the_new_name_without_being_told(&fixture::sqlite().await).await;
+    }
 }
 
-on_both! {
-    no_table_speaks_of_an_erased_account
-    by_what_it_would_be_known_again_is_kept_for_a_while
-    an_export_tells_everything_and_no_secret
-    a_long_export_is_written_in_pieces
-    an_export_has_another_state_when_something_has_changed
-    what_cannot_be_undone_needs_a_recent_sign_in
-    a_last_owner_is_told_what_to_do_first
-    the_operator_alone_looks_at_others
-    an_erasure_that_was_interrupted_is_finished_by_whoever_starts_next
-    what_was_posted_meanwhile_is_renamed_before_an_erasure_is_settled
-    another_node_shows_the_new_name_without_being_told
+mod postgres {
+    use super::fixture;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn no_table_speaks_of_an_erased_account() {
+        super::no_table_speaks_of_an_erased_account(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn by_what_it_would_be_known_again_is_kept_for_a_while() {
+        super::by_what_it_would_be_known_again_is_kept_for_a_while(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn an_export_tells_everything_and_no_secret() {
+        super::an_export_tells_everything_and_no_secret(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_long_export_is_written_in_pieces() {
+        super::a_long_export_is_written_in_pieces(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn an_export_has_another_state_when_something_has_changed() {
+        super::an_export_has_another_state_when_something_has_changed(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn what_cannot_be_undone_needs_a_recent_sign_in() {
+        super::what_cannot_be_undone_needs_a_recent_sign_in(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_last_owner_is_told_what_to_do_first() {
+        super::a_last_owner_is_told_what_to_do_first(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn the_operator_alone_looks_at_others() {
+        super::the_operator_alone_looks_at_others(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn an_erasure_that_was_interrupted_is_finished_by_whoever_starts_next() {
+        super::an_erasure_that_was_interrupted_is_finished_by_whoever_starts_next(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn what_was_posted_meanwhile_is_renamed_before_an_erasure_is_settled() {
+        super::what_was_posted_meanwhile_is_renamed_before_an_erasure_is_settled(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn another_node_shows_the_new_name_without_being_told() {
+        super::another_node_shows_the_new_name_without_being_told(&fixture::postgres().await).await;
+    }
 }
 
 struct Node {
