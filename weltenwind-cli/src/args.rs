@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Make admins.
     #[command(subcommand)]
     Admin(AdminCommand),
-    /// List accounts, and help whoever has lost their second factor.
+    /// List, show, export and erase accounts, and help whoever has lost their second factor.
     #[command(subcommand)]
     User(UserCommand),
     /// List and end sessions.

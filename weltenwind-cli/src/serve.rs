@@ -16,6 +16,8 @@ use crate::{
 
 /// How often keys that other nodes made are read, so that each is known everywhere before it is used.
 const KEYS_EVERY: Duration = Duration::from_secs(30);
+/// How often erasures are gone on with that are not through.
+const ERASURES_EVERY: Duration = Duration::from_secs(30);
 /// How long operators' questions that are being answered may take once the server has stopped, in seconds.
 const OPS_DRAIN_SECONDS: u64 = 1;
 /// How often messages that are older than their channels keep them are deleted, and idempotency keys and losses older than a
@@ -71,6 +73,7 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     announce("First admin   weltenwind admin bootstrap")?;
     let retention = tokio::spawn(keep_retention(services.clone()));
     let keys = tokio::spawn(keep_keys(services.clone()));
+    let erasures = tokio::spawn(keep_erasures(services.clone()));
     let serving = {
         let (stop, service) = (stop.clone(), host.into_router());
         tokio::spawn(async move { weltenwind_http::serve(http, service, &http_config, stop).await })
@@ -86,6 +89,7 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     }
     retention.abort();
     keys.abort();
+    erasures.abort();
     ops_stop.cancel();
     tasks.join_all().await;
     services.health.close().await;
@@ -149,11 +153,33 @@ async fn keep_retention(services: Services) {
                 tracing::error!(error = %chain(&error), "cannot delete old idempotency keys; trying again in an hour");
             }
         }
+        match services.privacy.enforce_retention().await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::debug!(deleted, "deleted marks of accounts that were erased long ago"),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "cannot delete marks of erased accounts; trying again in an hour");
+            }
+        }
         match services.revocations.enforce_retention().await {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "deleted losses of the day before"),
             Err(error) => {
                 tracing::error!(error = %chain(&error), "cannot delete old losses; trying again in an hour");
+            }
+        }
+    }
+}
+
+/// Goes on with erasures, also those that another process began and did not end.
+async fn keep_erasures(services: Services) {
+    let mut timer = tokio::time::interval(ERASURES_EVERY);
+    loop {
+        timer.tick().await;
+        match services.privacy.finish().await {
+            Ok(0) => {}
+            Ok(settled) => tracing::info!(settled, "nothing bears the names of erased accounts any more"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "cannot go on with erasures; trying again in half a minute");
             }
         }
     }

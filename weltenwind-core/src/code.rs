@@ -143,6 +143,9 @@ catalogue! {
     /// A cookie route was called without the header that only own scripts can send.
     CsrfHeaderRequired = "csrf-header-required", Forbidden, "The header X-Weltenwind-Csrf is required",
         "Send `X-Weltenwind-Csrf: 1` with every call that uses the cookie.";
+    /// What is asked cannot be undone, and the session is older than 15 minutes.
+    RecentSignInRequired = "recent-sign-in-required", Forbidden, "A recent sign-in is required",
+        "Sign in with the password, and send the request with the new access token.";
 
     /// Nothing stands at this path.
     NotFound = "not-found", NotFound, "Nothing is found here";

@@ -32,6 +32,7 @@ mod ids;
 pub mod limits;
 mod origin;
 mod page;
+pub mod privacy;
 mod random;
 pub mod revocations;
 mod room;

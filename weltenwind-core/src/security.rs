@@ -42,6 +42,8 @@ pub enum Event {
     DeviceRevoked,
     /// Sessions were ended by their owner or an operator.
     SessionsRevoked,
+    /// An account was erased by its owner or an operator.
+    AccountErased,
 }
 
 impl Event {
@@ -59,6 +61,7 @@ impl Event {
         Self::RecoveryCodeUsed,
         Self::DeviceRevoked,
         Self::SessionsRevoked,
+        Self::AccountErased,
     ];
 
     /// Returns the event's word.
@@ -76,6 +79,7 @@ impl Event {
             Self::RecoveryCodeUsed => "auth_recovery_code_used",
             Self::DeviceRevoked => "auth_device_revoked",
             Self::SessionsRevoked => "auth_sessions_revoked",
+            Self::AccountErased => "auth_account_erased",
         }
     }
 
@@ -89,6 +93,7 @@ impl Event {
                 | Self::RecoveryCodeUsed
                 | Self::DeviceRevoked
                 | Self::SessionsRevoked
+                | Self::AccountErased
         )
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     idempotency::{Idempotency, IdempotencyStore},
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
+    privacy::{Privacy, PrivacyParts, PrivacyStore},
     random::{RandomSource, SystemRandom},
     revocations::{RevocationStore, Revocations},
     worlds::{WorldStore, Worlds},
@@ -83,6 +84,8 @@ pub struct Stores {
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The log of losses, which the steps of the others write.
     pub revocations: Arc<dyn RevocationStore>,
+    /// What is held on accounts, and the ledger of erasures.
+    pub privacy: Arc<dyn PrivacyStore>,
     /// Health.
     pub health: Arc<dyn StoreHealth>,
 }
@@ -133,6 +136,8 @@ pub struct Services {
     pub worlds: Worlds,
     /// Channels and messages.
     pub chat: Chat,
+    /// Exports and erasures of accounts.
+    pub privacy: Privacy,
     /// Requests under a key.
     pub idempotency: Idempotency,
     /// How often, for hosts that charge reads and tell callers what is left.
@@ -223,6 +228,14 @@ impl Services {
             .limits(limits.clone())
             .sources(sources.clone())
             .build();
+        let privacy = Privacy::new(PrivacyParts {
+            store: stores.privacy,
+            accounts: accounts.clone(),
+            chat: chat.clone(),
+            revocations: revocations.clone(),
+            sources: sources.clone(),
+            limits: limits.clone(),
+        });
         Ok(Self {
             cursors: accounts.cursor_sealer(),
             accounts,
@@ -231,6 +244,7 @@ impl Services {
             api_keys,
             worlds,
             chat,
+            privacy,
             idempotency: Idempotency::new(stores.idempotency, limits.clone(), sources.clone()),
             limits,
             revocations,

@@ -1,9 +1,11 @@
 //! What handlers answer.
 
 use axum::{
+    BoxError,
     body::Body,
     response::{IntoResponse, Response},
 };
+use futures_util::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use weltenwind_core::{Revision, wire::ListBody};
@@ -33,6 +35,21 @@ pub(crate) fn no_content() -> Response {
 /// 304, for a handler that knows its tag before it has read the body.
 pub(crate) fn not_modified() -> Response {
     StatusCode::NOT_MODIFIED.into_response()
+}
+
+/// Marks an answer that is written while it is sent; its tag is known before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Streamed;
+
+/// 200 with JSON that is written piece by piece, under a tag that `state` is hashed to. An error ends the connection before the
+/// last piece, so nobody takes half an answer for a whole one.
+pub(crate) fn streamed<E: Into<BoxError>>(
+    state: &[u8],
+    pieces: impl Stream<Item = Result<Vec<u8>, E>> + Send + 'static,
+) -> Response {
+    let mut response = Response::new(Body::from_stream(pieces)).with(header::CONTENT_TYPE, JSON);
+    response.extensions_mut().insert(Streamed);
+    response.with(header::ETAG, conditional::weak_tag(state))
 }
 
 /// Writes a body.

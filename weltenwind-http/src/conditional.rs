@@ -39,11 +39,14 @@ pub(crate) fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
         .any(|known| known == b"*" || opaque(known) == tag)
 }
 
-/// Answers that the caller has the body already; the length is that of the body which is left out (RFC 9110, 8.6).
-pub(crate) fn not_modified(mut parts: Parts, length: usize) -> Response {
+/// Answers that the caller has the body already; the length, where it is known, is that of the body which is left out (RFC 9110,
+/// 8.6).
+pub(crate) fn not_modified(mut parts: Parts, length: Option<usize>) -> Response {
     parts.status = StatusCode::NOT_MODIFIED;
     parts.headers.remove(header::CONTENT_TYPE);
-    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if let Some(length) = length {
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
     Response::from_parts(parts, Body::empty())
 }
 

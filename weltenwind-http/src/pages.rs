@@ -125,7 +125,7 @@ fn file(name: &str, asked: &HeaderMap) -> Option<Response> {
     if name == SHELL {
         response = response.with(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
     }
-    Some(if known { conditional::not_modified(response.into_parts().0, length) } else { response })
+    Some(if known { conditional::not_modified(response.into_parts().0, Some(length)) } else { response })
 }
 
 fn media_type(name: &str) -> &'static str {

@@ -125,7 +125,7 @@ async fn a_method_that_a_path_does_not_know_is_a_problem_that_names_the_others()
         ("worlds/mistral", "GET,HEAD,PATCH,DELETE"),
         ("worlds/mistral/members/me", "PUT,DELETE"),
         ("auth/guest", "POST"),
-        ("me", "GET,HEAD,PATCH"),
+        ("me", "GET,HEAD,PATCH,DELETE"),
         ("/", "GET,HEAD"),
     ] {
         for method in [Method::OPTIONS, Method::TRACE, Method::from_bytes(b"BREW").unwrap()] {

@@ -396,7 +396,7 @@ async fn every_call_lets_through_who_is_declared_to_make_it_and_nobody_else() {
                 }
                 if seen != Outcome::Passes {
                     refused += 1;
-                } else if ["signOut", "upgradeGuest"].contains(&call.as_str()) && reply.status.is_success() {
+                } else if ["signOut", "upgradeGuest", "eraseMe"].contains(&call.as_str()) && reply.status.is_success() {
                     stage = Stage { made: stage.made, ..Stage::set().await };
                 } else if method != Method::GET && reply.status.is_success() && about != About::Nothing {
                     stage.scenes[n] = stage.scene(is_open).await;

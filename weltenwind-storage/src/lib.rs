@@ -43,6 +43,8 @@ mod error;
 mod idempotency;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod privacy;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -65,6 +67,7 @@ pub use self::{
     chat::PgChatStore,
     idempotency::PgIdempotencyStore,
     postgres::PgDatabase,
+    privacy::PgPrivacyStore,
     revocations::PgRevocationStore,
     worlds::PgWorldStore,
 };
@@ -77,6 +80,7 @@ pub use self::{
     },
     chat::SqliteChatStore,
     idempotency::SqliteIdempotencyStore,
+    privacy::SqlitePrivacyStore,
     revocations::SqliteRevocationStore,
     sqlite::SqliteDatabase,
     worlds::SqliteWorldStore,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     error::AccountError,
-    model::TokenHash,
+    model::{Account, TokenHash},
     service::{Accounts, Inner},
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     ids::{AccountId, DeviceId},
     limits::Policy,
     page::{Limit, Page},
+    privacy::ErasureMarks,
     scope::Scope,
     security::{self, Event},
     step::{AuditDraft, Step},
@@ -154,6 +155,18 @@ impl Accounts {
         security::note(Event::DeviceRevoked, actor, Some(account), "by-its-owner");
         inner.revocations.announce().await;
         Ok(())
+    }
+}
+
+impl Accounts {
+    /// Returns by what an account would be known again once it is erased. The hashes are keyed for good, as those of devices are.
+    pub(crate) fn erasure_marks(&self, account: &Account) -> ErasureMarks {
+        let hash = |purpose, text: &str| TokenHash::new(self.inner.ring.derive_lasting(purpose, text.as_bytes()));
+        ErasureMarks {
+            username: account.username.as_ref().map(|name| hash("erased username", name.as_str())),
+            // Providers tell the part before the @ apart by case at most; people do not.
+            email: account.email.as_ref().map(|email| hash("erased email", &email.as_str().to_lowercase())),
+        }
     }
 }
 

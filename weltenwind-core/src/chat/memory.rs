@@ -13,8 +13,9 @@ use super::{
     body::ClientId,
     error::{ChatError, Refusal},
     model::{
-        Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message, MessageQuery,
-        NewChannel, NewMessage, Position, Removal, RemovalMode, RoomPosition, Seq, Tombstone, Unread,
+        AuthorRenaming, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message,
+        MessageQuery, NewChannel, NewMessage, Position, Removal, RemovalMode, RoomPosition, Seq, Tombstone, Unread,
+        Written, WrittenQuery,
     },
     service::REPLAY_WINDOW,
     store::{Appended, ChatStore},
@@ -391,6 +392,39 @@ impl ChatStore for MemoryChatStore {
         let marked = marks.map(|((_, channel), read)| (&state.rooms[channel], *read));
         let behind = marked.filter(|(room, read)| room.channel.archived_at.is_none() && *read < room.last_seq);
         Ok(behind.map(|(room, read)| Unread { channel: room.channel.id, read, last: room.last_seq }).collect())
+    }
+
+    async fn written(&self, query: &WrittenQuery) -> Result<Vec<Written>, StorageError> {
+        let state = self.lock();
+        let all = state.rooms.values().flat_map(|room| room.messages.values()).map(|stored| &stored.message);
+        let own = all.filter(|message| message.author.id == query.author);
+        let asked = own.filter(|message| {
+            query.besides.as_ref() != Some(&message.author.display_name)
+                && query.after.is_none_or(|after| (message.channel, message.seq) > after)
+        });
+        let places =
+            asked.map(|Message { channel, seq, change, .. }| Written { channel: *channel, seq: *seq, change: *change });
+        Ok(places.take(usize::try_from(query.limit).unwrap_or(usize::MAX)).collect())
+    }
+
+    async fn messages_at(&self, channel: ChannelId, places: &[Seq]) -> Result<Vec<Message>, StorageError> {
+        let state = self.lock();
+        let Some(room) = state.rooms.get(&channel) else { return Ok(Vec::new()) };
+        let messages = room.messages.values().map(|stored| &stored.message);
+        Ok(messages.filter(|message| places.contains(&message.seq)).cloned().collect())
+    }
+
+    async fn rename_author(&self, renaming: &AuthorRenaming) -> Result<Vec<Message>, StorageError> {
+        let AuthorRenaming { author, name, channel, places } = renaming;
+        let mut state = self.lock();
+        let Some(room) = state.rooms.get(channel) else { return Ok(Vec::new()) };
+        let messages = room.messages.values().map(|stored| &stored.message);
+        let named = messages.filter(|message| {
+            message.author.id == *author && message.author.display_name != *name && places.contains(&message.seq)
+        });
+        let named: Vec<MessageId> = named.map(|message| message.id).collect();
+        let renamed = named.into_iter().map(|id| state.alter(id, |message| message.author.display_name = name.clone()));
+        Ok(renamed.collect())
     }
 
     async fn purge(&self, channel: ChannelId, before: Timestamp, limit: u32) -> Result<u64, StorageError> {

@@ -22,6 +22,7 @@
 //! ```
 
 mod append;
+mod authors;
 mod body;
 mod channels;
 #[cfg(any(test, feature = "conformance"))]
@@ -43,9 +44,9 @@ pub use self::{
     listen::{GapCause, LiveChannel, LiveEvent},
     memory::MemoryChatStore,
     model::{
-        Author, Change, ChangeQuery, Changes, Channel, ChannelAmendment, ChannelChange, ChannelDraft, ChannelName,
-        ChannelQuery, Draft, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position, Posted, Removal,
-        RemovalMode, RoomPosition, Seq, SharedMessage, Tombstone, Unread,
+        Author, AuthorRenaming, Change, ChangeQuery, Changes, Channel, ChannelAmendment, ChannelChange, ChannelDraft,
+        ChannelName, ChannelQuery, Draft, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position,
+        Posted, Removal, RemovalMode, RoomPosition, Seq, SharedMessage, Tombstone, Unread, Written, WrittenQuery,
     },
     service::{Chat, ChatBuilder, REPLAY_WINDOW},
     store::{Appended, ChatStore},

@@ -539,6 +539,43 @@ pub struct Removal {
     pub mode: RemovalMode,
 }
 
+/// Where a message of an author stands, and in which state it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its place there.
+    pub seq: Seq,
+    /// What happened to it last.
+    pub change: Change,
+}
+
+/// Which messages of an author to look for, in the order of channels and places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenQuery {
+    /// Who wrote them.
+    pub author: AccountId,
+    /// Leaves out those that stand under this name.
+    pub besides: Option<DisplayName>,
+    /// Only messages behind this place.
+    pub after: Option<(ChannelId, Seq)>,
+    /// How many.
+    pub limit: u32,
+}
+
+/// Another name for messages of an author in one channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorRenaming {
+    /// Who wrote them.
+    pub author: AccountId,
+    /// The name that they stand under from now on.
+    pub name: DisplayName,
+    /// The channel.
+    pub channel: ChannelId,
+    /// Their places there.
+    pub places: Vec<Seq>,
+}
+
 /// How far an account has read a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unread {

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::{
     error::{ChatError, Refusal},
     model::{
-        ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message, MessageQuery, NewChannel,
-        NewMessage, Removal, Seq, Unread,
+        AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message,
+        MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread, Written, WrittenQuery,
     },
 };
 use crate::{
@@ -117,6 +117,16 @@ pub trait ChatStore: Debug + Send + Sync + 'static {
 
     /// Reads the marks of `account` in open channels that have messages behind the mark, in order of the channels' ids.
     async fn unread(&self, account: AccountId) -> Result<Vec<Unread>, StorageError>;
+
+    /// Reads where messages of an author stand, removed ones and those of closed channels too.
+    async fn written(&self, query: &WrittenQuery) -> Result<Vec<Written>, StorageError>;
+
+    /// Reads the messages at these places of a channel, in order of their `seq`; a place without a message is passed over.
+    async fn messages_at(&self, channel: ChannelId, places: &[Seq]) -> Result<Vec<Message>, StorageError>;
+
+    /// Gives the author's messages at these places another name, each under the channel's next change, and answers those that
+    /// stood under another one, in order of their `seq`. What stands there of somebody else is passed over.
+    async fn rename_author(&self, renaming: &AuthorRenaming) -> Result<Vec<Message>, StorageError>;
 
     /// Deletes the oldest messages of `channel`, up to `limit`, stopping at the first that was sent at `before` or later, and
     /// answers how many. Counters stay as they are, so no number is given twice.

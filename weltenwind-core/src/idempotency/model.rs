@@ -110,6 +110,8 @@ impl fmt::Debug for RecordKey {
 pub struct NewClaim {
     /// What the request is kept under.
     pub key: RecordKey,
+    /// Whose request it is: the record goes with the account.
+    pub account: AccountId,
     /// Tells the request from others under the same key.
     pub fingerprint: [u8; 32],
     /// Tells this attempt from others at the same request.

@@ -41,6 +41,7 @@ impl Idempotency {
     pub async fn admit(&self, request: &KeyedRequest<'_>) -> Result<Admission, IdempotencyError> {
         let claim = NewClaim {
             key: request.record_key(),
+            account: request.account,
             fingerprint: request.fingerprint(),
             holder: self.sources.ids.draw(),
             at: self.sources.clock.now(),

@@ -2,6 +2,7 @@
 //!
 //! Members are camelCase, times are RFC 3339 in UTC with milliseconds, ids are hyphenated UUIDs.
 
+mod export;
 mod http;
 mod problem;
 mod realtime;
@@ -10,6 +11,10 @@ mod schema;
 mod time;
 
 pub use self::{
+    export::{
+        ErasureBody, ExportBody, ExportedAudit, ExportedDevice, ExportedGrant, ExportedMark, ExportedMessage,
+        ExportedRemoval, ExportedRequest, ExportedSession,
+    },
     http::{
         ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody, LimitsBody,
         ListBody, MemberBody, MessageAuthor, MessageBody, PreferencesBody, ProfileBody, QuietHoursBody, ReasonBody,

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use weltenwind_core::{Code, limits::Limits};
 
 use crate::{
-    answer::{JSON, With as _},
+    answer::{JSON, Streamed, With as _},
     conditional,
     limits::Ledger,
     problem::{Problem, Refusal},
@@ -54,10 +54,14 @@ async fn answered(method: &Method, headers: &HeaderMap, response: Response) -> R
 /// Gives a read its tag, unless the handler knows a better one, and leaves the body out if the caller has it.
 async fn conditional(asked: &HeaderMap, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
+    if parts.extensions.get::<Streamed>().is_some() {
+        let is_known = parts.headers.get(header::ETAG).is_some_and(|tag| conditional::is_known(asked, tag));
+        return if is_known { conditional::not_modified(parts, None) } else { Response::from_parts(parts, body) };
+    }
     let bytes = to_bytes(body, usize::MAX).await.expect("a handler's answer is in memory");
     let tag = parts.headers.entry(header::ETAG).or_insert_with(|| conditional::weak_tag(&bytes)).clone();
     if conditional::is_known(asked, &tag) {
-        return conditional::not_modified(parts, bytes.len());
+        return conditional::not_modified(parts, Some(bytes.len()));
     }
     Response::from_parts(parts, Body::from(bytes))
 }

@@ -82,7 +82,7 @@ fn page(html: &Bytes, asked: &HeaderMap) -> Response {
         .with(header::ETAG, tag);
     if is_known {
         let (parts, _) = response.into_parts();
-        return conditional::not_modified(parts, html.len());
+        return conditional::not_modified(parts, Some(html.len()));
     }
     response
 }

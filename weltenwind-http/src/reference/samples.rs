@@ -8,9 +8,11 @@ use weltenwind_core::{
     access::{Permission, Role},
     accounts::{AccountKind, LocaleTag, Preferences, QuietHours, Theme, Topic},
     wire::{
-        ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody, LimitsBody,
-        ListBody, MemberBody, PreferencesBody, ProfileBody, ReasonBody, SessionBody, SessionDevice, SessionEntryBody,
-        TicketBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody, WorldBody,
+        ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, ExportBody, ExportedAudit, ExportedDevice,
+        ExportedGrant, ExportedMark, ExportedMessage, ExportedRequest, ExportedSession, GrantBody, HistoryBody,
+        LimitBody, LimitsBody, ListBody, MemberBody, PreferencesBody, ProfileBody, ReasonBody, SessionBody,
+        SessionDevice, SessionEntryBody, TicketBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody,
+        WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
@@ -30,7 +32,7 @@ pub(super) fn answer(schema: &str) -> Option<Value> {
 }
 
 fn one(schema: &str) -> Option<Value> {
-    let samples: [(_, fn() -> Value); 20] = [
+    let samples: [(_, fn() -> Value); 21] = [
         (ApiKeyBody::name(), || value(&api_key())),
         (ChannelBody::name(), || value(&channel())),
         (CheckBody::name(), || value(&check())),
@@ -42,6 +44,7 @@ fn one(schema: &str) -> Option<Value> {
         (PreferencesBody::name(), || value(&PreferencesBody::from(&preferences()))),
         (ProfileBody::name(), || value(&profile())),
         (DeviceBody::name(), || value(&device())),
+        (ExportBody::name(), || value(&export())),
         (EndedBody::name(), || value(&EndedBody { ended: 2 })),
         (SessionBody::name(), || value(&session())),
         (SessionEntryBody::name(), || value(&session_entry())),
@@ -190,6 +193,53 @@ fn device() -> DeviceBody {
         last_seen: time(0),
         ip_hash: Some("91d07b3e".to_owned()),
         current: true,
+    }
+}
+
+fn export() -> ExportBody {
+    let session = ExportedSession {
+        id: id(SESSION),
+        device_id: id(DEVICE),
+        created_at: time(0),
+        idle_expires_at: time(30 * 86_400),
+        expires_at: time(180 * 86_400),
+        ended_at: None,
+    };
+    let opened = ExportedAudit {
+        at: time(0),
+        action: "session.open".to_owned(),
+        scope: Scope::Global,
+        target: SESSION.to_owned(),
+        by_oneself: false,
+        correlation_id: "01998b2e-7c00-7a1a-8f3e-5d2a9c1b0e0c".to_owned(),
+        reason: None,
+    };
+    let written = message();
+    let said = ExportedMessage {
+        id: written.id,
+        channel_id: written.channel_id,
+        seq: written.seq,
+        display_name: written.author.display_name,
+        body: written.body,
+        client_id: None,
+        reply_to: None,
+        sent_at: written.sent_at,
+        edited_at: None,
+        removed: None,
+    };
+    ExportBody {
+        version: ExportBody::VERSION,
+        generated_at: time(300),
+        account: user(),
+        password_set_at: Some(time(0)),
+        sessions: vec![session],
+        devices: vec![ExportedDevice { device: DeviceBody { current: false, ..device() }, ended_at: None }],
+        grants: vec![ExportedGrant { grant: grant(), revoked_at: None }],
+        read_marks: vec![ExportedMark { channel_id: id(CHANNEL), seq: 42 }],
+        api_keys: vec![api_key()],
+        requests: vec![ExportedRequest { since: time(60), status: Some(201) }],
+        audit: vec![opened],
+        messages: vec![said],
     }
 }
 

@@ -35,6 +35,8 @@ const TABLE: &[(&str, Who)] = &[
     ("issueTicket", Oneself),
     ("getMe", Oneself),
     ("amendMe", Oneself),
+    ("eraseMe", Oneself),
+    ("exportMe", Oneself),
     ("listUnread", Oneself),
     ("listSessions", Oneself),
     ("endSession", Oneself),

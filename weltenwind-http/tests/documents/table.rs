@@ -40,6 +40,8 @@ pub(crate) const CALLS: &[Row] = &[
     ("endDevice", "write", Repeat::Nature),
     ("endOtherSessions", "write", Repeat::Key),
     ("endSession", "write", Repeat::Nature),
+    ("eraseMe", "write", Repeat::Nature),
+    ("exportMe", "read", Repeat::Read),
     ("getAsyncapi", "read", Repeat::Read),
     ("getChannel", "read", Repeat::Read),
     ("getGrant", "read", Repeat::Read),

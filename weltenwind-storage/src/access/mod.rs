@@ -12,3 +12,8 @@ pub(crate) mod sqlite;
 pub use self::{keys::PgApiKeyStore, postgres::PgGrantStore};
 #[cfg(feature = "sqlite")]
 pub use self::{keys::SqliteApiKeyStore, sqlite::SqliteGrantStore};
+pub(crate) use self::{
+    keys::{ApiKeyRow, api_key_columns},
+    rows::GrantRow,
+    sql::grant_columns,
+};

@@ -98,12 +98,12 @@ impl GrantStore for PgGrantStore {
 
 const UPSERT: &str = concat!(
     "INSERT INTO grants (",
-    sql::columns!(),
+    sql::grant_columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     ON CONFLICT (account_id, role, scope_kind, scope_id) WHERE revoked_at IS NULL
         DO UPDATE SET expires_at = EXCLUDED.expires_at, reason = EXCLUDED.reason
     RETURNING ",
-    sql::columns!()
+    sql::grant_columns!()
 );
 
 const HELD_FOR_UPDATE: &str = concat!(sql::held!(), " FOR UPDATE");

@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct GrantRow {
+pub(crate) struct GrantRow {
     id: Uuid,
     account_id: Uuid,
     role: String,

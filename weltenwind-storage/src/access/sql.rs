@@ -1,18 +1,18 @@
 //! Statements on grants that read the same in both databases.
 
-macro_rules! columns {
+macro_rules! grant_columns {
     () => {
         "id, account_id, role, scope_kind, scope_id, granted_by, reason, expires_at, created_at"
     };
 }
-pub(super) use columns;
+pub(crate) use grant_columns;
 
 /// The same role of the same account in the same scope.
 macro_rules! held {
     () => {
         concat!(
             "SELECT ",
-            $crate::access::sql::columns!(),
+            $crate::access::sql::grant_columns!(),
             " FROM grants
             WHERE account_id = $1 AND role = $2 AND scope_kind = $3 AND scope_id IS NOT DISTINCT FROM $4
                 AND revoked_at IS NULL"
@@ -22,20 +22,21 @@ macro_rules! held {
 pub(super) use held;
 
 /// A revoked one, too.
-pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
+pub(super) const FIND: &str = concat!("SELECT ", grant_columns!(), " FROM grants WHERE id = $1");
 
-pub(super) const FIND_HELD: &str = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1 AND revoked_at IS NULL");
+pub(super) const FIND_HELD: &str =
+    concat!("SELECT ", grant_columns!(), " FROM grants WHERE id = $1 AND revoked_at IS NULL");
 
 pub(super) const OF: &str = concat!(
     "SELECT ",
-    columns!(),
+    grant_columns!(),
     " FROM grants
     WHERE account_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)"
 );
 
 pub(super) const PAGE: &str = concat!(
     "SELECT ",
-    columns!(),
+    grant_columns!(),
     " FROM grants
     WHERE revoked_at IS NULL
         AND ($1 IS NULL OR account_id = $1)
@@ -46,13 +47,13 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const REVOKE: &str =
-    concat!("UPDATE grants SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING ", columns!());
+    concat!("UPDATE grants SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING ", grant_columns!());
 
 pub(super) const REVOKE_ALL: &str = concat!(
     "UPDATE grants SET revoked_at = $4
     WHERE account_id = $1 AND scope_kind = $2 AND scope_id IS NOT DISTINCT FROM $3 AND revoked_at IS NULL
     RETURNING ",
-    columns!()
+    grant_columns!()
 );
 
 pub(super) const HAS_LASTING: &str = "

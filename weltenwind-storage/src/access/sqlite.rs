@@ -109,12 +109,12 @@ impl GrantStore for SqliteGrantStore {
 
 const UPSERT: &str = concat!(
     "INSERT INTO grants (",
-    sql::columns!(),
+    sql::grant_columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     ON CONFLICT (account_id, role, scope_kind, COALESCE(scope_id, x'')) WHERE revoked_at IS NULL
         DO UPDATE SET expires_at = EXCLUDED.expires_at, reason = EXCLUDED.reason
     RETURNING ",
-    sql::columns!()
+    sql::grant_columns!()
 );
 
 async fn find_in(executor: impl SqliteExecutor<'_>, id: GrantId) -> sqlx::Result<Option<Grant>> {

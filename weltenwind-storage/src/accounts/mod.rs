@@ -24,3 +24,8 @@ pub use self::{
     sqlite::{SqliteAccountStore, SqliteKeyStore, SqliteSessionStore},
     two_factor::SqliteSecondFactorStore,
 };
+pub(crate) use self::{
+    devices::{DeviceRow, device_columns},
+    rows::AccountRow,
+    sql::account_columns,
+};

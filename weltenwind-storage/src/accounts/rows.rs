@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct AccountRow {
+pub(crate) struct AccountRow {
     id: Uuid,
     kind: String,
     username: Option<String>,

@@ -1,17 +1,18 @@
 //! Statements on accounts, sessions and keys that read the same in both databases.
 
-macro_rules! columns {
+macro_rules! account_columns {
     () => {
         "id, kind, username, display_name, email, revision, created_at"
     };
 }
+pub(crate) use account_columns;
 
-pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM accounts WHERE id = $1");
+pub(super) const FIND: &str = concat!("SELECT ", account_columns!(), " FROM accounts WHERE id = $1");
 
 /// No row if the username is taken.
 pub(super) const INSERT: &str = concat!(
     "INSERT INTO accounts (",
-    columns!(),
+    account_columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (username) DO NOTHING"
 );
 
@@ -34,12 +35,14 @@ pub(super) const UPGRADE: &str = "
 /// Usernames are lower case, so the pattern need be no more than that.
 pub(super) const PAGE: &str = concat!(
     "SELECT ",
-    columns!(),
+    account_columns!(),
     r" FROM accounts WHERE ($1 IS NULL OR username LIKE $1 ESCAPE '\') AND ($2 IS NULL OR id > $2) ORDER BY id LIMIT $3"
 );
 
-pub(super) const RENAME: &str =
-    concat!("UPDATE accounts SET display_name = $2, revision = revision + 1 WHERE id = $1 RETURNING ", columns!());
+pub(super) const RENAME: &str = concat!(
+    "UPDATE accounts SET display_name = $2, revision = revision + 1 WHERE id = $1 RETURNING ",
+    account_columns!()
+);
 
 pub(super) const INSERT_BOOTSTRAP_TOKEN: &str = "
     INSERT INTO bootstrap_tokens (hash, created_at, expires_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING";

@@ -4,15 +4,17 @@ use async_trait::async_trait;
 use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
 use weltenwind_core::{
     AccountId, ChannelId, MessageId, Outcome, Page, Step, StorageError, Timestamp,
+    accounts::DisplayName,
     chat::{
-        Appended, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit,
-        History, Message, MessageQuery, NewChannel, NewMessage, Removal, RemovalMode, Seq, Unread,
+        Appended, AuthorRenaming, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError,
+        ChatStore, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Removal, RemovalMode, Seq, Unread,
+        Written, WrittenQuery,
     },
 };
 
 use super::{
     append::postgres::append_in,
-    rows::{self, ChannelRow, HistoryRow, MessageRow, UnreadRow, takes_effect},
+    rows::{self, ChannelRow, HistoryRow, MessageRow, UnreadRow, WrittenRow, numbers, takes_effect},
     sql,
 };
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
     },
     idempotency,
     postgres::PgDatabase,
-    rows::{Instant, ScopeColumns, all, one},
+    rows::{FIRST, Instant, ScopeColumns, all, one},
     step::{self, Begun::Repeated},
 };
 
@@ -135,6 +137,34 @@ impl ChatStore for PgChatStore {
         Ok(rows.into_iter().map(Unread::from).collect())
     }
 
+    async fn written(&self, query: &WrittenQuery) -> Result<Vec<Written>, StorageError> {
+        let (channel, seq) = query.after.map_or((FIRST, Seq::ZERO), |(channel, seq)| (channel.uuid(), seq));
+        let rows: Vec<WrittenRow> = query_as(WRITTEN)
+            .bind(query.author.uuid())
+            .bind(query.besides.as_ref().map(DisplayName::as_str))
+            .bind(channel)
+            .bind(seq.get())
+            .bind(i64::from(query.limit))
+            .fetch_all(self.db.pool())
+            .await
+            .map_err(failed("find an author's messages"))?;
+        Ok(rows.into_iter().map(Written::from).collect())
+    }
+
+    async fn messages_at(&self, channel: ChannelId, places: &[Seq]) -> Result<Vec<Message>, StorageError> {
+        let rows: Vec<MessageRow> = query_as(MESSAGES_AT)
+            .bind(channel.uuid())
+            .bind(numbers(places))
+            .fetch_all(self.db.pool())
+            .await
+            .map_err(failed("read an author's messages"))?;
+        all(rows).map_err(failed("read an author's messages"))
+    }
+
+    async fn rename_author(&self, renaming: &AuthorRenaming) -> Result<Vec<Message>, StorageError> {
+        self.db.write("rename an author", async |tx| Ok(rename_author_in(tx, renaming).await?)).await
+    }
+
     async fn purge(&self, channel: ChannelId, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
         let deleted = query(PURGE)
             .bind(channel.uuid())
@@ -174,6 +204,14 @@ const LAST_SENT: &str = "
     SELECT sent_at FROM chat_messages WHERE channel_id = $1 AND seq = (SELECT max(seq) FROM own)";
 
 const LOCK_MESSAGE: &str = concat!("SELECT ", sql::message_columns!(), " FROM chat_messages WHERE id = $1 FOR UPDATE");
+
+const WRITTEN: &str = sql::written!("");
+
+const MESSAGES_AT: &str = sql::messages_at!("= ANY($2)");
+
+const NAMED_OTHERWISE: &str = sql::named_otherwise!("= ANY($2)");
+
+const RENAME_AUTHOR: &str = sql::rename_author!("= ANY($2)");
 
 const PURGE: &str = sql::purge!("FOR UPDATE");
 
@@ -286,6 +324,34 @@ async fn lock_message_in(tx: &mut PgConnection, id: MessageId) -> Result<Message
     query(LOCK_CHANNEL_OF).bind(id.uuid()).execute(&mut *tx).await?;
     let row: Option<MessageRow> = query_as(LOCK_MESSAGE).bind(id.uuid()).fetch_optional(tx).await?;
     one(row)?.ok_or(Refused(ChatError::MessageNotFound))
+}
+
+async fn rename_author_in(tx: &mut PgConnection, renaming: &AuthorRenaming) -> sqlx::Result<Vec<Message>> {
+    let AuthorRenaming { author, name, channel, places } = renaming;
+    // Before the messages, as appending does.
+    query(LOCK_CHANNEL).bind(channel.uuid()).execute(&mut *tx).await?;
+    let places: Vec<i64> = query_scalar(NAMED_OTHERWISE)
+        .bind(channel.uuid())
+        .bind(numbers(places))
+        .bind(author.uuid())
+        .bind(name.as_str())
+        .fetch_all(&mut *tx)
+        .await?;
+    let count = i64::try_from(places.len()).expect("places were in memory");
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let before: i64 = query_scalar(sql::TAKE_CHANGES).bind(channel.uuid()).bind(count).fetch_one(&mut *tx).await?;
+    let rows: Vec<MessageRow> = query_as(RENAME_AUTHOR)
+        .bind(channel.uuid())
+        .bind(places)
+        .bind(name.as_str())
+        .bind(before)
+        .fetch_all(tx)
+        .await?;
+    let mut renamed: Vec<Message> = all(rows)?;
+    renamed.sort_by_key(|message| message.seq);
+    Ok(renamed)
 }
 
 async fn next_change_in(tx: &mut PgConnection, channel: ChannelId) -> sqlx::Result<Change> {

@@ -7,7 +7,7 @@ use weltenwind_core::{
     accounts::DisplayName,
     chat::{
         Author, Body, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelName, ChatError, ClientId, History,
-        Message, MessageQuery, Position, REPLAY_WINDOW, RemovalMode, RoomPosition, Seq, Tombstone, Unread,
+        Message, MessageQuery, Position, REPLAY_WINDOW, RemovalMode, RoomPosition, Seq, Tombstone, Unread, Written,
     },
     worlds::Slug,
 };
@@ -73,6 +73,19 @@ pub(super) fn amended(channel: Channel, change: &ChannelChange) -> Result<Channe
         revision: channel.revision.next(),
         ..channel
     })
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct WrittenRow {
+    channel_id: Uuid,
+    seq: i64,
+    change: i64,
+}
+
+impl From<WrittenRow> for Written {
+    fn from(row: WrittenRow) -> Self {
+        Self { channel: ChannelId::new(row.channel_id), seq: Seq::new(row.seq), change: Change::new(row.change) }
+    }
 }
 
 /// Whatever selects the columns of `message_columns!`, in any order.
@@ -241,4 +254,9 @@ impl From<UnreadRow> for Unread {
     fn from(row: UnreadRow) -> Self {
         Self { channel: ChannelId::new(row.channel_id), read: Seq::new(row.seq), last: Seq::new(row.last_seq) }
     }
+}
+
+/// Returns places as the databases count them.
+pub(super) fn numbers(places: &[Seq]) -> Vec<i64> {
+    places.iter().map(|place| place.get()).collect()
 }

@@ -17,7 +17,6 @@ macro_rules! message_columns {
          edited_at, removed_by, removal_reason, removed_at, removal_mode"
     };
 }
-#[cfg(feature = "postgres")]
 pub(super) use message_columns;
 
 /// Makes a channel, or no row if the slug is taken. `$slug` are the columns of the index that keeps open slugs apart.
@@ -125,6 +124,69 @@ pub(super) const REMOVE: &str = concat!(
      WHERE id = $1 RETURNING ",
     message_columns!(),
 );
+
+/// Takes so many changes at once and answers the one before the first of them; holds the channel until the transaction ends.
+pub(super) const TAKE_CHANGES: &str =
+    "UPDATE chat_channels SET last_change = last_change + $2 WHERE id = $1 RETURNING last_change - $2";
+
+/// Finds an author's messages channel by channel, in the index that tells client ids apart. `$index` names it where the
+/// database does not choose it by itself.
+macro_rules! written {
+    ($index:literal) => {
+        concat!(
+            "SELECT m.channel_id, m.seq, m.change FROM chat_channels c
+             JOIN chat_messages m ",
+            $index,
+            " ON m.channel_id = c.id AND m.author_id = $1
+             WHERE ($2 IS NULL OR m.author_name <> $2) AND c.id >= $3 AND (c.id > $3 OR m.seq > $4)
+             ORDER BY m.channel_id, m.seq LIMIT $5",
+        )
+    };
+}
+pub(super) use written;
+
+/// Reads some messages of a channel; `$places` says in the database's own way that a place is among `$2`.
+macro_rules! messages_at {
+    ($places:literal) => {
+        concat!(
+            "SELECT ",
+            $crate::chat::sql::message_columns!(),
+            " FROM chat_messages WHERE channel_id = $1 AND seq ",
+            $places,
+            " ORDER BY seq",
+        )
+    };
+}
+pub(super) use messages_at;
+
+/// Finds which of the places are the author's and bear another name.
+macro_rules! named_otherwise {
+    ($places:literal) => {
+        concat!(
+            "SELECT seq FROM chat_messages
+             WHERE channel_id = $1 AND seq ",
+            $places,
+            " AND author_id = $3 AND author_name <> $4 ORDER BY seq"
+        )
+    };
+}
+pub(super) use named_otherwise;
+
+/// Gives each of these places the change behind `$4` that its turn among them says.
+macro_rules! rename_author {
+    ($places:literal) => {
+        concat!(
+            "UPDATE chat_messages SET author_name = $3, change = $4 + ranked.turn FROM (
+                 SELECT seq AS place, row_number() OVER (ORDER BY seq) AS turn FROM chat_messages
+                 WHERE channel_id = $1 AND seq ",
+            $places,
+            ") AS ranked
+             WHERE channel_id = $1 AND seq = ranked.place RETURNING ",
+            $crate::chat::sql::message_columns!(),
+        )
+    };
+}
+pub(super) use rename_author;
 
 pub(super) const MARK_READ: &str = "
     INSERT INTO chat_read_marks AS mark (account_id, channel_id, seq)

@@ -1,18 +1,20 @@
 //! Channels and messages in SQLite.
 
 use async_trait::async_trait;
-use sqlx::{SqliteConnection, SqliteExecutor, query, query_as, query_scalar};
+use sqlx::{SqliteConnection, SqliteExecutor, query, query_as, query_scalar, types::Json};
 use weltenwind_core::{
     AccountId, ChannelId, MessageId, Outcome, Page, Step, StorageError, Timestamp,
+    accounts::DisplayName,
     chat::{
-        Appended, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit,
-        History, Message, MessageQuery, NewChannel, NewMessage, Removal, RemovalMode, Seq, Unread,
+        Appended, AuthorRenaming, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError,
+        ChatStore, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Removal, RemovalMode, Seq, Unread,
+        Written, WrittenQuery,
     },
 };
 
 use super::{
     append::sqlite::append_in,
-    rows::{self, ChannelRow, HistoryRow, MessageRow, UnreadRow, takes_effect},
+    rows::{self, ChannelRow, HistoryRow, MessageRow, UnreadRow, WrittenRow, numbers, takes_effect},
     sql,
 };
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
         failed, violates_unique,
     },
     idempotency,
-    rows::{Instant, ScopeColumns, all, one},
+    rows::{FIRST, Instant, ScopeColumns, all, one},
     sqlite::{
         Class::{Background, Interactive},
         SqliteDatabase,
@@ -167,6 +169,39 @@ impl ChatStore for SqliteChatStore {
         Ok(rows.into_iter().map(Unread::from).collect())
     }
 
+    async fn written(&self, query: &WrittenQuery) -> Result<Vec<Written>, StorageError> {
+        let (channel, seq) = query.after.map_or((FIRST, Seq::ZERO), |(channel, seq)| (channel.uuid(), seq));
+        let rows: Vec<WrittenRow> = query_as(WRITTEN)
+            .bind(query.author.uuid())
+            .bind(query.besides.as_ref().map(DisplayName::as_str))
+            .bind(channel)
+            .bind(seq.get())
+            .bind(i64::from(query.limit))
+            .fetch_all(self.db.readers())
+            .await
+            .map_err(failed("find an author's messages"))?;
+        Ok(rows.into_iter().map(Written::from).collect())
+    }
+
+    async fn messages_at(&self, channel: ChannelId, places: &[Seq]) -> Result<Vec<Message>, StorageError> {
+        let rows: Vec<MessageRow> = query_as(MESSAGES_AT)
+            .bind(channel.uuid())
+            .bind(Json(numbers(places)))
+            .fetch_all(self.db.readers())
+            .await
+            .map_err(failed("read an author's messages"))?;
+        all(rows).map_err(failed("read an author's messages"))
+    }
+
+    async fn rename_author(&self, renaming: &AuthorRenaming) -> Result<Vec<Message>, StorageError> {
+        let renaming = renaming.clone();
+        self.db
+            .write(Background, "rename an author", move |tx| {
+                Box::pin(async move { Ok(rename_author_in(tx, &renaming).await?) })
+            })
+            .await
+    }
+
     async fn purge(&self, channel: ChannelId, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
         self.db
             .write(Background, "delete old messages", move |tx| {
@@ -202,6 +237,14 @@ const LAST_SENT: &str = "
     WHERE channel_id = $1 AND seq = (
         SELECT max(seq) FROM chat_messages INDEXED BY chat_messages_client_id WHERE channel_id = $1 AND author_id = $2
     )";
+
+const WRITTEN: &str = sql::written!("INDEXED BY chat_messages_client_id");
+
+const MESSAGES_AT: &str = sql::messages_at!("IN (SELECT value FROM json_each($2))");
+
+const NAMED_OTHERWISE: &str = sql::named_otherwise!("IN (SELECT value FROM json_each($2))");
+
+const RENAME_AUTHOR: &str = sql::rename_author!("IN (SELECT value FROM json_each($2))");
 
 const PURGE: &str = sql::purge!("");
 
@@ -310,6 +353,32 @@ async fn remove_in(tx: &mut SqliteConnection, step: &Step, removal: &Removal) ->
     }
     step::finish(tx, step, &Outcome::of(removal.message)).await?;
     Ok(message)
+}
+
+async fn rename_author_in(tx: &mut SqliteConnection, renaming: &AuthorRenaming) -> sqlx::Result<Vec<Message>> {
+    let AuthorRenaming { author, name, channel, places } = renaming;
+    let places: Vec<i64> = query_scalar(NAMED_OTHERWISE)
+        .bind(channel.uuid())
+        .bind(Json(numbers(places)))
+        .bind(author.uuid())
+        .bind(name.as_str())
+        .fetch_all(&mut *tx)
+        .await?;
+    let count = i64::try_from(places.len()).expect("places were in memory");
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let before: i64 = query_scalar(sql::TAKE_CHANGES).bind(channel.uuid()).bind(count).fetch_one(&mut *tx).await?;
+    let rows: Vec<MessageRow> = query_as(RENAME_AUTHOR)
+        .bind(channel.uuid())
+        .bind(Json(places))
+        .bind(name.as_str())
+        .bind(before)
+        .fetch_all(tx)
+        .await?;
+    let mut renamed: Vec<Message> = all(rows)?;
+    renamed.sort_by_key(|message| message.seq);
+    Ok(renamed)
 }
 
 async fn next_change_in(tx: &mut SqliteConnection, channel: ChannelId) -> sqlx::Result<Change> {

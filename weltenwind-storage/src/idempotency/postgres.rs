@@ -84,6 +84,7 @@ async fn claim_on(db: &PgDatabase, claim: &NewClaim) -> sqlx::Result<Claimed> {
         .bind(Instant(claim.at))
         .bind(i64::try_from(claim.lease.as_micros()).unwrap_or(i64::MAX))
         .bind(Instant(claim.at - KEPT))
+        .bind(claim.account.uuid())
         .fetch_optional(db.pool())
         .await?;
     if let Some(Instant(since)) = since {

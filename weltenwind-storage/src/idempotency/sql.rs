@@ -5,12 +5,12 @@
 macro_rules! claim {
     ($leased_until:literal, $now:literal) => {
         concat!(
-            "INSERT INTO idempotency_records AS present (key, fingerprint, holder, since, leased_until)
-            VALUES ($1, $2, $3, $4, ",
+            "INSERT INTO idempotency_records AS present (key, account_id, fingerprint, holder, since, leased_until)
+            VALUES ($1, $7, $2, $3, $4, ",
             $leased_until,
             ")
             ON CONFLICT (key) DO UPDATE SET
-                fingerprint = excluded.fingerprint, holder = excluded.holder, leased_until = excluded.leased_until,
+                account_id = excluded.account_id, fingerprint = excluded.fingerprint, holder = excluded.holder, leased_until = excluded.leased_until,
                 since = CASE WHEN present.since <= $6 THEN excluded.since ELSE present.since END,
                 status = NULL, location = NULL, etag = NULL, content_type = NULL, resource = NULL, body = NULL
             WHERE present.since <= $6

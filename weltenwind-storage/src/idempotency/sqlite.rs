@@ -91,6 +91,7 @@ async fn claim_in(tx: &mut SqliteConnection, claim: &NewClaim) -> sqlx::Result<C
         .bind(Instant(claim.at))
         .bind(i64::try_from(claim.lease.as_micros()).unwrap_or(i64::MAX))
         .bind(Instant(claim.at - KEPT))
+        .bind(claim.account.uuid())
         .fetch_optional(&mut *tx)
         .await?;
     if let Some(Instant(since)) = since {

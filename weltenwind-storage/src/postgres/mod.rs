@@ -21,6 +21,7 @@ use crate::{
     idempotency::PgIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
+    privacy::PgPrivacyStore,
     revocations::PgRevocationStore,
     worlds::PgWorldStore,
 };
@@ -85,6 +86,7 @@ impl PgDatabase {
             chat: Arc::new(PgChatStore::new(self.clone())),
             idempotency: Arc::new(PgIdempotencyStore::new(self.clone())),
             revocations: Arc::new(PgRevocationStore::new(self.clone())),
+            privacy: Arc::new(PgPrivacyStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

@@ -27,6 +27,7 @@ use crate::{
     idempotency::SqliteIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
+    privacy::SqlitePrivacyStore,
     revocations::SqliteRevocationStore,
     worlds::SqliteWorldStore,
 };
@@ -81,6 +82,7 @@ impl SqliteDatabase {
             chat: Arc::new(SqliteChatStore::new(self.clone())),
             idempotency: Arc::new(SqliteIdempotencyStore::new(self.clone())),
             revocations: Arc::new(SqliteRevocationStore::new(self.clone())),
+            privacy: Arc::new(SqlitePrivacyStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    AccountId, ChannelId, DeviceId, ManualClock, MessageId, Page, RandomSource, Revision, SequentialIds, ServiceConfig,
-    Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
+    AccountId, ChannelId, DeviceId, ManualClock, MessageId, Page, RandomSource, Revision, Scope, SequentialIds,
+    ServiceConfig, Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
     access::{MemoryGrantStore, keys::MemoryApiKeyStore},
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Confirmation, Credentials, Device,
@@ -23,11 +23,13 @@ use weltenwind_core::{
         Upgrade, Username,
     },
     chat::{
-        Appended, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History,
-        MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread,
+        Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore,
+        Edit, History, MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread, Written,
+        WrittenQuery,
     },
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
     limits::{LimitsConfig, Quota, Unit},
+    privacy::{AuditEntry, AuditQuery, Erasure, ErasureQuery, Holdings, NewErasure, PrivacyError, PrivacyStore},
     revocations::{LoggedLoss, Loss, LossSeq, Lost, MemoryRevocationStore, RevocationStore},
     worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldStore},
 };
@@ -70,6 +72,7 @@ impl Town {
             chat: chat.clone(),
             idempotency: accounts.clone(),
             revocations: accounts.clone(),
+            privacy: accounts.clone(),
             health: accounts.clone(),
         };
         let config = ServiceConfig { limits, ..ServiceConfig::default() };
@@ -327,6 +330,22 @@ port! {
     }
 }
 
+port! {
+    PrivacyStore for MemoryAccounts {
+    } refuses {
+        fn holdings(AccountId) -> Result<Option<Holdings>, StorageError>;
+        fn audit(&AuditQuery) -> Result<Vec<AuditEntry>, StorageError>;
+        fn note(&Step, AccountId) -> Result<(), StorageError>;
+        fn last_owner_of(AccountId) -> Result<Vec<Scope>, StorageError>;
+        fn erase(&Step, &NewErasure) -> Result<Erasure, PrivacyError>;
+        fn sweep(AccountId) -> Result<(), StorageError>;
+        fn settle(AccountId, Timestamp) -> Result<(), StorageError>;
+        fn erasures(&ErasureQuery) -> Result<Page<Erasure>, StorageError>;
+        fn unsettled() -> Result<Vec<Erasure>, StorageError>;
+        fn purge_marks(Timestamp) -> Result<u64, StorageError>;
+    }
+}
+
 #[derive(Debug, Default)]
 struct MemoryWorlds {
     worlds: Mutex<HashMap<WorldId, World>>,
@@ -418,6 +437,9 @@ delegated! {
     fn last_sent(channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError>;
     fn mark_read(account: AccountId, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError>;
     fn unread(account: AccountId) -> Result<Vec<Unread>, StorageError>;
+    fn written(query: &WrittenQuery) -> Result<Vec<Written>, StorageError>;
+    fn messages_at(channel: ChannelId, places: &[Seq]) -> Result<Vec<Message>, StorageError>;
+    fn rename_author(renaming: &AuthorRenaming) -> Result<Vec<Message>, StorageError>;
     fn purge(channel: ChannelId, before: Timestamp, limit: u32) -> Result<u64, StorageError>;
     fn channels_with_retention() -> Result<Vec<Channel>, StorageError>;
 }

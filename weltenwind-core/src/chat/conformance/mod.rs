@@ -3,6 +3,7 @@
 //! [`chat_store_conformance!`](crate::chat_store_conformance) makes a test of each.
 
 mod append;
+mod authors;
 mod channels;
 mod edits;
 mod history;
@@ -17,7 +18,7 @@ use std::{
 
 use uuid::Uuid;
 
-pub use self::{append::*, channels::*, edits::*, history::*, marks::*, side_by_side::*};
+pub use self::{append::*, authors::*, channels::*, edits::*, history::*, marks::*, side_by_side::*};
 use super::{
     body::{Body, ClientId},
     error::Refusal,
@@ -110,6 +111,10 @@ macro_rules! chat_store_conformance {
             the_last_sent_message_is_the_authors_own_in_the_channel
             a_mark_moves_neither_back_nor_beyond_the_last_message
             open_channels_with_messages_behind_the_mark_are_unread
+            what_an_author_wrote_is_found_in_every_channel
+            another_name_takes_a_change_for_each_message
+            a_name_that_a_message_bears_already_takes_no_change
+            a_repeat_is_known_under_another_name
             retention_deletes_the_oldest_and_keeps_the_counters
             retention_leaves_newer_messages_and_other_channels
             what_retention_deleted_is_gone_for_every_reader

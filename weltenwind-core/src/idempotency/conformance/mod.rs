@@ -21,6 +21,7 @@ use crate::{
     },
     chat::ChatStore,
     clock::Timestamp,
+    ids::AccountId,
 };
 
 /// The port under test, and a neighbour on the same store whose steps record effects.
@@ -89,6 +90,7 @@ const DAY: i64 = 86_400;
 fn new(n: u8, seconds: i64) -> NewClaim {
     NewClaim {
         key: RecordKey::new([n; 32]),
+        account: AccountId::new(Uuid::from_u128(n.into())),
         fingerprint: [n; 32],
         holder: Uuid::from_u128(u128::from(n) << 64 | u128::from(seconds.unsigned_abs())),
         at: at(seconds),

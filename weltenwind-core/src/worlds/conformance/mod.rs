@@ -122,7 +122,7 @@ fn name(text: &str) -> WorldName {
 }
 
 /// World `n`: "World n" under `world-n`, public, open, without owner.
-fn new(n: u32) -> NewWorld {
+pub(crate) fn new(n: u32) -> NewWorld {
     NewWorld {
         id: world_id(n),
         slug: slug(&format!("world-{n}")),
@@ -151,7 +151,7 @@ fn made(new: NewWorld, seconds: i64) -> World {
 }
 
 /// A change to world `n` in any state.
-fn change(n: u32, amendment: WorldAmendment) -> WorldChange {
+pub(crate) fn change(n: u32, amendment: WorldAmendment) -> WorldChange {
     WorldChange { id: world_id(n), expected: None, amendment, archive: false }
 }
 

@@ -11,3 +11,4 @@ mod sqlite;
 pub use self::postgres::PgApiKeyStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteApiKeyStore;
+pub(crate) use self::{rows::ApiKeyRow, sql::api_key_columns};

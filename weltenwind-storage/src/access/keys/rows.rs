@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct ApiKeyRow {
+pub(crate) struct ApiKeyRow {
     id: Uuid,
     hash: Vec<u8>,
     name: String,

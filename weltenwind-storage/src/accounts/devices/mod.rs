@@ -9,6 +9,6 @@ mod sqlite;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::PgDeviceStore;
-pub(super) use self::rows::DeviceRow;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteDeviceStore;
+pub(crate) use self::{rows::DeviceRow, sql::device_columns};

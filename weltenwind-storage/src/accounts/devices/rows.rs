@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[derive(Debug, sqlx::FromRow)]
-pub(in crate::accounts) struct DeviceRow {
+pub(crate) struct DeviceRow {
     #[sqlx(rename = "device_id")]
     id: Uuid,
     #[sqlx(rename = "device_account_id")]

@@ -1,23 +1,24 @@
 //! Statements on devices that read the same in both databases.
 
-macro_rules! columns {
+macro_rules! device_columns {
     () => {
         "id AS device_id, account_id AS device_account_id, name AS device_name, fingerprint,
             created_at AS device_created_at, seen_at, address"
     };
 }
+pub(crate) use device_columns;
 
-pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM devices WHERE id = $1");
+pub(super) const FIND: &str = concat!("SELECT ", device_columns!(), " FROM devices WHERE id = $1");
 
 pub(super) const PAGE: &str = concat!(
     "SELECT ",
-    columns!(),
+    device_columns!(),
     " FROM devices WHERE account_id = $1 AND id < $2 AND ended_at IS NULL ORDER BY id DESC LIMIT $3"
 );
 
 pub(super) const RENAME: &str = concat!(
     "UPDATE devices SET name = $3 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL RETURNING ",
-    columns!()
+    device_columns!()
 );
 
 /// Without its fingerprint it is not known again.
