@@ -14,8 +14,9 @@ use crate::{
     logging, metrics, output, store, welcome,
 };
 
-/// How often keys that other nodes made are read, so that each is known everywhere before it is used.
-const KEYS_EVERY: Duration = Duration::from_secs(30);
+/// How often keys that other processes made are read, so that each is known everywhere before it is used, and one that was
+/// deleted is forgotten.
+const KEYS_EVERY: Duration = Duration::from_secs(5);
 /// How long operators' questions that are being answered may take once the server has stopped, in seconds.
 const OPS_DRAIN_SECONDS: u64 = 1;
 /// How often messages that are older than their channels keep them are deleted, and idempotency keys and losses older than a
@@ -149,6 +150,13 @@ async fn keep_retention(services: Services) {
                 tracing::error!(error = %chain(&error), "cannot delete old idempotency keys; trying again in an hour");
             }
         }
+        match services.accounts.retire_keys().await {
+            Ok(0) => {}
+            Ok(retired) => tracing::info!(retired, "deleted signing keys whose tokens have run out"),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "cannot delete old signing keys; trying again in an hour");
+            }
+        }
         match services.revocations.enforce_retention().await {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "deleted losses of the day before"),
@@ -164,7 +172,7 @@ async fn keep_keys(services: Services) {
     loop {
         timer.tick().await;
         if let Err(error) = services.accounts.reload_keys().await {
-            tracing::warn!(error = %chain(&error), "cannot read the keys; trying again in half a minute");
+            tracing::warn!(error = %chain(&error), "cannot read the keys; trying again in five seconds");
         }
     }
 }

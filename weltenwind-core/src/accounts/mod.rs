@@ -13,6 +13,7 @@ mod model;
 mod own_sessions;
 mod password;
 mod ring;
+mod rotation;
 mod service;
 mod session;
 mod store;
@@ -22,7 +23,7 @@ pub use self::{
     credentials::{NextSession, PasswordChange, Upgrade},
     devices::{Device, DeviceName, DeviceQuery, DeviceStore, Seen},
     error::AccountError,
-    keys::{KeyStore, RootKey, ServerKeys, SigningKey},
+    keys::{KeyRotation, KeyStore, RootKey, ServerKeys, SigningKey},
     model::{
         Account, AccountKind, AccountQuery, Bootstrap, Credentials, DeviceDraft, DisplayName, Email, NewBootstrapToken,
         NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Registration, Rotation, Session, SignedIn, Ticket,
@@ -30,6 +31,7 @@ pub use self::{
     },
     own_sessions::{SessionEntry, SessionQuery},
     password::{HashingConfig, Password, PasswordHasher, PasswordRecord},
+    rotation::{KeyEntry, KeyPurpose, KeyState, Rotated, Urgency},
     service::{AccountPorts, Accounts, AccountsConfig, BootstrapTicket, RegistrationDraft, SessionGrant},
     store::{AccountStore, SessionStore},
     token::{AccessToken, TokenIssuer},

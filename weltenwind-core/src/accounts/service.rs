@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{
     devices::DeviceStore,
     error::AccountError,
-    keys::{KeyStore, RootKey, ServerKeys},
+    keys::{KeyStore, RootKey, ServerKeys, SigningKey},
     model::{
         Account, AccountKind, AccountQuery, Bootstrap, DeviceDraft, DisplayName, Email, NewBootstrapToken, NewDevice,
         NewGuest, NewSession, Registration, SignedIn, TokenHash, Username, token_text,
@@ -146,7 +146,9 @@ pub(super) struct Inner {
     pub(super) limits: Limits,
     pub(super) hasher: PasswordHasher,
     pub(super) tokens: TokenIssuer,
-    keys: Arc<dyn KeyStore>,
+    pub(super) keys: Arc<dyn KeyStore>,
+    /// When keys were last looked for because a token named an unknown one.
+    pub(super) keys_looked_for: Mutex<Option<Timestamp>>,
     pub(super) ring: KeyRing,
     pub(super) known: Cache<SessionId, Known>,
     /// What the password of an unknown username is checked against.
@@ -182,6 +184,7 @@ impl Accounts {
             tokens: TokenIssuer::new(&config.issuer, &adopted)?,
             ring: KeyRing::new(adopted.roots, Arc::clone(&sources.clock)),
             keys,
+            keys_looked_for: Mutex::new(None),
             known: Cache::new(REMEMBERED_SESSIONS),
             decoy: OnceCell::new(),
             accounts,
@@ -200,7 +203,7 @@ impl Accounts {
         self.inner.ring.cursor_sealer()
     }
 
-    /// Makes another root key. For the operator alone.
+    /// Makes another root key and no signing key. For the operator alone.
     ///
     /// Cursors and refresh tokens are derived from it once it is [`RootKey::SETTLING`] old; cursors that were sealed before
     /// open for [`CURSOR_LIFE`](crate::CURSOR_LIFE) more, and every session takes its next refresh token from it.
@@ -211,17 +214,9 @@ impl Accounts {
         }
         let inner = &self.inner;
         let now = inner.sources.clock.now();
-        let root = root_key(inner.sources.ids.draw().to_string(), inner.random(), now);
+        let root = inner.fresh_root(now);
         inner.keys.add_root(&actor.step(now, AuditDraft::new("key.rotate", Scope::Global)), &root).await?;
         self.reload_keys().await
-    }
-
-    /// Reads the root keys that other nodes have made. Whoever runs several nodes calls it at least twice per
-    /// [`RootKey::SETTLING`].
-    pub async fn reload_keys(&self) -> Result<(), AccountError> {
-        let keys = self.inner.keys.read().await?;
-        self.inner.ring.replace(keys.roots);
-        Ok(())
     }
 
     /// Opens an account for somebody who gives nothing but, perhaps, a name.
@@ -390,6 +385,14 @@ impl Accounts {
 }
 
 impl Inner {
+    pub(super) fn fresh_root(&self, now: Timestamp) -> RootKey {
+        root_key(self.sources.ids.draw().to_string(), self.random(), now)
+    }
+
+    pub(super) fn fresh_signing(&self, now: Timestamp) -> Result<SigningKey, StorageError> {
+        TokenIssuer::generate_key(&self.sources.ids.draw().to_string(), now)
+    }
+
     fn new_session(&self, actor: &Actor, device: DeviceDraft, now: Timestamp) -> (NewSession, Secret<String>) {
         let id = SessionId::new(self.sources.ids.draw());
         let refresh = self.refresh_token(id, 0);

@@ -130,3 +130,8 @@ pub(super) const INSERT_KEY: &str = "
     INSERT INTO server_keys (id, kind, secret, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
 
 pub(super) const KEYS: &str = "SELECT id, kind, secret, created_at FROM server_keys ORDER BY created_at DESC, id DESC";
+
+pub(super) const YOUNGEST_SIGNING_KEY: &str =
+    "SELECT id FROM server_keys WHERE kind = 'signing' ORDER BY created_at DESC, id DESC LIMIT 1";
+
+pub(super) const DROP_SIGNING_KEY: &str = "DELETE FROM server_keys WHERE id = $1 AND kind = 'signing'";

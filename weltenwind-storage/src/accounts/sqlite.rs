@@ -7,9 +7,9 @@ use weltenwind_core::{
     AccountId, DeviceId, Outcome, Page, Revision, SessionId, Step, StorageError, Timestamp,
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, Email,
-        KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, NextSession, PasswordChange, PasswordRecord,
-        RefreshToken, Registration, RootKey, Rotation, ServerKeys, SessionEntry, SessionQuery, SessionStore, SignedIn,
-        Ticket, TokenHash, Upgrade, Username,
+        KeyRotation, KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, NextSession, PasswordChange,
+        PasswordRecord, RefreshToken, Registration, RootKey, Rotation, ServerKeys, SessionEntry, SessionQuery,
+        SessionStore, SignedIn, Ticket, TokenHash, Upgrade, Username,
     },
     revocations::{Loss, Lost},
 };
@@ -672,6 +672,24 @@ impl KeyStore for SqliteKeyStore {
             })
             .await
     }
+
+    async fn rotate(&self, step: &Step, rotation: &KeyRotation) -> Result<bool, StorageError> {
+        let (step, rotation) = (step.clone(), rotation.clone());
+        self.db
+            .write(Interactive, "rotate the keys", move |tx| {
+                Box::pin(async move { rotate_keys_in(tx, &step, &rotation).await })
+            })
+            .await
+    }
+
+    async fn drop_signing(&self, step: &Step, signing: &[String]) -> Result<u64, StorageError> {
+        let (step, signing) = (step.clone(), signing.to_vec());
+        self.db
+            .write(Interactive, "delete signing keys", move |tx| {
+                Box::pin(async move { drop_signing_in(tx, &step, &signing).await })
+            })
+            .await
+    }
 }
 
 async fn adopt_in(tx: &mut SqliteConnection, fresh: &ServerKeys) -> Result<ServerKeys, Abort<StorageError>> {
@@ -698,6 +716,50 @@ async fn add_root_in(tx: &mut SqliteConnection, step: &Step, root: &RootKey) -> 
         step::skip(tx, step).await?;
     }
     Ok(())
+}
+
+async fn rotate_keys_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    rotation: &KeyRotation,
+) -> Result<bool, Abort<StorageError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(true);
+    }
+    let youngest: Option<String> = query_scalar(sql::YOUNGEST_SIGNING_KEY).fetch_optional(&mut *tx).await?;
+    if youngest.as_ref() != Some(&rotation.follows) {
+        step::skip(tx, step).await?;
+        return Ok(false);
+    }
+    let KeyRotation { signing, root, dropped, .. } = rotation;
+    insert_key_in(tx, &signing.id, "signing", signing.pkcs8.expose(), signing.created_at).await?;
+    insert_root_in(tx, root).await?;
+    for id in dropped {
+        query(sql::DROP_SIGNING_KEY).bind(id).execute(&mut *tx).await?;
+    }
+    step::finish(tx, step, &Outcome::of(&signing.id)).await?;
+    Ok(true)
+}
+
+async fn drop_signing_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    signing: &[String],
+) -> Result<u64, Abort<StorageError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(0);
+    }
+    let youngest: Option<String> = query_scalar(sql::YOUNGEST_SIGNING_KEY).fetch_optional(&mut *tx).await?;
+    let mut dropped = 0;
+    for id in signing.iter().filter(|id| Some(*id) != youngest.as_ref()) {
+        dropped += query(sql::DROP_SIGNING_KEY).bind(id).execute(&mut *tx).await?.rows_affected();
+    }
+    if dropped > 0 {
+        step::finish(tx, step, &Outcome::of("signing keys")).await?;
+    } else {
+        step::skip(tx, step).await?;
+    }
+    Ok(dropped)
 }
 
 async fn insert_root_in(tx: &mut SqliteConnection, root: &RootKey) -> sqlx::Result<bool> {

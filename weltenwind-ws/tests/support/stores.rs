@@ -16,8 +16,8 @@ use weltenwind_core::{
     access::{MemoryGrantStore, keys::MemoryApiKeyStore},
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, Device, DeviceName,
-        DeviceQuery, DeviceStore, DisplayName, KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket,
-        PasswordChange, PasswordRecord, RefreshToken, Registration, RootKey, Rotation, ServerKeys, Session,
+        DeviceQuery, DeviceStore, DisplayName, KeyRotation, KeyStore, NewBootstrapToken, NewGuest, NewSession,
+        NewTicket, PasswordChange, PasswordRecord, RefreshToken, Registration, RootKey, Rotation, ServerKeys, Session,
         SessionEntry, SessionQuery, SessionStore, SignedIn, Ticket, TokenHash, Upgrade, Username,
     },
     chat::{
@@ -281,6 +281,8 @@ port! {
     refuses {
         fn read() -> Result<ServerKeys, StorageError>;
         fn add_root(&Step, &RootKey) -> Result<(), StorageError>;
+        fn rotate(&Step, &KeyRotation) -> Result<bool, StorageError>;
+        fn drop_signing(&Step, &[String]) -> Result<u64, StorageError>;
     }
 }
 

@@ -186,6 +186,11 @@ macro_rules! key_store_conformance {
             a_further_root_key_is_answered_before_the_older_ones
             a_root_key_is_added_once
             root_keys_that_are_added_at_once_are_all_kept
+            a_rotation_adds_both_keys_and_drops_what_it_names
+            a_rotation_that_follows_another_key_changes_nothing
+            a_repeated_effect_key_rotates_the_keys_once
+            of_rotations_at_once_one_passes
+            the_youngest_signing_key_is_never_dropped
         }
     };
 }
