@@ -31,6 +31,7 @@ mod pages;
 mod problem;
 mod query;
 mod reference;
+mod return_path;
 mod serve;
 mod sessions;
 mod users;
