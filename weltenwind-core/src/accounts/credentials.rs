@@ -80,6 +80,8 @@ impl Accounts {
         let inner = &self.inner;
         let (account, session, device) = acting(actor)?;
         inner.limits.charge(actor, Policy::Auth).await?;
+        inner.limits.check(actor, Policy::WrongPassword).await?;
+        inner.limits.charge(actor, Policy::SignIn).await?;
         inner.revocations.require_fresh().await?;
         let checked = inner.accounts.password(account).await?;
         // A guest has none; the work is the same.
@@ -90,6 +92,7 @@ impl Accounts {
         let matches = inner.hasher.verify(Password::presented(current), record).await?;
         let Some(checked) = checked.filter(|_| matches) else {
             security::note(Event::PasswordCheckFailed, actor, Some(account), "invalid-credentials");
+            inner.limits.charge(actor, Policy::WrongPassword).await?;
             return Err(AccountError::InvalidCredentials);
         };
         let password = inner.hasher.hash(new).await?;

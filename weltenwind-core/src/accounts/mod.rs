@@ -8,6 +8,8 @@ pub mod conformance;
 mod credentials;
 mod devices;
 mod error;
+mod guard;
+mod identity;
 mod keys;
 mod model;
 mod own_sessions;
@@ -23,6 +25,8 @@ pub use self::{
     credentials::{NextSession, PasswordChange, Upgrade},
     devices::{Device, DeviceName, DeviceQuery, DeviceStore, Seen},
     error::AccountError,
+    guard::{EverybodyPasses, SignInAttempt, SignInGuard, SignInWay},
+    identity::{ExternalIdentity, ExternalSignIn, IdentityProvider, Issuer, Subject},
     keys::{KeyRotation, KeyStore, RootKey, ServerKeys, SigningKey},
     model::{
         Account, AccountKind, AccountQuery, Bootstrap, Credentials, DeviceDraft, DisplayName, Email, NewBootstrapToken,

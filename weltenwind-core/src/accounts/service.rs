@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::{
     devices::DeviceStore,
     error::AccountError,
+    guard::{EverybodyPasses, SignInAttempt, SignInGuard, SignInWay},
     keys::{KeyStore, RootKey, ServerKeys, SigningKey},
     model::{
         Account, AccountKind, AccountQuery, Bootstrap, DeviceDraft, DisplayName, Email, NewBootstrapToken, NewDevice,
@@ -25,7 +26,7 @@ use crate::{
     cursor::CursorSealer,
     error::StorageError,
     ids::{AccountId, DeviceId, GrantId, SessionId},
-    limits::{Limits, Policy},
+    limits::{LimitKey, Limits, Policy},
     page::Page,
     revocations::{Mark, Revocations},
     scope::Scope,
@@ -133,6 +134,7 @@ pub struct AccountPorts {
 #[derive(Debug, Clone)]
 pub struct Accounts {
     pub(super) inner: Arc<Inner>,
+    pub(super) guard: Arc<dyn SignInGuard>,
 }
 
 #[derive(Debug)]
@@ -195,7 +197,14 @@ impl Accounts {
             sources,
             limits,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), guard: Arc::new(EverybodyPasses) })
+    }
+
+    /// Asks `guard` before every sign-in, instead of letting everybody pass.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Arc<dyn SignInGuard>) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// Returns the sealer of cursors under the installation's root keys.
@@ -228,6 +237,8 @@ impl Accounts {
     ) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Guest).await?;
+        let attempt = SignInAttempt { actor, way: SignInWay::Guest, account: None, device: None };
+        self.guard.ask(&attempt).await?;
         let now = inner.sources.clock.now();
         let id = AccountId::new(inner.sources.ids.draw());
         let display_name = display_name.unwrap_or_else(|| inner.guest_name());
@@ -246,6 +257,8 @@ impl Accounts {
     pub async fn register(&self, actor: &Actor, draft: RegistrationDraft) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Auth).await?;
+        let attempt = SignInAttempt { actor, way: SignInWay::Registration, account: None, device: None };
+        self.guard.ask(&attempt).await?;
         let RegistrationDraft { username, password, display_name, email, device } = draft;
         let password = inner.hasher.hash(password).await?;
         let now = inner.sources.clock.now();
@@ -261,11 +274,13 @@ impl Accounts {
         inner.grant(signed_in, refresh, now)
     }
 
-    /// Signs in with username and password. An unknown username costs the same work as a wrong password.
+    /// Signs in with username and password. An unknown username costs the same work as a wrong password, and has limits like
+    /// any other.
     ///
     /// # Errors
     ///
-    /// [`AccountError::InvalidCredentials`], whichever of the two is wrong.
+    /// [`AccountError::InvalidCredentials`], whichever of the two is wrong; [`AccountError::RateLimited`] also where others
+    /// have tried too many passwords for this account, unless `device` is one that the account knows.
     pub async fn sign_in(
         &self,
         actor: &Actor,
@@ -275,10 +290,18 @@ impl Accounts {
     ) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Auth).await?;
+        inner.limits.check(actor, Policy::WrongPassword).await?;
         let credentials = match Username::new(username) {
             Ok(username) => inner.accounts.credentials(&username).await?,
             Err(_) => None,
         };
+        let asked_for = credentials.as_ref().map(|credentials| credentials.account);
+        let counted_as = asked_for.unwrap_or_else(|| inner.nobody_called(username));
+        let known_device = inner.known_device(counted_as, &device).await?;
+        let attempt = SignInAttempt { actor, way: SignInWay::Password, account: asked_for, device: known_device };
+        self.guard.ask(&attempt).await?;
+        let budget = known_device.map_or(LimitKey::Account(counted_as), LimitKey::Device);
+        inner.limits.charge_to(actor, Policy::SignIn, budget).await?;
         let record = match &credentials {
             Some(credentials) => credentials.password.clone(),
             None => inner.decoy().await?,
@@ -286,6 +309,7 @@ impl Accounts {
         let matches = inner.hasher.verify(Password::presented(password), record).await?;
         let Some(credentials) = credentials.filter(|_| matches) else {
             security::note(Event::LoginFailed, actor, None, "invalid-credentials");
+            inner.limits.charge(actor, Policy::WrongPassword).await?;
             return Err(AccountError::InvalidCredentials);
         };
         let account = credentials.account;
@@ -385,6 +409,25 @@ impl Accounts {
 }
 
 impl Inner {
+    /// Finds the device that an account knows by its fingerprint; the store is asked whether or not there is such an account.
+    async fn known_device(&self, account: AccountId, device: &DeviceDraft) -> Result<Option<DeviceId>, StorageError> {
+        match &device.fingerprint {
+            Some(text) => self.devices.find_known(account, &self.fingerprint(text)).await,
+            None => Ok(None),
+        }
+    }
+
+    fn fingerprint(&self, text: &str) -> TokenHash {
+        TokenHash::new(self.ring.derive_lasting("device fingerprint", text.as_bytes()))
+    }
+
+    /// Returns by what attempts on a username that nobody has are counted.
+    fn nobody_called(&self, username: &str) -> AccountId {
+        let digest = self.ring.derive_lasting("unknown username", username.trim().to_lowercase().as_bytes());
+        let bytes = digest[..16].try_into().expect("16 of 32 bytes");
+        AccountId::new(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
     pub(super) fn fresh_root(&self, now: Timestamp) -> RootKey {
         root_key(self.sources.ids.draw().to_string(), self.random(), now)
     }
@@ -393,12 +436,15 @@ impl Inner {
         TokenIssuer::generate_key(&self.sources.ids.draw().to_string(), now)
     }
 
-    fn new_session(&self, actor: &Actor, device: DeviceDraft, now: Timestamp) -> (NewSession, Secret<String>) {
+    pub(super) fn new_session(
+        &self,
+        actor: &Actor,
+        device: DeviceDraft,
+        now: Timestamp,
+    ) -> (NewSession, Secret<String>) {
         let id = SessionId::new(self.sources.ids.draw());
         let refresh = self.refresh_token(id, 0);
-        let fingerprint = device
-            .fingerprint
-            .map(|text| TokenHash::new(self.ring.derive_lasting("device fingerprint", text.as_bytes())));
+        let fingerprint = device.fingerprint.map(|text| self.fingerprint(&text));
         let session = NewSession {
             id,
             device: NewDevice {
@@ -504,7 +550,7 @@ impl Inner {
         bytes
     }
 
-    fn guest_name(&self) -> DisplayName {
+    pub(super) fn guest_name(&self) -> DisplayName {
         let mut bytes = [0; 2];
         self.sources.random.fill(&mut bytes);
         let number = u16::from_be_bytes(bytes) % 10_000;

@@ -22,6 +22,12 @@ use super::{
 pub struct LimitsConfig {
     /// Sign-ins, registrations, refreshes and one-time links of an address.
     pub auth: Quota,
+    /// Passwords presented for an account, from devices that it does not know.
+    pub sign_in: Quota,
+    /// Passwords presented for an account from one device that it knows.
+    pub sign_in_device: Quota,
+    /// Wrong passwords of an address.
+    pub wrong_password: Quota,
     /// Guests' accounts of an address.
     pub guest: Quota,
     /// Reads of an account.
@@ -48,6 +54,10 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             auth: Quota::per(120, Unit::Minute),
+            // Wide: whoever keeps an account busy from many addresses must not keep its owner out.
+            sign_in: Quota::per(30, Unit::Minute).burst(1_800),
+            sign_in_device: Quota::per(6, Unit::Minute).burst(20),
+            wrong_password: Quota::per(6, Unit::Minute).burst(20),
             guest: Quota::per(120, Unit::Minute),
             read: Quota::per(100, Unit::Second),
             read_anonymous: Quota::per(60, Unit::Second),
@@ -67,6 +77,9 @@ impl LimitsConfig {
     pub const fn uniform(quota: Quota) -> Self {
         Self {
             auth: quota,
+            sign_in: quota,
+            sign_in_device: quota,
+            wrong_password: quota,
             guest: quota,
             read: quota,
             read_anonymous: quota,
@@ -84,6 +97,9 @@ impl LimitsConfig {
     pub const fn quota(&self, policy: Policy, kind: KeyKind) -> Quota {
         match (policy, kind) {
             (Policy::Auth, _) => self.auth,
+            (Policy::SignIn, KeyKind::Device) => self.sign_in_device,
+            (Policy::SignIn, _) => self.sign_in,
+            (Policy::WrongPassword, _) => self.wrong_password,
             (Policy::Guest, _) => self.guest,
             (Policy::Read, KeyKind::Address) => self.read_anonymous,
             (Policy::Read, _) => self.read,

@@ -66,6 +66,11 @@ macro_rules! policies {
 policies! {
     /// Signing in, registering, refreshing, spending a one-time link.
     Auth = "auth" by [Address];
+    /// Presenting a password for an account, right or wrong. Whoever is not signed in is counted by the account that the
+    /// password is for or, from a device that the account knows, by that device: others cannot use that up.
+    SignIn = "sign-in" by [Device, Account];
+    /// Presenting a wrong password.
+    WrongPassword = "wrong-password" by [Address];
     /// Opening a guest's account.
     Guest = "guest" by [Address];
     /// Reading over HTTP; what the caller has already is free.

@@ -16,9 +16,9 @@ use weltenwind_core::{
     access::{MemoryGrantStore, keys::MemoryApiKeyStore},
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, Device, DeviceName,
-        DeviceQuery, DeviceStore, DisplayName, KeyRotation, KeyStore, NewBootstrapToken, NewGuest, NewSession,
-        NewTicket, PasswordChange, PasswordRecord, RefreshToken, Registration, RootKey, Rotation, ServerKeys, Session,
-        SessionEntry, SessionQuery, SessionStore, SignedIn, Ticket, TokenHash, Upgrade, Username,
+        DeviceQuery, DeviceStore, DisplayName, ExternalSignIn, KeyRotation, KeyStore, NewBootstrapToken, NewGuest,
+        NewSession, NewTicket, PasswordChange, PasswordRecord, RefreshToken, Registration, RootKey, Rotation,
+        ServerKeys, Session, SessionEntry, SessionQuery, SessionStore, SignedIn, Ticket, TokenHash, Upgrade, Username,
     },
     chat::{
         Appended, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore, Edit, History,
@@ -173,6 +173,7 @@ port! {
         }
     } refuses {
         fn register(&Step, &Registration) -> Result<SignedIn, AccountError>;
+        fn sign_in_external(&Step, &ExternalSignIn) -> Result<SignedIn, AccountError>;
         fn credentials(&Username) -> Result<Option<Credentials>, StorageError>;
         fn password(AccountId) -> Result<Option<PasswordRecord>, StorageError>;
         fn change_password(&Step, &PasswordChange) -> Result<SignedIn, AccountError>;
@@ -250,6 +251,7 @@ port! {
         }
     } refuses {
         fn page(&DeviceQuery) -> Result<Page<Device>, StorageError>;
+        fn find_known(AccountId, &TokenHash) -> Result<Option<DeviceId>, StorageError>;
         fn rename(&Step, AccountId, DeviceId, &DeviceName) -> Result<Device, AccountError>;
     }
 }

@@ -9,6 +9,7 @@
 mod accounts;
 mod credentials;
 mod devices;
+mod identities;
 mod keys;
 mod sessions;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub use self::{accounts::*, credentials::*, devices::*, keys::*, sessions::*};
+pub use self::{accounts::*, credentials::*, devices::*, identities::*, keys::*, sessions::*};
 use super::{
     devices::{DeviceStore, Seen},
     keys::KeyStore,
@@ -105,6 +106,10 @@ macro_rules! account_store_conformance {
             fifty_upgrades_at_once_let_one_pass
             two_upgrades_to_one_username_at_once_let_one_pass
             a_guest_has_no_password
+            an_identity_leads_to_one_account_for_good
+            an_issuer_and_a_subject_together_are_an_identity
+            first_sign_ins_of_one_identity_at_once_make_one_account
+            a_repeated_effect_key_signs_an_identity_in_once
         }
     };
     (@tests $fixture:expr, $attributes:tt, $($case:ident)+) => {
@@ -164,6 +169,7 @@ macro_rules! device_store_conformance {
             a_device_is_seen_again
             devices_are_listed_page_by_page
             a_device_is_renamed_by_its_owner_alone
+            a_device_is_known_to_its_account_by_its_fingerprint_until_it_ends
             an_ended_device_takes_its_sessions_along
             an_ended_device_is_not_known_again
             a_device_is_ended_by_its_owner_alone
