@@ -22,6 +22,8 @@ const OPS_DRAIN_SECONDS: u64 = 1;
 /// How often messages that are older than their channels keep them are deleted, and idempotency keys and losses older than a
 /// day.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
+/// How often refused attempts are written into the audit log.
+const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure> {
     logging::start(&config.log)?;
@@ -72,6 +74,7 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     announce("First admin   weltenwind admin bootstrap")?;
     let retention = tokio::spawn(keep_retention(services.clone()));
     let keys = tokio::spawn(keep_keys(services.clone()));
+    let refusals = tokio::spawn(keep_refusals(services.clone(), stop.clone()));
     let serving = {
         let (stop, service) = (stop.clone(), host.into_router());
         tokio::spawn(async move { weltenwind_http::serve(http, service, &http_config, stop).await })
@@ -87,6 +90,12 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     }
     retention.abort();
     keys.abort();
+    if let Err(error) = refusals.await {
+        tracing::error!(error = %chain(&error), "the audit of refused attempts ended badly");
+    }
+    if let Err(error) = services.refusals.close().await {
+        tracing::error!(error = %chain(&error), "cannot write the last refused attempts down");
+    }
     ops_stop.cancel();
     tasks.join_all().await;
     services.health.close().await;
@@ -173,6 +182,15 @@ async fn keep_keys(services: Services) {
         timer.tick().await;
         if let Err(error) = services.accounts.reload_keys().await {
             tracing::warn!(error = %chain(&error), "cannot read the keys; trying again in five seconds");
+        }
+    }
+}
+
+async fn keep_refusals(services: Services, stop: CancellationToken) {
+    let mut timer = tokio::time::interval(REFUSALS_EVERY);
+    while stop.run_until_cancelled(timer.tick()).await.is_some() {
+        if let Err(error) = services.refusals.write_down().await {
+            tracing::warn!(error = %chain(&error), "cannot write refused attempts down; trying again in a second");
         }
     }
 }

@@ -33,6 +33,7 @@ pub mod limits;
 mod origin;
 mod page;
 mod random;
+pub mod refusals;
 pub mod revocations;
 mod room;
 mod scope;

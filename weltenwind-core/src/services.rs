@@ -22,6 +22,7 @@ use crate::{
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
     random::{RandomSource, SystemRandom},
+    refusals::{RefusalStore, Refusals},
     revocations::{RevocationStore, Revocations},
     worlds::{WorldStore, Worlds},
 };
@@ -78,6 +79,8 @@ pub struct Stores {
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The log of losses, which the steps of the others write.
     pub revocations: Arc<dyn RevocationStore>,
+    /// Refused attempts, for the audit log.
+    pub refusals: Arc<dyn RefusalStore>,
     /// Health.
     pub health: Arc<dyn StoreHealth>,
 }
@@ -132,6 +135,8 @@ pub struct Services {
     pub limits: Limits,
     /// Who has lost what, as far as this node knows.
     pub revocations: Revocations,
+    /// Who was refused what: [`Refusals::write_down`] is for the host to call every second.
+    pub refusals: Refusals,
     /// Opaque positions.
     pub cursors: CursorSealer,
     /// Time, identity and randomness.
@@ -166,7 +171,9 @@ impl Services {
         )
         .await?;
         let access = RoleAccess::new(Arc::clone(&stores.grants), Arc::clone(&sources.clock));
-        let access: Arc<dyn AccessControlService> = Arc::new(access.minding(revocations.clone()));
+        let refusals = Refusals::new(stores.refusals, Arc::clone(&sources.clock));
+        let access = access.minding(revocations.clone()).noting(refusals.clone());
+        let access: Arc<dyn AccessControlService> = Arc::new(access);
         let worlds = Worlds::new(
             Arc::clone(&stores.worlds),
             Arc::clone(&stores.grants),
@@ -201,6 +208,7 @@ impl Services {
         };
         let accounts =
             Accounts::start(ports, revocations.clone(), config.accounts, sources.clone(), limits.clone()).await?;
+        let accounts = accounts.noting(refusals.clone());
         let chat = Chat::builder(Arc::clone(&stores.chat))
             .places(places)
             .access(Arc::clone(&access))
@@ -220,6 +228,7 @@ impl Services {
             idempotency: Idempotency::new(stores.idempotency, limits.clone(), sources.clone()),
             limits,
             revocations,
+            refusals,
             sources,
             health: stores.health,
             bus,

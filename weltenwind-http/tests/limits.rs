@@ -221,7 +221,7 @@ async fn login(server: &Server, peer: &str, username: &str, password: &str, fing
 
 #[tokio::test]
 async fn wrong_passwords_are_counted_by_address_and_right_ones_are_not() {
-    let server = scarce(|limits| limits.wrong_password = THREE).await;
+    let server = scarce(|limits| limits.failed_sign_in = THREE).await;
     registered(&server, "mira").await;
     let wrong = async |peer: &str| login(&server, peer, "mira", "not the password", None).await;
     for n in 1..=3 {
@@ -372,7 +372,7 @@ async fn one_s_limits_are_told_without_being_charged() {
     assert_eq!(of(&look("me/limits", Some(&owner)).await.json(), "telemetry")["key"], "device");
     let anonymous = look("me/limits", None).await.expect(200).json();
     let seen: Vec<_> = anonymous["items"].as_array().expect("a list").iter().map(|item| &item["policy"]).collect();
-    assert_eq!(seen, ["auth", "wrong-password", "guest", "read"]);
+    assert_eq!(seen, ["auth", "failed-sign-in", "guest", "read"]);
     assert_eq!(of(&anonymous, "read")["quota"], 60);
     assert_eq!(server.get("me/limits").bearing("made-up").await.expect(401).code(), "token-invalid");
 }

@@ -46,6 +46,7 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod refusals;
 mod revocations;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod rows;
@@ -65,6 +66,7 @@ pub use self::{
     chat::PgChatStore,
     idempotency::PgIdempotencyStore,
     postgres::PgDatabase,
+    refusals::PgRefusalStore,
     revocations::PgRevocationStore,
     worlds::PgWorldStore,
 };
@@ -74,6 +76,7 @@ pub use self::{
     accounts::{SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqliteSessionStore},
     chat::SqliteChatStore,
     idempotency::SqliteIdempotencyStore,
+    refusals::SqliteRefusalStore,
     revocations::SqliteRevocationStore,
     sqlite::SqliteDatabase,
     worlds::SqliteWorldStore,

@@ -88,7 +88,7 @@ async fn whoever_a_provider_knows_is_the_same_account_each_time_and_after_a_rest
 #[tokio::test]
 async fn whoever_a_provider_does_not_know_is_nobody_and_does_not_try_for_ever() {
     let fixture = fixture::sqlite().await;
-    let limits = LimitsConfig { wrong_password: Quota::per(2, Unit::Day), ..LimitsConfig::default() };
+    let limits = LimitsConfig { failed_sign_in: Quota::per(2, Unit::Day), ..LimitsConfig::default() };
     let config = ServiceConfig { limits, ..config() };
     let accounts = Services::start(fixture.stores.clone(), config, Sources::default()).await.unwrap().accounts;
     let try_with = async |assertion: &Secret<String>| {

@@ -15,6 +15,7 @@ use crate::{
     actor::Actor,
     ids::AccountId,
     limits::Policy,
+    refusals::Attempt,
     scope::Scope,
     secret::Secret,
     security::{self, Event},
@@ -142,13 +143,14 @@ impl Accounts {
     ) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Auth).await?;
-        inner.limits.check(actor, Policy::WrongPassword).await?;
+        inner.limits.check(actor, Policy::FailedSignIn).await?;
         let attempt = SignInAttempt { actor, way: SignInWay::Identity, account: None, device: None };
         self.guard.ask(&attempt).await?;
         let ExternalIdentity { issuer, subject, display_name } = match provider.identify(assertion).await {
             Err(AccountError::InvalidCredentials) => {
                 security::note(Event::LoginFailed, actor, None, "invalid-credentials");
-                inner.limits.charge(actor, Policy::WrongPassword).await?;
+                self.note_wrong_credentials(actor, Attempt::SignIn, None);
+                inner.limits.charge(actor, Policy::FailedSignIn).await?;
                 return Err(AccountError::InvalidCredentials);
             }
             identified => identified?,

@@ -23,11 +23,13 @@ use super::{
 use crate::{
     actor::{Actor, Identity},
     clock::Timestamp,
+    code::Code,
     cursor::CursorSealer,
-    error::StorageError,
+    error::{Classify as _, StorageError},
     ids::{AccountId, DeviceId, GrantId, SessionId},
     limits::{LimitKey, Limits, Policy},
     page::Page,
+    refusals::{Attempt, Refusals},
     revocations::{Mark, Revocations},
     scope::Scope,
     secret::Secret,
@@ -135,6 +137,7 @@ pub struct AccountPorts {
 pub struct Accounts {
     pub(super) inner: Arc<Inner>,
     pub(super) guard: Arc<dyn SignInGuard>,
+    pub(super) refusals: Refusals,
 }
 
 #[derive(Debug)]
@@ -197,7 +200,19 @@ impl Accounts {
             sources,
             limits,
         };
-        Ok(Self { inner: Arc::new(inner), guard: Arc::new(EverybodyPasses) })
+        Ok(Self { inner: Arc::new(inner), guard: Arc::new(EverybodyPasses), refusals: Refusals::none() })
+    }
+
+    /// Notes who is refused a sign-in or another password, for the audit log.
+    #[must_use]
+    pub fn noting(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
+        self
+    }
+
+    /// Notes that somebody wanted in by a password that is not the account's.
+    pub(super) fn note_wrong_credentials(&self, actor: &Actor, attempt: Attempt, target: Option<AccountId>) {
+        self.refusals.note(actor, attempt, Code::InvalidCredentials, Scope::Global, target);
     }
 
     /// Asks `guard` before every sign-in, instead of letting everybody pass.
@@ -290,7 +305,7 @@ impl Accounts {
     ) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Auth).await?;
-        inner.limits.check(actor, Policy::WrongPassword).await?;
+        inner.limits.check(actor, Policy::FailedSignIn).await?;
         let credentials = match Username::new(username) {
             Ok(username) => inner.accounts.credentials(&username).await?,
             Err(_) => None,
@@ -309,7 +324,8 @@ impl Accounts {
         let matches = inner.hasher.verify(Password::presented(password), record).await?;
         let Some(credentials) = credentials.filter(|_| matches) else {
             security::note(Event::LoginFailed, actor, None, "invalid-credentials");
-            inner.limits.charge(actor, Policy::WrongPassword).await?;
+            self.note_wrong_credentials(actor, Attempt::SignIn, asked_for);
+            inner.limits.charge(actor, Policy::FailedSignIn).await?;
             return Err(AccountError::InvalidCredentials);
         };
         let account = credentials.account;
@@ -374,8 +390,9 @@ impl Accounts {
             session,
         };
         let signed_in = inner.accounts.bootstrap(&actor.step(now, audit), &bootstrap).await;
-        if let Err(AccountError::BootstrapTokenInvalid | AccountError::BootstrapTokenSpent) = &signed_in {
+        if let Err(refused @ (AccountError::BootstrapTokenInvalid | AccountError::BootstrapTokenSpent)) = &signed_in {
             security::note(Event::BootstrapFailed, actor, None, "bootstrap-token");
+            self.refusals.note(actor, Attempt::Bootstrap, refused.code(), Scope::Global, None);
         }
         inner.grant(signed_in?, refresh, now)
     }

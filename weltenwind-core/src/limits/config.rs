@@ -27,7 +27,7 @@ pub struct LimitsConfig {
     /// Passwords presented for an account from one device that it knows.
     pub sign_in_device: Quota,
     /// Wrong passwords of an address.
-    pub wrong_password: Quota,
+    pub failed_sign_in: Quota,
     /// Guests' accounts of an address.
     pub guest: Quota,
     /// Reads of an account.
@@ -57,7 +57,7 @@ impl Default for LimitsConfig {
             // Wide: whoever keeps an account busy from many addresses must not keep its owner out.
             sign_in: Quota::per(30, Unit::Minute).burst(1_800),
             sign_in_device: Quota::per(6, Unit::Minute).burst(20),
-            wrong_password: Quota::per(6, Unit::Minute).burst(20),
+            failed_sign_in: Quota::per(6, Unit::Minute).burst(20),
             guest: Quota::per(120, Unit::Minute),
             read: Quota::per(100, Unit::Second),
             read_anonymous: Quota::per(60, Unit::Second),
@@ -79,7 +79,7 @@ impl LimitsConfig {
             auth: quota,
             sign_in: quota,
             sign_in_device: quota,
-            wrong_password: quota,
+            failed_sign_in: quota,
             guest: quota,
             read: quota,
             read_anonymous: quota,
@@ -99,7 +99,7 @@ impl LimitsConfig {
             (Policy::Auth, _) => self.auth,
             (Policy::SignIn, KeyKind::Device) => self.sign_in_device,
             (Policy::SignIn, _) => self.sign_in,
-            (Policy::WrongPassword, _) => self.wrong_password,
+            (Policy::FailedSignIn, _) => self.failed_sign_in,
             (Policy::Guest, _) => self.guest,
             (Policy::Read, KeyKind::Address) => self.read_anonymous,
             (Policy::Read, _) => self.read,

@@ -70,7 +70,7 @@ policies! {
     /// password is for or, from a device that the account knows, by that device: others cannot use that up.
     SignIn = "sign-in" by [Device, Account];
     /// Presenting a wrong password.
-    WrongPassword = "wrong-password" by [Address];
+    FailedSignIn = "failed-sign-in" by [Address];
     /// Opening a guest's account.
     Guest = "guest" by [Address];
     /// Reading over HTTP; what the caller has already is free.

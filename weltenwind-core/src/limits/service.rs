@@ -241,7 +241,7 @@ mod tests {
             assert_eq!(left, expected.collect::<Vec<_>>());
         }
         let anonymous: Vec<_> = limits.state(&visitor("192.0.2.7")).await.iter().map(|state| state.policy).collect();
-        assert_eq!(anonymous, [Policy::Auth, Policy::WrongPassword, Policy::Guest, Policy::Read]);
+        assert_eq!(anonymous, [Policy::Auth, Policy::FailedSignIn, Policy::Guest, Policy::Read]);
     }
 
     #[tokio::test]

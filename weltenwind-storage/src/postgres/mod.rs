@@ -21,6 +21,7 @@ use crate::{
     idempotency::PgIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
+    refusals::PgRefusalStore,
     revocations::PgRevocationStore,
     worlds::PgWorldStore,
 };
@@ -83,6 +84,7 @@ impl PgDatabase {
             chat: Arc::new(PgChatStore::new(self.clone())),
             idempotency: Arc::new(PgIdempotencyStore::new(self.clone())),
             revocations: Arc::new(PgRevocationStore::new(self.clone())),
+            refusals: Arc::new(PgRefusalStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     idempotency::SqliteIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
+    refusals::SqliteRefusalStore,
     revocations::SqliteRevocationStore,
     worlds::SqliteWorldStore,
 };
@@ -76,6 +77,7 @@ impl SqliteDatabase {
             chat: Arc::new(SqliteChatStore::new(self.clone())),
             idempotency: Arc::new(SqliteIdempotencyStore::new(self.clone())),
             revocations: Arc::new(SqliteRevocationStore::new(self.clone())),
+            refusals: Arc::new(SqliteRefusalStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

@@ -26,6 +26,7 @@ use weltenwind_core::{
     },
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
     limits::{LimitsConfig, Quota, Unit},
+    refusals::{RefusalStore, RefusedAttempt},
     revocations::{LoggedLoss, Loss, LossSeq, Lost, MemoryRevocationStore, RevocationStore},
     worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldStore},
 };
@@ -66,6 +67,7 @@ impl Town {
             chat: chat.clone(),
             idempotency: accounts.clone(),
             revocations: accounts.clone(),
+            refusals: accounts.clone(),
             health: accounts.clone(),
         };
         let config = ServiceConfig { limits, ..ServiceConfig::default() };
@@ -285,6 +287,13 @@ port! {
         fn add_root(&Step, &RootKey) -> Result<(), StorageError>;
         fn rotate(&Step, &KeyRotation) -> Result<bool, StorageError>;
         fn drop_signing(&Step, &[String]) -> Result<u64, StorageError>;
+    }
+}
+
+port! {
+    RefusalStore for MemoryAccounts {
+    } refuses {
+        fn record(&[RefusedAttempt]) -> Result<(), StorageError>;
     }
 }
 
