@@ -280,12 +280,13 @@ async fn a_world_that_nobody_may_see_gives_nothing_away() {
 /// Signs a guest in as a browser does, and answers its cookie.
 async fn cookie(server: &Server) -> (Person, String) {
     let reply = server.post("auth/guest").by_page().json(json!({})).await.expect(201);
-    let cookie = reply.header("set-cookie").split(';').next().unwrap().to_owned();
+    let cookie = reply.header("set-cookie").split(';').next().expect("a cookie").to_owned();
     (Person::of(&reply), cookie)
 }
 
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    let digit = |four: u8| char::from_digit(four.into(), 16).expect("four bits");
+    text.bytes().flat_map(|byte| ['%', digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn is_shell(page: &Reply) -> bool {
