@@ -92,7 +92,7 @@ impl Accounts {
         let inner = &self.inner;
         let keys = inner.keys.read().await?;
         let now = inner.sources.clock.now();
-        let youngest = keys.signing.first().ok_or(AccountError::TokenInvalid)?;
+        let youngest = keys.signing.first().expect("an installation has a signing key");
         let dropped: Vec<String> = match urgency {
             Urgency::Compromised => keys.signing.iter().map(|key| key.id.clone()).collect(),
             Urgency::Routine => {
