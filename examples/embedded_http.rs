@@ -46,6 +46,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let http = HttpConfig { public_url: url.clone(), ..HttpConfig::default() };
     let community = HttpHost::new(services.clone(), http.clone(), &registry).mount("/realtime/v1", realtime.clone());
 
+    // Refused attempts are gathered in memory, and written into the audit log every second.
+    let refusals = services.refusals.clone();
+    tokio::spawn(async move {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            if let Err(error) = refusals.write_down().await {
+                eprintln!("not audited yet: {error}");
+            }
+        }
+    });
+
     // The game: what is no route of its own is the community's.
     let ships = Arc::new(AtomicU64::new(0));
     let docks = open_docks(&services).await?;
@@ -64,6 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     realtime.drain().await;
     stop.cancel();
     serving.await?;
+    services.refusals.close().await?;
     services.health.close().await;
     Ok(())
 }

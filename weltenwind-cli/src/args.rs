@@ -72,7 +72,7 @@ pub(crate) enum Command {
     /// Give, take and list roles.
     #[command(subcommand)]
     Grant(GrantCommand),
-    /// Make, list and delete the API keys of game servers.
+    /// Make, list and delete the API keys of game servers, and replace the server's own keys.
     #[command(subcommand)]
     Key(KeyCommand),
     /// Make and list worlds.

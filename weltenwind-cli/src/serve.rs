@@ -14,8 +14,9 @@ use crate::{
     logging, metrics, output, store, welcome,
 };
 
-/// How often keys that other nodes made are read, so that each is known everywhere before it is used.
-const KEYS_EVERY: Duration = Duration::from_secs(30);
+/// How often keys that other processes made are read, so that each is known everywhere before it is used, and one that was
+/// deleted is forgotten.
+const KEYS_EVERY: Duration = Duration::from_secs(5);
 /// How often erasures are gone on with that are not through.
 const ERASURES_EVERY: Duration = Duration::from_secs(30);
 /// How long operators' questions that are being answered may take once the server has stopped, in seconds.
@@ -23,6 +24,8 @@ const OPS_DRAIN_SECONDS: u64 = 1;
 /// How often messages that are older than their channels keep them are deleted, and idempotency keys and losses older than a
 /// day.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
+/// How often refused attempts are written into the audit log.
+const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure> {
     logging::start(&config.log)?;
@@ -74,6 +77,7 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     let retention = tokio::spawn(keep_retention(services.clone()));
     let keys = tokio::spawn(keep_keys(services.clone()));
     let erasures = tokio::spawn(keep_erasures(services.clone()));
+    let refusals = tokio::spawn(keep_refusals(services.clone(), stop.clone()));
     let serving = {
         let (stop, service) = (stop.clone(), host.into_router());
         tokio::spawn(async move { weltenwind_http::serve(http, service, &http_config, stop).await })
@@ -90,6 +94,12 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     retention.abort();
     keys.abort();
     erasures.abort();
+    if let Err(error) = refusals.await {
+        tracing::error!(error = %chain(&error), "the audit of refused attempts ended badly");
+    }
+    if let Err(error) = services.refusals.close().await {
+        tracing::error!(error = %chain(&error), "cannot write the last refused attempts down");
+    }
     ops_stop.cancel();
     tasks.join_all().await;
     services.health.close().await;
@@ -160,6 +170,13 @@ async fn keep_retention(services: Services) {
                 tracing::error!(error = %chain(&error), "cannot delete marks of erased accounts; trying again in an hour");
             }
         }
+        match services.accounts.retire_keys().await {
+            Ok(0) => {}
+            Ok(retired) => tracing::info!(retired, "deleted signing keys whose tokens have run out"),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "cannot delete old signing keys; trying again in an hour");
+            }
+        }
         match services.revocations.enforce_retention().await {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "deleted losses of the day before"),
@@ -190,7 +207,16 @@ async fn keep_keys(services: Services) {
     loop {
         timer.tick().await;
         if let Err(error) = services.accounts.reload_keys().await {
-            tracing::warn!(error = %chain(&error), "cannot read the keys; trying again in half a minute");
+            tracing::warn!(error = %chain(&error), "cannot read the keys; trying again in five seconds");
+        }
+    }
+}
+
+async fn keep_refusals(services: Services, stop: CancellationToken) {
+    let mut timer = tokio::time::interval(REFUSALS_EVERY);
+    while stop.run_until_cancelled(timer.tick()).await.is_some() {
+        if let Err(error) = services.refusals.write_down().await {
+            tracing::warn!(error = %chain(&error), "cannot write refused attempts down; trying again in a second");
         }
     }
 }

@@ -323,6 +323,34 @@ async fn who_has_a_second_factor_is_asked_for_its_code() {
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
+async fn the_account_page_asks_who_it_is_comes_back_and_signs_others_out() {
+    const SESSIONS: &str = "document.querySelectorAll('#mine li').length";
+
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let body = json!({ "username": "mira", "password": "a lantern on the pier", "device": { "name": "phone" } });
+    assert_eq!(server.post("/api/v1/auth/register", None, &body).await.0, 201);
+    let window = driver.window().await;
+
+    window.driver.goto(format!("{}/me", server.url)).await.expect("the page loads");
+    window.until("location.pathname + location.search", json!("/sign-in?next=/account")).await;
+    window.click("login-toggle").await;
+    window.type_into("username", "mira").await;
+    window.type_into("password", "a lantern on the pier").await;
+    window.click("login").await;
+
+    window.until("location.pathname + location.search", json!("/account")).await;
+    window.until("document.getElementById('mine-who').textContent", json!("mira, signed in as mira.")).await;
+    window.until(SESSIONS, json!(2)).await;
+    window.click("mine-others").await;
+    window.until(SESSIONS, json!(1)).await;
+    window.click("leave").await;
+    window.until("location.pathname + location.search", json!("/sign-in?next=/account")).await;
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
 async fn the_reference_is_read_and_searched_without_asking_anybody_else() {
     const SHOWN: &str =
         "[...document.querySelectorAll('.contents li')].filter((item) => item.checkVisibility()).length";

@@ -4,7 +4,8 @@ mod fixture;
 
 use fixture::Store;
 use reqwest::{Method, header::HeaderMap};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 
 /// A request: method, path, headers, and the status and code that it is refused with.
 type Case<'c> = (Method, &'c str, &'c [(&'static str, &'c str)], u16, &'c str);
@@ -102,4 +103,34 @@ async fn is_problem(response: reqwest::Response, status: u16, code: &str) {
     assert_eq!(header("retry-after").is_empty(), status != 429, "{problem}");
     assert_eq!(header("www-authenticate").is_empty(), status != 401, "{problem}");
     assert_eq!(header("upgrade").is_empty(), status != 426, "{problem}");
+}
+
+#[tokio::test]
+async fn refused_attempts_stand_in_the_audit_log_and_a_flood_is_a_few_rows() {
+    const FLOOD: i64 = 400;
+    let store = Store::sqlite();
+    let server = store.serve(&[]);
+    let guest = server.guest("Mira").await;
+    let wish = json!({ "userId": guest.id, "role": "owner", "scope": "global" });
+    let mut database = SqliteConnection::connect(store.url()).await.expect("the store");
+    let rows =
+        "SELECT count(*) FROM audit_log WHERE action = 'permission.refused' AND actor = (SELECT id FROM accounts)";
+
+    assert_eq!(server.post("/api/v1/access/grants", Some(&guest.token), &wish).await.0, 403);
+    let deadline = std::time::Instant::now() + fixture::PATIENCE;
+    while sqlx::query_scalar::<_, i64>(rows).fetch_one(&mut database).await.expect("the audit log") == 0 {
+        assert!(std::time::Instant::now() < deadline, "it is written down");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    for _ in 1..FLOOD {
+        assert_eq!(server.post("/api/v1/access/grants", Some(&guest.token), &wish).await.0, 403);
+    }
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+
+    let written: i64 = sqlx::query_scalar(rows).fetch_one(&mut database).await.expect("the audit log");
+    // The flood may have seen one minute turn into the next.
+    assert!((2..=4).contains(&written), "{written}");
+    let counted = "SELECT sum(json_extract(details, '$.count')) FROM audit_log WHERE action = 'permission.refused'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(counted).fetch_one(&mut database).await.expect("the audit log"), FLOOD);
 }

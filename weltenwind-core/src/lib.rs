@@ -34,6 +34,7 @@ mod origin;
 mod page;
 pub mod privacy;
 mod random;
+pub mod refusals;
 pub mod revocations;
 mod room;
 mod scope;

@@ -24,6 +24,7 @@ use crate::{
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
     privacy::{Privacy, PrivacyParts, PrivacyStore},
     random::{RandomSource, SystemRandom},
+    refusals::{RefusalStore, Refusals},
     revocations::{RevocationStore, Revocations},
     worlds::{WorldStore, Worlds},
 };
@@ -86,6 +87,8 @@ pub struct Stores {
     pub revocations: Arc<dyn RevocationStore>,
     /// What is held on accounts, and the ledger of erasures.
     pub privacy: Arc<dyn PrivacyStore>,
+    /// Refused attempts, for the audit log.
+    pub refusals: Arc<dyn RefusalStore>,
     /// Health.
     pub health: Arc<dyn StoreHealth>,
 }
@@ -144,6 +147,8 @@ pub struct Services {
     pub limits: Limits,
     /// Who has lost what, as far as this node knows.
     pub revocations: Revocations,
+    /// Who was refused what: [`Refusals::write_down`] is for the host to call every second.
+    pub refusals: Refusals,
     /// Opaque positions.
     pub cursors: CursorSealer,
     /// Time, identity and randomness.
@@ -178,7 +183,8 @@ impl Services {
         )
         .await?;
         let access = RoleAccess::new(Arc::clone(&stores.grants), Arc::clone(&sources.clock));
-        let access = access.minding(revocations.clone());
+        let refusals = Refusals::new(stores.refusals, Arc::clone(&sources.clock));
+        let access = access.minding(revocations.clone()).noting(refusals.clone());
         let access: Arc<dyn AccessControlService> = Arc::new(if config.require_two_factor_for_staff {
             access.demanding_second_factors(Arc::clone(&stores.factors))
         } else {
@@ -220,6 +226,7 @@ impl Services {
         };
         let accounts =
             Accounts::start(ports, revocations.clone(), config.accounts, sources.clone(), limits.clone()).await?;
+        let accounts = accounts.noting(refusals.clone());
         let chat = Chat::builder(Arc::clone(&stores.chat))
             .places(places)
             .access(Arc::clone(&access))
@@ -248,6 +255,7 @@ impl Services {
             idempotency: Idempotency::new(stores.idempotency, limits.clone(), sources.clone()),
             limits,
             revocations,
+            refusals,
             sources,
             health: stores.health,
             bus,

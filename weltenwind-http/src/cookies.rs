@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::FromRequestParts, response::Response};
-use http::{HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use serde::Serialize;
 use weltenwind_core::{Actor, Code, Secret, accounts::SessionGrant, wire::SessionBody};
 
@@ -91,9 +91,14 @@ pub(crate) fn csrf_required() -> Stop {
 
 /// Returns the refresh token of the request's cookie.
 pub(crate) fn refresh_token(cx: &Context) -> Option<Secret<String>> {
-    let cookies = cx.headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    refresh_token_in(&cx.headers, &cx.app)
+}
+
+/// Returns the refresh token of a cookie in these headers.
+pub(crate) fn refresh_token_in(headers: &HeaderMap, app: &App) -> Option<Secret<String>> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
     let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, token) = pairs.find(|(name, token)| *name == name_of(&cx.app) && !token.is_empty())?;
+    let (_, token) = pairs.find(|(name, token)| *name == name_of(app) && !token.is_empty())?;
     Some(Secret::new(token.to_owned()))
 }
 

@@ -32,6 +32,7 @@ mod preferences;
 mod problem;
 mod query;
 mod reference;
+mod return_path;
 mod serve;
 mod sessions;
 mod two_factor;

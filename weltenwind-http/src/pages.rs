@@ -9,10 +9,12 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts};
 use rust_embed::{EmbeddedFile, RustEmbed};
 use weltenwind_core::{
     Actor, Code,
+    accounts::AccountError,
+    limits::Policy,
     worlds::{World, WorldError, WorldRef},
 };
 
@@ -20,9 +22,11 @@ use crate::{
     answer::{self, Answer, With as _},
     conditional,
     context::{App, correlation_id},
+    cookies,
     layers::PAGE_POLICY,
-    manual,
+    limits, manual,
     problem::{Refusal, Stop},
+    return_path,
 };
 
 #[derive(RustEmbed)]
@@ -30,6 +34,9 @@ use crate::{
 struct Files;
 
 const SHELL: &str = "index.html";
+const SIGN_IN: &str = "/sign-in";
+/// Pages below a world's that stand in the contract and are not built yet: they are moved with their world, and not found.
+const UNBUILT: [&str; 5] = ["feed", "ranking", "groups", "invites", "members"];
 
 /// Every page's address.
 pub(crate) fn routes() -> Router<Arc<App>> {
@@ -38,18 +45,29 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/worlds", get(shell))
         .route("/worlds/{world}", get(world))
         .route("/worlds/{world}/chat", get(world_chat))
+        .route("/worlds/{world}/{below}", get(below_world))
         .route("/w/{slug}", get(short))
+        .route(SIGN_IN, get(sign_in))
+        .route("/account", get(account))
+        .route("/me", get(me))
+        .route("/settings", get(unbuilt))
+        .route("/admin", get(unbuilt))
+        .route("/admin/{*below}", get(unbuilt))
         .route("/assets/{file}", get(asset))
         .route("/favicon.ico", get(favicon))
         .merge(manual::routes())
 }
 
-/// Somebody who opens an address: nobody is signed in yet.
+/// Somebody who opens an address.
 struct Visitor {
+    /// Nobody; who it is says [`Visitor::signed_in`].
     actor: Actor,
     headers: HeaderMap,
+    uri: Uri,
     /// What the address names.
     named: String,
+    /// What stands behind that.
+    below: String,
 }
 
 impl FromRequestParts<Arc<App>> for Visitor {
@@ -57,8 +75,27 @@ impl FromRequestParts<Arc<App>> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Stop> {
         let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| nothing_here())?;
-        let named = params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
-        Ok(Self { actor: Actor::anonymous(correlation_id(parts)), headers: parts.headers.clone(), named })
+        let mut values = params.iter().map(|(_, value)| value.to_owned());
+        let (named, below) = (values.next().unwrap_or_default(), values.next().unwrap_or_default());
+        let actor = limits::of_request(Actor::anonymous(correlation_id(parts)), parts);
+        Ok(Self { actor, headers: parts.headers.clone(), uri: parts.uri.clone(), named, below })
+    }
+}
+
+impl Visitor {
+    /// Answers who it is, by the cookie that keeps a browser signed in. A link on a foreign page brings none along: then the
+    /// shell, once it is loaded, signs in by itself.
+    ///
+    /// The cookie is looked at and not traded, since a page changes nothing. A look is a read of the address.
+    async fn signed_in(&self, app: &App) -> Result<Option<Actor>, Stop> {
+        let Some(token) = cookies::refresh_token_in(&self.headers, app) else { return Ok(None) };
+        app.services.limits.charge(&self.actor, Policy::Read).await?;
+        let request = self.actor.correlation_id.clone();
+        match app.services.accounts.actor_of_refresh_token(token.expose(), request).await {
+            Ok(actor) => Ok(Some(actor)),
+            Err(AccountError::Storage(error)) => Err(AccountError::Storage(error).into()),
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -85,31 +122,110 @@ async fn world_chat(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
     page_of(&app, visitor, "/chat").await
 }
 
+/// A page of a world that is not built yet. Others are none at all.
+async fn below_world(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
+    if !UNBUILT.contains(&visitor.below.as_str()) {
+        return refused(&visitor.headers, nothing_here());
+    }
+    match resolve(&app, &visitor).await {
+        Ok(world) if world.slug.as_str() != visitor.named => moved(&world, &format!("/{}", visitor.below)),
+        Ok(_) => refused(&visitor.headers, nothing_here()),
+        Err(stop) => refused(&visitor.headers, stop),
+    }
+}
+
 /// A world's page, under its present slug alone: an id or a former slug is one redirect away from it.
 async fn page_of(app: &App, visitor: Visitor, below: &str) -> Response {
     match resolve(app, &visitor).await {
         Ok(world) if world.slug.as_str() == visitor.named => vary(shell(visitor).await),
-        Ok(world) => answer::redirect(StatusCode::MOVED_PERMANENTLY, &format!("/worlds/{}{below}", world.slug)),
-        // A member of a private world sees it all the same: the shell signs in by its cookie, which this request cannot use.
-        Err(Stop::Problem(problem)) if problem.status() == 404 && accepts_html(&visitor.headers) => {
+        Ok(world) => moved(&world, below),
+        // A member who comes from elsewhere brings no cookie and sees the world all the same: the shell signs in.
+        Err(stop) => refused(&visitor.headers, stop),
+    }
+}
+
+/// Sends to the present address of a world, which is built of what is stored alone.
+fn moved(world: &World, below: &str) -> Response {
+    answer::redirect(StatusCode::MOVED_PERMANENTLY, &format!("/worlds/{}{below}", world.slug))
+}
+
+/// Says what is not there: to people by the shell, which can sign in, and to programs by a problem.
+fn refused(asked: &HeaderMap, stop: Stop) -> Response {
+    match stop {
+        Stop::Problem(problem) if problem.status() == 404 && accepts_html(asked) => {
             let mut page = file(SHELL, &HeaderMap::new()).unwrap_or_else(missing);
             *page.status_mut() = StatusCode::NOT_FOUND;
             page.headers_mut().remove(header::ETAG);
             vary(page)
         }
-        Err(stop) => vary(stop.into_response()),
+        stop => vary(stop.into_response()),
     }
 }
 
 /// `/w/{slug}`: the short address of a world.
 async fn short(State(app): State<Arc<App>>, visitor: Visitor) -> Answer {
-    let world = resolve(&app, &visitor).await?;
-    Ok(answer::redirect(StatusCode::MOVED_PERMANENTLY, &format!("/worlds/{}", world.slug)))
+    Ok(moved(&resolve(&app, &visitor).await?, ""))
 }
 
+/// Finds a world as its visitor may see it; whoever is signed in is asked for only if nobody in particular may.
 async fn resolve(app: &App, visitor: &Visitor) -> Result<World, Stop> {
     let reference: WorldRef = visitor.named.parse().map_err(|_| WorldError::NotFound)?;
-    Ok(app.services.worlds.resolve(&visitor.actor, &reference).await?.world)
+    let hidden = match app.services.worlds.resolve(&visitor.actor, &reference).await {
+        Err(WorldError::NotFound) => WorldError::NotFound,
+        found => return Ok(found?.world),
+    };
+    match visitor.signed_in(app).await? {
+        Some(actor) => Ok(app.services.worlds.resolve(&actor, &reference).await?.world),
+        None => Err(hidden.into()),
+    }
+}
+
+/// `/sign-in?next=`: the ways in, and then the page that was asked for. Whoever is signed in goes there at once.
+async fn sign_in(State(app): State<Arc<App>>, visitor: Visitor) -> Answer {
+    let asked = visitor.uri.query().and_then(return_path::asked_for);
+    let next = asked.as_deref().and_then(return_path::within);
+    if visitor.signed_in(&app).await?.is_some() {
+        return Ok(see_other(next.unwrap_or("/")));
+    }
+    // What leads elsewhere does not stay in the address either.
+    if asked.is_some() && next.is_none() { Ok(see_other(SIGN_IN)) } else { Ok(personal(shell(visitor).await)) }
+}
+
+/// `/account`: one's own name and sessions.
+async fn account(State(app): State<Arc<App>>, visitor: Visitor) -> Answer {
+    match visitor.signed_in(&app).await? {
+        Some(_) => Ok(personal(shell(visitor).await)),
+        None => Ok(to_sign_in(&visitor)),
+    }
+}
+
+/// `/me`: the short address of one's account.
+async fn me() -> Response {
+    answer::redirect(StatusCode::MOVED_PERMANENTLY, "/account")
+}
+
+/// A page for people who are signed in that is not built yet.
+async fn unbuilt(State(app): State<Arc<App>>, visitor: Visitor) -> Answer {
+    match visitor.signed_in(&app).await? {
+        Some(_) => Ok(refused(&visitor.headers, nothing_here())),
+        None => Ok(to_sign_in(&visitor)),
+    }
+}
+
+/// Sends to the way in, and from there back here.
+fn to_sign_in(visitor: &Visitor) -> Response {
+    see_other(&format!("{SIGN_IN}?next={}", return_path::escaped(visitor.uri.path())))
+}
+
+fn see_other(location: &str) -> Response {
+    personal(answer::redirect(StatusCode::SEE_OTHER, location))
+}
+
+/// What depends on who asks is kept by nobody else.
+fn personal(response: Response) -> Response {
+    response
+        .with(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))
+        .with(header::VARY, HeaderValue::from_static("cookie"))
 }
 
 /// A file of the page; its tag names its content, and browsers ask each time whether it is still the same.

@@ -313,7 +313,7 @@ async fn what_is_no_key_signs_nobody_in() {
 
 /// A token of somebody's session that reaches no further than `scope`.
 async fn narrowed(server: &Server, person: &Person, scope: Scope) -> String {
-    let own = server.services.accounts.verify(&person.token).unwrap();
+    let own = server.services.accounts.verify(&person.token).await.unwrap();
     let keys = server.stores.keys.read().await.unwrap();
     let issuer = TokenIssuer::new(ORIGIN, &keys).unwrap();
     let token = AccessToken { scope, ..own };

@@ -131,7 +131,7 @@ async fn a_bootstrap_token_that_is_old_or_invented_is_refused() {
 async fn forged(server: &Server, issuer: &str, session: Option<SessionId>) -> String {
     let keys = server.stores.keys.read().await.expect("keys");
     let mira = server.guest("Mira").await;
-    let known = server.services.accounts.verify(&mira.token).expect("a token");
+    let known = server.services.accounts.verify(&mira.token).await.expect("a token");
     let token = AccessToken { session: session.unwrap_or(known.session), scope: Scope::Global, ..known };
     let now = server.clock.now();
     TokenIssuer::new(issuer, &keys)

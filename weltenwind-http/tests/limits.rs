@@ -207,6 +207,115 @@ async fn passwords_and_tokens_are_not_tried_for_ever() {
     assert_eq!(made_up().await.expect(429).code(), "rate-limited");
 }
 
+/// Registers somebody from a browser that is known from then on.
+async fn registered(server: &Server, username: &str) {
+    let device = json!({ "fingerprint": format!("the browser of {username}") });
+    let body = json!({ "username": username, "password": "correct horse battery", "device": device });
+    server.post("auth/register").json(body).await.expect(201);
+}
+
+async fn login(server: &Server, peer: &str, username: &str, password: &str, fingerprint: Option<&str>) -> Reply {
+    let body = json!({ "username": username, "password": password, "device": { "fingerprint": fingerprint } });
+    server.post("auth/login").extension(from(peer)).json(body).await
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_counted_by_address_and_right_ones_are_not() {
+    let server = scarce(|limits| limits.failed_sign_in = THREE).await;
+    registered(&server, "mira").await;
+    let wrong = async |peer: &str| login(&server, peer, "mira", "not the password", None).await;
+    for n in 1..=3 {
+        for _ in 0..5 {
+            login(&server, "2001:db8:0:1::1", "mira", "correct horse battery", None).await.expect(200);
+        }
+        assert_eq!(wrong(&format!("2001:db8:0:1::{n}")).await.expect(401).code(), "invalid-credentials");
+    }
+
+    let refused = wrong("2001:db8:0:1:ffff::7").await.expect(429);
+
+    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("rate-limited", "1200"));
+    login(&server, "2001:db8:0:1::1", "mira", "correct horse battery", None).await.expect(429);
+    assert_eq!(wrong("2001:db8:0:2::1").await.expect(401).code(), "invalid-credentials", "the next network");
+    // Behind a proxy that is trusted, each is who the proxy says; one that is not trusted says nothing.
+    for (peer, said, status) in [
+        ("10.0.0.1", "2001:db8:0:1::9", 429),
+        ("10.0.0.1", "2001:db8:0:3::9", 401),
+        ("2001:db8:0:1::9", "2001:db8:0:4::9", 429),
+    ] {
+        let body = json!({ "username": "mira", "password": "not the password" });
+        let ask = server.post("auth/login").extension(from(peer)).with("x-forwarded-for", said).json(body);
+        ask.await.expect(status);
+    }
+}
+
+#[tokio::test]
+async fn whoever_tries_passwords_from_everywhere_keeps_nobody_out() {
+    let server = scarce(|limits| (limits.sign_in, limits.sign_in_device) = (THREE, THREE)).await;
+    registered(&server, "mira").await;
+    let own = Some("the browser of mira");
+
+    for n in 1..=3 {
+        let tried = login(&server, &format!("203.0.113.{n}"), "mira", "not the password", None).await;
+        assert_eq!(tried.expect(401).code(), "invalid-credentials");
+    }
+    for (peer, fingerprint) in [("203.0.113.4", None), ("203.0.113.5", Some("the browser of another"))] {
+        let tried = login(&server, peer, "mira", "not the password", fingerprint).await;
+        assert_eq!((tried.status.as_u16(), told(&tried).0.contains("\"sign-in\";q=3")), (429, true));
+    }
+
+    // Her own browser is known, and has a budget that nobody else uses up; and it is no way around the limit.
+    login(&server, "203.0.113.6", "mira", "correct horse battery", own).await.expect(200);
+    for _ in 0..2 {
+        login(&server, "203.0.113.7", "mira", "not the password", own).await.expect(401);
+    }
+    login(&server, "203.0.113.8", "mira", "not the password", own).await.expect(429);
+    registered(&server, "oskar").await;
+    login(&server, "203.0.113.9", "oskar", "correct horse battery", own).await.expect(200);
+    server.clock.advance(Duration::from_mins(20));
+    login(&server, "203.0.113.6", "mira", "correct horse battery", None).await.expect(200);
+}
+
+#[tokio::test]
+async fn nobody_learns_from_a_limit_whether_an_account_exists() {
+    let server = scarce(|limits| limits.sign_in = THREE).await;
+    registered(&server, "mira").await;
+
+    let mut seen = Vec::new();
+    for (network, username) in ["mira", "nobody", "No Username"].into_iter().enumerate() {
+        let mut answers = Vec::new();
+        for n in 0..5 {
+            let reply =
+                login(&server, &format!("203.0.{network}.{n}"), username, "not the password", Some("a fingerprint"))
+                    .await;
+            let (policies, left) = told(&reply);
+            answers.push((reply.status.as_u16(), policies.to_owned(), left.to_owned()));
+        }
+        seen.push(answers);
+    }
+
+    assert_eq!(seen[0].iter().map(|answer| answer.0).collect::<Vec<_>>(), [401, 401, 401, 429, 429]);
+    assert_eq!(seen[1], seen[0]);
+    assert_eq!(seen[2], seen[0]);
+    // However it is written, a name is one name.
+    login(&server, "203.0.113.9", " NOBODY", "not the password", None).await.expect(429);
+}
+
+#[tokio::test]
+async fn the_present_password_is_not_tried_for_ever_from_a_stolen_session() {
+    let server = scarce(|limits| limits.sign_in_device = THREE).await;
+    registered(&server, "mira").await;
+    let session = Person::of(&login(&server, "203.0.113.1", "mira", "correct horse battery", None).await.expect(200));
+    let change = || {
+        let body = json!({ "currentPassword": "not the password", "newPassword": "a lantern on the pier" });
+        server.put("users/me/password").by(&session).extension(from("203.0.113.1")).json(body)
+    };
+    for _ in 0..3 {
+        assert_eq!(change().await.expect(401).code(), "invalid-credentials");
+    }
+
+    assert_eq!(change().await.expect(429).code(), "rate-limited");
+}
+
 #[tokio::test]
 async fn guests_are_counted_by_address() {
     let server = scarce(|limits| limits.guest = THREE).await;
@@ -263,7 +372,7 @@ async fn one_s_limits_are_told_without_being_charged() {
     assert_eq!(of(&look("me/limits", Some(&owner)).await.json(), "telemetry")["key"], "device");
     let anonymous = look("me/limits", None).await.expect(200).json();
     let seen: Vec<_> = anonymous["items"].as_array().expect("a list").iter().map(|item| &item["policy"]).collect();
-    assert_eq!(seen, ["auth", "guest", "read"]);
+    assert_eq!(seen, ["auth", "failed-sign-in", "guest", "read"]);
     assert_eq!(of(&anonymous, "read")["quota"], 60);
     assert_eq!(server.get("me/limits").bearing("made-up").await.expect(401).code(), "token-invalid");
 }

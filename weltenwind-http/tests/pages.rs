@@ -4,11 +4,111 @@ mod fixture;
 
 use serde_json::json;
 
-use self::fixture::{Server, id};
+use weltenwind_core::{
+    Actor,
+    worlds::{Slug, WorldAmendment, WorldRef},
+};
+
+use self::fixture::{Person, Reply, Server, id};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+
+/// Where somebody wants others to be sent, one of each kind that some browser or server has been taken in by.
+const ELSEWHERE: &[&str] = &[
+    // Another authority, in ways that the standard and browsers read.
+    "//evil.example",
+    "///evil.example",
+    "////evil.example/%2f..",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "\\/evil.example",
+    "/\\/evil.example",
+    "https://evil.example",
+    "https:evil.example",
+    "https:/evil.example",
+    "HTTPS://evil.example",
+    "http:///evil.example",
+    "//evil.example:443/account",
+    "//[::1]/account",
+    "//2130706433/account",
+    // Somebody's name before an authority.
+    "//127.0.0.1:8080@evil.example",
+    "https://127.0.0.1:8080@evil.example/account",
+    "/@evil.example//",
+    "@evil.example",
+    ".evil.example",
+    "127.0.0.1:8080.evil.example",
+    // Schemes that run something.
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "java\tscript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "vbscript:msgbox(1)",
+    // What browsers drop, cut or turn before they read.
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "/\r\n/evil.example",
+    "\t//evil.example",
+    " //evil.example",
+    "/account\t//evil.example",
+    "/\u{0}/evil.example",
+    "\u{b}//evil.example",
+    "\u{feff}//evil.example",
+    "\u{200b}//evil.example",
+    "/account\u{7f}",
+    // Headers of one's own.
+    "/account\r\nLocation: https://evil.example",
+    "/account\r\n\r\n<script>alert(1)</script>",
+    "/account\u{85}Set-Cookie: a=b",
+    "/account%0d%0aLocation:%20https://evil.example",
+    // Letters that look like a slash, a full stop or a colon, or become one.
+    "/\u{2044}evil.example",
+    "\u{2044}\u{2044}evil.example",
+    "/\u{2215}evil.example",
+    "\u{ff0f}\u{ff0f}evil.example",
+    "/\u{ff0f}evil.example",
+    "/\u{29f8}evil.example",
+    "/\u{ff3c}evil.example",
+    "//evil\u{3002}example",
+    "https\u{ff1a}//evil.example",
+    "/worlds/\u{202e}elpmaxe.live",
+    // Encoded once more than is decoded.
+    "/%2fevil.example",
+    "%2f%2fevil.example",
+    "/%2f%2fevil.example",
+    "/%5cevil.example",
+    "/%252fevil.example",
+    "/%09/evil.example",
+    "/%E2%81%84evil.example",
+    "/worlds/%2e%2e//evil.example",
+    // Ways up and through.
+    "/worlds/..//evil.example",
+    "/worlds/../..//evil.example",
+    "/.//evil.example",
+    "/..//evil.example",
+    "/worlds//evil.example",
+    "/account/..%2f..%2f/evil.example",
+    "../account",
+    // What belongs to somebody behind.
+    "/account?next=//evil.example",
+    "/account#@evil.example",
+    "/account;//evil.example",
+    "/account//",
+    "?next=//evil.example",
+    "#//evil.example",
+    "",
+    "account",
+    // Pages that are none, or that would lead in a circle.
+    "/accounts.evil.example",
+    "/w/mistral",
+    "/me",
+    "/sign-in",
+    "/sign-in?next=//evil.example",
+    "/api/v1/users/me",
+    "/realtime/v1",
+];
 
 #[tokio::test]
 async fn the_shell_stands_at_every_page_s_address() {
@@ -174,5 +274,209 @@ async fn a_world_that_nobody_may_see_gives_nothing_away() {
             assert_eq!((problem.code().as_str(), problem.header("vary")), ("world-not-found", "accept"));
         }
         assert_eq!(server.get(format!("/w/{name}")).await.expect(404).code(), "world-not-found", "{name}");
+    }
+}
+
+/// Signs a guest in as a browser does, and answers its cookie.
+async fn cookie(server: &Server) -> (Person, String) {
+    let reply = server.post("auth/guest").by_page().json(json!({})).await.expect(201);
+    let cookie = reply.header("set-cookie").split(';').next().expect("a cookie").to_owned();
+    (Person::of(&reply), cookie)
+}
+
+fn encoded(text: &str) -> String {
+    let digit = |four: u8| char::from_digit(four.into(), 16).expect("four bits");
+    text.bytes().flat_map(|byte| ['%', digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+fn is_shell(page: &Reply) -> bool {
+    page.body.starts_with(b"<!doctype html>") && page.header("content-security-policy") == POLICY
+}
+
+#[tokio::test]
+async fn a_page_of_one_s_own_leads_to_the_way_in_and_back() {
+    let server = Server::start().await;
+    let (_, cookie) = cookie(&server).await;
+
+    for (page, built) in [("/account", true), ("/settings", false), ("/admin", false), ("/admin/reports", false)] {
+        let sent = server.get(page).with("accept", HTML).await.expect(303);
+        assert_eq!(sent.header("location"), format!("/sign-in?next={page}"));
+        assert_eq!((sent.header("cache-control"), sent.header("vary")), ("private, no-cache", "cookie"));
+        assert!(is_shell(&server.get(sent.header("location")).with("accept", HTML).await.expect(200)));
+
+        let back = server.get(sent.header("location")).with("cookie", &cookie).await.expect(303);
+        assert_eq!(back.header("location"), page);
+        let seen = server.get(page).with("cookie", &cookie).with("accept", HTML).await;
+        assert!(is_shell(&seen), "{page}");
+        // What is not built yet is not there, for people and for programs.
+        assert_eq!(seen.status, if built { 200 } else { 404 }, "{page}");
+        if !built {
+            assert_eq!(server.get(page).with("cookie", &cookie).await.expect(404).code(), "not-found");
+        }
+    }
+    assert_eq!(server.get("/me").await.expect(301).header("location"), "/account");
+    let strange = server.get("/account").with("cookie", "ww_refresh=wwr_invented").await.expect(303);
+    assert_eq!(strange.header("location"), "/sign-in?next=/account");
+}
+
+#[tokio::test]
+async fn a_page_neither_trades_nor_prolongs_the_cookie_it_is_asked_with() {
+    let server = Server::start().await;
+    let (person, cookie) = cookie(&server).await;
+    let before = server.digest().await;
+
+    for _ in 0..3 {
+        server.get("/account").with("cookie", &cookie).await.expect(200);
+    }
+
+    assert_eq!(server.digest().await, before);
+    server.post("auth/refresh").by_page().with("cookie", &cookie).json(json!({})).await.expect(200);
+    server.get("/account").with("cookie", &cookie).await.expect(200);
+    server.post("auth/logout").by(&person).json(json!({})).await.expect(204);
+    server.get("/account").with("cookie", &cookie).await.expect(303);
+}
+
+#[tokio::test]
+async fn a_sign_in_never_leads_elsewhere() {
+    let server = Server::start().await;
+    let (_, cookie) = cookie(&server).await;
+    assert!(ELSEWHERE.len() > 70);
+
+    for elsewhere in ELSEWHERE {
+        let address = format!("/sign-in?next={}", encoded(elsewhere));
+        let forged = |address: &str| {
+            let ask = server.get(address).with("host", "evil.example").with("x-forwarded-host", "evil.example");
+            ask.with("forwarded", "host=evil.example;proto=https").with("x-original-url", "//evil.example")
+        };
+
+        let signed_in = forged(&address).with("cookie", &cookie).await.expect(303);
+        let signed_out = forged(&address).await.expect(303);
+
+        assert_eq!(signed_in.header("location"), "/", "{elsewhere:?}");
+        assert_eq!(signed_out.header("location"), "/sign-in", "{elsewhere:?}");
+    }
+    for within in ["/", "/worlds", "/worlds/mistral/chat", "/admin/reports", "/docs/realtime"] {
+        let address = format!("/sign-in?next={}", encoded(within));
+        let reply = server.get(&address).with("cookie", &cookie).with("host", "evil.example").await.expect(303);
+        assert_eq!(reply.header("location"), within);
+    }
+    // Two of them: the first counts, here and in the browser.
+    let twice = server.get("/sign-in?next=//evil.example&next=/account").with("cookie", &cookie).await.expect(303);
+    assert_eq!(twice.header("location"), "/");
+    // A whole address in the first line of the request names another host; the path alone counts.
+    let absolute = server.get(format!("/admin/{}", encoded("//evil.example"))).await.expect(303);
+    assert_eq!(
+        absolute.header("location"),
+        "/sign-in?next=/admin/%252f%252f%2565%2576%2569%256c%252e%2565%2578%2561%256d%2570%256c%2565"
+    );
+    let back = server.get(absolute.header("location")).with("cookie", &cookie).await.expect(303);
+    assert_eq!(back.header("location"), "/");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_is_no_world() {
+    let server = Server::start().await;
+    let owner = server.owner().await;
+    server.world(&owner, "mistral").await;
+
+    for elsewhere in ELSEWHERE.iter().filter(|name| !name.is_empty()) {
+        let name = encoded(elsewhere);
+        for path in [format!("/w/{name}"), format!("/worlds/{name}"), format!("/worlds/{name}/chat")] {
+            let reply = server.get(&path).with("host", "evil.example").await.expect(404);
+            assert_eq!(reply.header("location"), "", "{elsewhere:?}");
+        }
+        let reply = server.get(format!("worlds/{name}/members")).await.expect(404);
+        assert_eq!((reply.code().as_str(), reply.header("location")), ("world-not-found", ""), "{elsewhere:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_former_slug_leads_within_whatever_stands_behind_it() {
+    let server = Server::start().await;
+    let owner = server.owner().await;
+    server.world(&owner, "mistral").await;
+    let change = json!({ "slug": "bora" });
+    server.patch("worlds/mistral").by(&owner).with("if-match", "\"1\"").json(change).await.expect(200);
+
+    for elsewhere in ELSEWHERE {
+        let query = encoded(elsewhere);
+        let page = server.get(format!("/worlds/mistral/chat?next={query}")).with("host", "evil.example");
+        assert_eq!(page.await.expect(301).header("location"), "/worlds/bora/chat", "{elsewhere:?}");
+        let short = server.get(format!("/w/mistral?{query}")).with("x-forwarded-host", "//evil.example").await;
+        assert_eq!(short.expect(301).header("location"), "/worlds/bora", "{elsewhere:?}");
+        let path = format!("/api/v1/worlds/mistral/channels?cursor={query}");
+        let api = server.get(&path).with("host", "evil.example").await.expect(308);
+        assert_eq!(api.header("location"), path.replace("mistral", "bora"), "{elsewhere:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_renames_are_one_redirect() {
+    const RENAMES: usize = 1_000;
+    let server = Server::start().await;
+    let owner = server.owner().await;
+    let world = server.world(&owner, "wind-0").await;
+    let reference: WorldRef = id(&world).parse().unwrap();
+    for n in 1..=RENAMES {
+        let amendment =
+            WorldAmendment { slug: Some(Slug::new(&format!("wind-{n}")).unwrap()), ..WorldAmendment::default() };
+        server.services.worlds.amend(&Actor::operator(), &reference, None, amendment).await.unwrap();
+    }
+    let present = format!("wind-{RENAMES}");
+
+    for n in 0..RENAMES {
+        let page = server.get(format!("/worlds/wind-{n}")).await.expect(301);
+        assert_eq!(page.header("location"), format!("/worlds/{present}"), "{n}");
+    }
+    for n in (0..RENAMES).step_by(99) {
+        assert_eq!(
+            server.get(format!("/w/wind-{n}")).await.expect(301).header("location"),
+            format!("/worlds/{present}")
+        );
+        let api = server.get(format!("worlds/wind-{n}/channels?limit=7")).await.expect(308);
+        assert_eq!(api.header("location"), format!("/api/v1/worlds/{present}/channels?limit=7"));
+        server.get(api.header("location")).await.expect(200);
+    }
+    server.get(format!("/worlds/{present}")).with("accept", HTML).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_built_moves_with_its_world_and_is_not_found() {
+    let server = Server::start().await;
+    let owner = server.owner().await;
+    let world = server.world(&owner, "mistral").await;
+    let change = json!({ "slug": "bora" });
+    server.patch("worlds/mistral").by(&owner).with("if-match", "\"1\"").json(change).await.expect(200);
+
+    for below in ["feed", "ranking", "groups", "invites", "members"] {
+        for name in ["mistral", id(&world)] {
+            let moved = server.get(format!("/worlds/{name}/{below}")).await.expect(301);
+            assert_eq!(moved.header("location"), format!("/worlds/bora/{below}"));
+        }
+        assert!(is_shell(&server.get(format!("/worlds/bora/{below}")).with("accept", HTML).await.expect(404)));
+        assert_eq!(server.get(format!("/worlds/bora/{below}")).await.expect(404).code(), "not-found");
+        assert_eq!(server.get(format!("/worlds/unknown/{below}")).await.expect(404).code(), "world-not-found");
+    }
+    assert_eq!(server.get("/worlds/mistral/elsewhere").await.expect(404).code(), "not-found");
+}
+
+#[tokio::test]
+async fn a_private_world_s_page_is_there_for_its_members_alone() {
+    let server = Server::start().await;
+    let owner = server.owner().await;
+    let wish = json!({ "name": "Mistral", "visibility": "private" });
+    let world = server.post("worlds").by(&owner).json(wish).await.json();
+    let change = json!({ "slug": "bora" });
+    server.patch("worlds/mistral").by(&owner).with("if-match", "\"1\"").json(change).await.expect(200);
+    let ((member, own), (_, strange)) = (cookie(&server).await, cookie(&server).await);
+    let scope = format!("world:{}", id(&world)).parse().unwrap();
+    server.grant(&member, weltenwind_core::access::Role::WorldMember, scope).await;
+
+    for (path, status) in
+        [("/worlds/bora", 200), ("/worlds/bora/chat", 200), ("/worlds/mistral", 301), ("/w/bora", 301)]
+    {
+        server.get(path).with("accept", HTML).with("cookie", &own).await.expect(status);
+        server.get(path).with("accept", HTML).with("cookie", &strange).await.expect(404);
+        server.get(path).with("accept", HTML).await.expect(404);
     }
 }

@@ -1,6 +1,19 @@
 /** HTTP: problem bodies, the session, and its refresh. */
 const CSRF = { 'X-Weltenwind-Csrf': '1' };
 
+/** A number by which this browser is known again, so that others cannot use up its sign-ins; `undefined` if nothing is kept. */
+function ownDevice() {
+  const KEY = 'weltenwind-device';
+  try {
+    const known = localStorage.getItem(KEY) ?? [...crypto.getRandomValues(new Uint8Array(16))]
+      .map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    localStorage.setItem(KEY, known);
+    return known;
+  } catch {
+    return undefined;
+  }
+}
+
 /** What went wrong, in the server's words; code `network` when it said nothing. */
 export class Problem extends Error {
   /** @param {any} body  a problem body or a socket's `err`  @param {number} [status] */
@@ -71,7 +84,8 @@ export class Api extends EventTarget {
   /** The refresh token stays in a cookie no script can read. @param {'guest'|'login'|'register'|'bootstrap'} way
    *  @param {any} body */
   async signIn(way, body) {
-    this.#adopt(await this.request('POST', `/auth/${way}`, { body, auth: false, csrf: true }));
+    const device = way === 'bootstrap' ? {} : { device: { fingerprint: ownDevice() } };
+    this.#adopt(await this.request('POST', `/auth/${way}`, { body: { ...body, ...device }, auth: false, csrf: true }));
     this.#tabs?.postMessage('changed');
   }
 

@@ -1,4 +1,5 @@
 /** Wiring: which world and channel are shown, who is signed in, and what keeps them live. */
+import { showAccount } from './account.js';
 import { Api } from './api.js';
 import { Channel } from './channel.js';
 import { ChatView, drawWriters } from './chat-view.js';
@@ -117,18 +118,38 @@ async function showWorld(/** @type {any} */ world) {
   showChannel();
 }
 
+/** What the address shows: a list, a world, the way in, the account, or nothing that there is. */
+async function open() {
+  const [, place, named, below] = location.pathname.split('/');
+  if (place === 'sign-in') {
+    // The server knows where to go on.
+    if (api.session) location.replace(location.href);
+    $('door').append($('sign-in'));
+    return 'door';
+  }
+  if (place === 'account' && !named) {
+    if (!api.session) location.replace('/sign-in?next=/account');
+    else await showAccount(api);
+    return 'mine';
+  }
+  if ((place && place !== 'worlds') || (below && below !== 'chat')) {
+    notice(t('page.missing'));
+    return 'failed';
+  }
+  const world = named ? await api.get(`/worlds/${named}`) : await listWorlds(api);
+  if (world) await showWorld(world);
+  return world ? 'chat' : 'worlds';
+}
+
 async function start() {
-  const named = /^\/worlds\/([^/]+)/.exec(location.pathname)?.[1];
   let shown = 'failed';
   try {
-    const world = named ? await api.get(`/worlds/${named}`) : await listWorlds(api);
-    if (world) await showWorld(world);
-    shown = world ? 'chat' : 'worlds';
+    shown = await open();
   } catch (/** @type {any} */ problem) {
     notice(problem.status === 404 ? t('world.missing') : problem, start);
   }
   document.body.dataset.view = shown;
-  $('worlds').hidden = shown !== 'worlds';
+  for (const section of ['worlds', 'door', 'mine']) $(section).hidden = shown !== section;
   $('chat').hidden = !active;
   drawSoon();
 }

@@ -16,6 +16,19 @@ const table = {
   'world.missing': 'This world does not exist, or it is private.',
   'world.quiet': 'This world has no channel yet.',
 
+  'page.missing': 'There is no such page.',
+
+  'door.title': 'Sign in',
+  'mine.title': 'Your account',
+  'mine.guest': '{name}, a guest on this browser alone.',
+  'mine.registered': '{name}, signed in as {username}.',
+  'mine.sessions': 'Where you are signed in',
+  'mine.seen': '{device}, last seen {when}',
+  'mine.device': 'A device without a name',
+  'mine.current': 'this browser',
+  'mine.end': 'Sign out',
+  'mine.others': 'Sign out everywhere else',
+
   'channels': 'Channels',
   'channel.unread': 'new messages',
   'writers': 'Recent writers',

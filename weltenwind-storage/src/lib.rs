@@ -48,6 +48,7 @@ mod privacy;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod refusals;
 mod revocations;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod rows;
@@ -68,6 +69,7 @@ pub use self::{
     idempotency::PgIdempotencyStore,
     postgres::PgDatabase,
     privacy::PgPrivacyStore,
+    refusals::PgRefusalStore,
     revocations::PgRevocationStore,
     worlds::PgWorldStore,
 };
@@ -81,6 +83,7 @@ pub use self::{
     chat::SqliteChatStore,
     idempotency::SqliteIdempotencyStore,
     privacy::SqlitePrivacyStore,
+    refusals::SqliteRefusalStore,
     revocations::SqliteRevocationStore,
     sqlite::SqliteDatabase,
     worlds::SqliteWorldStore,

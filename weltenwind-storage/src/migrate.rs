@@ -30,7 +30,8 @@ mod schema {
         ($folder:literal) => {
             schema!(
                 $folder: "0001_foundation", "0002_accounts", "0003_worlds_access", "0004_chat", "0005_idempotency",
-                "0006_revocations", "0007_access_keys", "0008_second_factor", "0009_erasure"
+                "0006_revocations", "0007_access_keys", "0008_second_factor", "0009_erasure",
+                "0010_identities"
             )
         };
         ($folder:literal: $($name:literal),+) => {

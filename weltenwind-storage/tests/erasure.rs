@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection};
 use weltenwind_core::{
-    Actor, ChannelId, Classify as _, Clock as _, Code, CorrelationId, Limit, ManualClock, Scope, ServiceConfig,
+    Actor, ChannelId, Classify as _, Clock as _, Code, CorrelationId, Limit, ManualClock, Scope, Secret, ServiceConfig,
     Services, Sources, Stores,
     access::{
         GrantDraft, Permission, PermissionSet, Role,
@@ -17,7 +17,7 @@ use weltenwind_core::{
     },
     accounts::{
         AccountsConfig, DeviceDraft, DisplayName, Email, HashingConfig, Password, RegistrationDraft, SessionGrant,
-        Username,
+        SignIn, Username,
     },
     chat::{ChannelDraft, Draft, MessageQuery, Position, Seq},
     idempotency::{Admission, IdempotencyKey, KeyedRequest, StoredAnswer},
@@ -243,7 +243,7 @@ impl Node {
         let tamsin = self.tamsin().await;
         self.say(&tamsin, channel, "under the former name").await;
         services.accounts.rename(&tamsin, &DisplayName::new(NAME).unwrap()).await.unwrap();
-        let again = services.accounts.sign_in(&anonymous(), USERNAME, SECRET, DeviceDraft::default()).await.unwrap();
+        let again = services.accounts.sign_in(&anonymous(), by_password()).await.unwrap();
         let tamsin = self.actor(&again).await;
         self.say(&tamsin, channel, "under the present name").await;
         services.chat.mark_read(&tamsin, channel, Seq::new(1)).await.unwrap();
@@ -292,6 +292,11 @@ impl Node {
 
 fn request() -> CorrelationId {
     CorrelationId::accept("request-42").unwrap()
+}
+
+fn by_password() -> SignIn {
+    let (username, password) = (USERNAME.to_owned(), Secret::new(SECRET.to_owned()));
+    SignIn { username, password, code: None, device: DeviceDraft::default() }
 }
 
 fn anonymous() -> Actor {
@@ -496,7 +501,7 @@ async fn what_cannot_be_undone_needs_a_recent_sign_in(fixture: &Fixture) {
     assert!(matches!(refused, PrivacyError::RecentSignInRequired), "{refused:?}");
     assert_eq!(refused.code(), Code::RecentSignInRequired);
     privacy.erase_oneself(&guest).await.unwrap();
-    let again = accounts.sign_in(&anonymous(), USERNAME, SECRET, DeviceDraft::default()).await.unwrap();
+    let again = accounts.sign_in(&anonymous(), by_password()).await.unwrap();
     node.clock.advance(Duration::from_mins(15) - Duration::from_secs(1));
     let token = accounts.refresh(&anonymous(), again.refresh_token.expose()).await.unwrap();
     privacy.erase_oneself(&node.actor(&token).await).await.unwrap();
@@ -505,7 +510,7 @@ async fn what_cannot_be_undone_needs_a_recent_sign_in(fixture: &Fixture) {
     assert_eq!(gone.code(), Code::SessionEnded);
     let gone = accounts.refresh(&anonymous(), token.refresh_token.expose()).await.unwrap_err();
     assert_eq!(gone.code(), Code::RefreshTokenInvalid);
-    let gone = accounts.sign_in(&anonymous(), USERNAME, SECRET, DeviceDraft::default()).await.unwrap_err();
+    let gone = accounts.sign_in(&anonymous(), by_password()).await.unwrap_err();
     assert_eq!(gone.code(), Code::InvalidCredentials);
 }
 

@@ -14,8 +14,8 @@ use weltenwind_core::{
         keys::{ApiKeyName, NewApiKey},
     },
     accounts::{
-        Bootstrap, DisplayName, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord, RootKey, Rotation,
-        Seen, TokenHash, Username,
+        Bootstrap, DisplayName, KeyRotation, NewBootstrapToken, NewDevice, NewGuest, NewSession, PasswordRecord,
+        RootKey, Rotation, Seen, ServerKeys, SigningKey, TokenHash, Username,
     },
     worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldAmendment, WorldChange, WorldName},
 };
@@ -146,6 +146,14 @@ async fn every_mutating_call_writes_one_row(fixture: &Fixture) {
     let scope = Scope::World(WorldId::new(id(3)));
     stores.grants.revoke_all(&step("member.remove"), AccountId::new(id(1)), scope).await.unwrap();
     stores.keys.add_root(&step("key.rotate"), &root_key("two")).await.unwrap();
+    let adopted = ServerKeys { signing: vec![signing_key("first", 0)], roots: vec![root_key(RootKey::FOUNDING)] };
+    stores.keys.adopt(&adopted).await.unwrap();
+    assert!(stores.keys.rotate(&step("key.rotate"), &key_rotation("first", "second")).await.unwrap());
+    assert!(!stores.keys.rotate(&step("key.rotate"), &key_rotation("first", "third")).await.unwrap());
+    for dropped in [1, 0] {
+        let first = ["first".to_owned()];
+        assert_eq!(stores.keys.drop_signing(&step("key.retire"), &first).await.unwrap(), dropped);
+    }
 
     stores.api_keys.create(&step("api_key.make"), &api_key(7)).await.unwrap();
     stores.api_keys.used(ApiKeyId::new(id(7)), at(300)).await.unwrap();
@@ -168,6 +176,8 @@ async fn every_mutating_call_writes_one_row(fixture: &Fixture) {
         ("grant.give", &targets[6]),
         ("member.remove", &targets[1]),
         ("key.rotate", "two"),
+        ("key.rotate", "second"),
+        ("key.retire", "signing keys"),
         ("api_key.make", &targets[7]),
         ("api_key.delete", &targets[7]),
     ];
@@ -292,6 +302,19 @@ fn renaming(n: u8) -> WorldChange {
 
 fn root_key(id: &str) -> RootKey {
     RootKey { id: id.to_owned(), secret: Secret::new([2; 32]), created_at: at(0) }
+}
+
+fn signing_key(id: &str, seconds: i64) -> SigningKey {
+    SigningKey { id: id.to_owned(), pkcs8: Secret::new(vec![7; 83]), created_at: at(seconds) }
+}
+
+fn key_rotation(follows: &str, id: &str) -> KeyRotation {
+    KeyRotation {
+        follows: follows.to_owned(),
+        signing: signing_key(id, 1),
+        root: root_key(&format!("root of {id}")),
+        dropped: Vec::new(),
+    }
 }
 
 /// Grant `n` of the world's membership to an account.

@@ -43,7 +43,7 @@ impl SignIn {
         let actor = services.authenticate(token, request.clone()).await?;
         match &actor.identity {
             Identity::Key(holder) => Self::by_key(services, holder.key, request).await,
-            _ => Ok(Self::of_token(&services.accounts.verify(token)?, services)),
+            _ => Ok(Self::of_token(&services.accounts.verify(token).await?, services)),
         }
     }
 
@@ -103,7 +103,7 @@ impl SignIn {
         let newer = if ApiKeys::is_key(token) {
             Self::by_token(services, token, request.clone()).await?
         } else {
-            Self::of_token(&services.accounts.verify(token)?, services)
+            Self::of_token(&services.accounts.verify(token).await?, services)
         };
         let is_same = newer.account == self.account
             && match (newer.bearer, self.bearer) {

@@ -1,16 +1,23 @@
-//! `weltenwind key`.
+//! `weltenwind key`: the API keys of game servers, and the installation's own keys.
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use weltenwind_core::{
     Actor, ApiKeyId, Limit, Scope, Services, Timestamp,
     access::{
         Permission,
         keys::{ApiKeyDraft, ApiKeyName, ApiKeyQuery},
     },
+    accounts::{KeyEntry, KeyPurpose, KeyState, Rotated, Urgency},
     wire::ApiKeyBody,
 };
 
-use crate::{config::Config, failure::Failure, output::Output, store};
+use crate::{
+    config::Config,
+    failure::{Exit, Failure},
+    output::Output,
+    store,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
@@ -20,6 +27,22 @@ pub(crate) enum KeyCommand {
     List(ListArgs),
     /// Delete a key: it holds no longer.
     Revoke(RevokeArgs),
+    /// Replace the keys that sign access tokens and seal cursors; nobody is signed out.
+    ///
+    /// These are the installation's own keys, and not those of game servers. Running servers read the new ones by themselves
+    /// and use them two minutes later; the old signing key holds until its tokens have run out.
+    Rotate(RotateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    /// The signing keys are in foreign hands: delete them at once. Every access token ends within seconds; whoever is signed
+    /// in gets another one by its refresh token.
+    #[arg(long)]
+    compromised: bool,
+    /// Show the keys that there are, and replace none.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +85,7 @@ pub(crate) async fn run(command: KeyCommand, config: &Config, output: Output) ->
         KeyCommand::Create(args) => create(args, &services, output).await?,
         KeyCommand::List(args) => list(&args, &services, output).await?,
         KeyCommand::Revoke(args) => revoke(&args, &services, output).await?,
+        KeyCommand::Rotate(args) => rotate(&args, &services, output).await?,
     }
     services.health.close().await;
     Ok(())
@@ -108,4 +132,50 @@ async fn revoke(args: &RevokeArgs, services: &Services, output: Output) -> Resul
     }
     let key = services.api_keys.delete(&operator, args.id).await?;
     output.value(&ApiKeyBody::from(&key), |key| format!("deleted {} in {}", key.name, key.scope))
+}
+
+/// A key of the installation, without its secret.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServerKey {
+    purpose: &'static str,
+    state: &'static str,
+    created_at: Timestamp,
+    id: String,
+}
+
+impl From<KeyEntry> for ServerKey {
+    fn from(KeyEntry { id, purpose, state, created_at }: KeyEntry) -> Self {
+        let purpose = match purpose {
+            KeyPurpose::Signing => "signing",
+            KeyPurpose::Root => "root",
+        };
+        let state = match state {
+            KeyState::Announced => "announced",
+            KeyState::Used => "used",
+            KeyState::Former => "former",
+        };
+        Self { purpose, state, created_at, id }
+    }
+}
+
+async fn rotate(args: &RotateArgs, services: &Services, output: Output) -> Result<(), Failure> {
+    let operator = Actor::operator();
+    let keys = if args.dry_run {
+        services.accounts.keys(&operator).await?
+    } else {
+        let urgency = if args.compromised { Urgency::Compromised } else { Urgency::Routine };
+        match services.accounts.rotate_keys(&operator, urgency).await? {
+            Rotated::Done(keys) => keys,
+            Rotated::TooSoon(until) => {
+                let failure = "tokens under the signing key before the last may still hold";
+                return Err(Failure::new(Exit::Conflict, failure)
+                    .hint(format!("come back at {until}; --compromised ends those tokens now, and signs nobody out")));
+            }
+        }
+    };
+    let keys: Vec<ServerKey> = keys.into_iter().map(ServerKey::from).collect();
+    output.list(&keys, &["purpose", "state", "since", "id"], |key| {
+        vec![key.purpose.to_owned(), key.state.to_owned(), key.created_at.to_string(), key.id.clone()]
+    })
 }

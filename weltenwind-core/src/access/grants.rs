@@ -201,7 +201,8 @@ impl Grants {
 
     async fn require_above(&self, actor: &Actor, role: Role, place: &Place) -> Result<(), AccessError> {
         let standing = Standing::of(actor, place, &*self.store, self.sources.clock.now()).await?;
-        Ok(standing.require_above(role, Permission::AccessManage, place)?)
+        let above = standing.require_above(role, Permission::AccessManage, place);
+        Ok(above.inspect_err(|denied| self.access.note_refusal(actor, denied))?)
     }
 }
 

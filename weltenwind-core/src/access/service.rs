@@ -18,8 +18,9 @@ use crate::{
     accounts::SecondFactorStore,
     actor::{Actor, Identity},
     clock::{Clock, Timestamp},
-    error::StorageError,
+    error::{Classify as _, StorageError},
     ids::AccountId,
+    refusals::{Attempt, Refusals},
     revocations::Revocations,
 };
 
@@ -44,7 +45,17 @@ pub trait AccessControlService: Debug + Send + Sync + 'static {
     /// [`AccessError::Denied`] if not.
     async fn require(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<(), AccessError> {
         let decision = self.decide(actor, permission, place).await?;
-        if decision.allowed { Ok(()) } else { Err(Denied::from(decision).into()) }
+        if decision.allowed {
+            return Ok(());
+        }
+        let denied = Denied::from(decision);
+        self.note_refusal(actor, &denied);
+        Err(denied.into())
+    }
+
+    /// Notes that an actor wanted to do what it may not; notes nothing by default.
+    fn note_refusal(&self, actor: &Actor, denied: &Denied) {
+        let _ = (actor, denied);
     }
 
     /// Returns whether the actor may.
@@ -71,20 +82,22 @@ pub struct RoleAccess {
     factors: Option<Arc<dyn SecondFactorStore>>,
     clock: Arc<dyn Clock>,
     revocations: Revocations,
+    refusals: Refusals,
     memory: Memory,
 }
 
 impl RoleAccess {
     /// Decides from the grants in a store.
     pub fn new(grants: Arc<dyn GrantStore>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            grants,
-            sanctions: None,
-            factors: None,
-            clock,
-            revocations: Revocations::none(),
-            memory: Memory::default(),
-        }
+        let (revocations, refusals) = (Revocations::none(), Refusals::none());
+        Self { grants, sanctions: None, factors: None, clock, revocations, refusals, memory: Memory::default() }
+    }
+
+    /// Notes who is refused a sensitive permission, for the audit log.
+    #[must_use]
+    pub fn noting(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
+        self
     }
 
     /// Forgets what is remembered of an account as soon as one of its losses is known.
@@ -261,6 +274,12 @@ impl AccessControlService for RoleAccess {
 
     fn forget(&self, account: AccountId) {
         self.memory.forget(account);
+    }
+
+    fn note_refusal(&self, actor: &Actor, denied: &Denied) {
+        if denied.permission.is_sensitive() {
+            self.refusals.note(actor, Attempt::Permission(denied.permission), denied.code(), denied.scope, None);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     clock::Timestamp,
     ids::{AccountId, DeviceId, SessionId},
     limits::Policy,
+    refusals::Attempt,
     scope::Scope,
     secret::Secret,
     security::{self, Event},
@@ -80,6 +81,8 @@ impl Accounts {
         let inner = &self.inner;
         let (account, session, device) = acting(actor)?;
         inner.limits.charge(actor, Policy::Auth).await?;
+        inner.limits.check(actor, Policy::FailedSignIn).await?;
+        inner.limits.charge(actor, Policy::SignIn).await?;
         inner.revocations.require_fresh().await?;
         let checked = inner.accounts.password(account).await?;
         // A guest has none; the work is the same.
@@ -90,6 +93,8 @@ impl Accounts {
         let matches = inner.hasher.verify(Password::presented(current), record).await?;
         let Some(checked) = checked.filter(|_| matches) else {
             security::note(Event::PasswordCheckFailed, actor, Some(account), "invalid-credentials");
+            self.note_wrong_credentials(actor, Attempt::PasswordChange, None);
+            inner.limits.charge(actor, Policy::FailedSignIn).await?;
             return Err(AccountError::InvalidCredentials);
         };
         let password = inner.hasher.hash(new).await?;

@@ -87,6 +87,9 @@ pub trait DeviceStore: Debug + Send + Sync + 'static {
     /// Reads the devices that `query` asks for.
     async fn page(&self, query: &DeviceQuery) -> Result<Page<Device>, StorageError>;
 
+    /// Finds the device of `account` with this fingerprint.
+    async fn find_known(&self, account: AccountId, fingerprint: &TokenHash) -> Result<Option<DeviceId>, StorageError>;
+
     /// Gives a device of `account` another name.
     ///
     /// # Errors

@@ -13,8 +13,21 @@ pub struct SigningKey {
     pub id: String,
     /// The Ed25519 key pair as PKCS #8, version 2.
     pub pkcs8: Secret<Vec<u8>>,
-    /// When it was made; the youngest signs, all verify.
+    /// When it was made; the youngest signs, [`RootKey::SETTLING`] after that, and all verify.
     pub created_at: Timestamp,
+}
+
+impl SigningKey {
+    /// Returns from when on it signs, unless it is the only one.
+    pub fn signs_from(&self) -> Timestamp {
+        self.created_at + RootKey::SETTLING
+    }
+
+    /// Returns from when on no token under an older key holds anywhere, if tokens live so long: every node signs with this
+    /// one, and clocks may differ.
+    pub fn stands_alone_from(&self, token_life: Duration) -> Timestamp {
+        self.signs_from() + token_life + RootKey::SETTLING
+    }
 }
 
 /// A secret from which keys for cursors, refresh tokens and hashes are derived.
@@ -46,6 +59,19 @@ pub struct ServerKeys {
     pub roots: Vec<RootKey>,
 }
 
+/// The keys that take the place of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRotation {
+    /// The youngest signing key as it was read; the rotation does nothing if there is a younger one.
+    pub follows: String,
+    /// The key that will sign.
+    pub signing: SigningKey,
+    /// The key that things will be derived from.
+    pub root: RootKey,
+    /// The signing keys that are deleted.
+    pub dropped: Vec<String>,
+}
+
 /// Keeps the keys of an installation.
 #[async_trait]
 pub trait KeyStore: Debug + Send + Sync + 'static {
@@ -58,4 +84,11 @@ pub trait KeyStore: Debug + Send + Sync + 'static {
 
     /// Adds a root key to those of an installation that has some. One whose id is known changes nothing.
     async fn add_root(&self, step: &Step, root: &RootKey) -> Result<(), StorageError>;
+
+    /// Adds a signing key and a root key, deletes signing keys, and answers whether it did: not if `rotation.follows` is not
+    /// the youngest signing key any more. Of two rotations at once, one passes.
+    async fn rotate(&self, step: &Step, rotation: &KeyRotation) -> Result<bool, StorageError>;
+
+    /// Deletes those of `signing` that are there and not the youngest signing key, and answers how many it were.
+    async fn drop_signing(&self, step: &Step, signing: &[String]) -> Result<u64, StorageError>;
 }

@@ -9,12 +9,15 @@ pub mod conformance;
 mod credentials;
 mod devices;
 mod error;
+mod guard;
+mod identity;
 mod keys;
 mod model;
 mod own_sessions;
 mod password;
 mod preferences;
 mod ring;
+mod rotation;
 mod service;
 mod session;
 mod store;
@@ -25,7 +28,9 @@ pub use self::{
     credentials::{NextSession, PasswordChange, Upgrade},
     devices::{Device, DeviceName, DeviceQuery, DeviceStore, Seen},
     error::AccountError,
-    keys::{KeyStore, RootKey, ServerKeys, SigningKey},
+    guard::{EverybodyPasses, SignInAttempt, SignInGuard, SignInWay},
+    identity::{ExternalIdentity, ExternalSignIn, IdentityProvider, Issuer, Subject},
+    keys::{KeyRotation, KeyStore, RootKey, ServerKeys, SigningKey},
     model::{
         Account, AccountKind, AccountQuery, Bootstrap, Credentials, DeviceDraft, DisplayName, Email, NewBootstrapToken,
         NewDevice, NewGuest, NewSession, NewTicket, RefreshToken, Registration, Rotation, Session, SignedIn, Ticket,
@@ -37,6 +42,7 @@ pub use self::{
         LocaleTag, ParsePreferenceError, PreferenceStore, Preferences, PreferencesAmendment, PreferencesChange,
         QuietHours, Theme, TimeOfDay, Topic,
     },
+    rotation::{KeyEntry, KeyPurpose, KeyState, Rotated, Urgency},
     service::{AccountPorts, Accounts, AccountsConfig, BootstrapTicket, RegistrationDraft, SessionGrant, SignIn},
     store::{AccountStore, SessionStore},
     token::{AccessToken, TokenIssuer},

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{
     devices::DeviceStore,
     error::AccountError,
-    keys::{KeyStore, RootKey, ServerKeys},
+    guard::{EverybodyPasses, SignInAttempt, SignInGuard, SignInWay},
+    keys::{KeyStore, RootKey, ServerKeys, SigningKey},
     model::{
         Account, AccountKind, AccountQuery, Bootstrap, DeviceDraft, DisplayName, Email, NewBootstrapToken, NewDevice,
         NewGuest, NewSession, Registration, SignedIn, TokenHash, Username, token_text,
@@ -24,11 +25,13 @@ use super::{
 use crate::{
     actor::{Actor, Identity},
     clock::Timestamp,
+    code::Code,
     cursor::CursorSealer,
-    error::StorageError,
+    error::{Classify as _, StorageError},
     ids::{AccountId, DeviceId, GrantId, SessionId},
-    limits::{Limits, Policy},
+    limits::{LimitKey, Limits, Policy},
     page::Page,
+    refusals::{Attempt, Refusals},
     revocations::{Mark, Revocations},
     scope::Scope,
     secret::Secret,
@@ -152,6 +155,8 @@ pub struct AccountPorts {
 #[derive(Debug, Clone)]
 pub struct Accounts {
     pub(super) inner: Arc<Inner>,
+    pub(super) guard: Arc<dyn SignInGuard>,
+    pub(super) refusals: Refusals,
 }
 
 #[derive(Debug)]
@@ -167,7 +172,9 @@ pub(super) struct Inner {
     pub(super) limits: Limits,
     pub(super) hasher: PasswordHasher,
     pub(super) tokens: TokenIssuer,
-    keys: Arc<dyn KeyStore>,
+    pub(super) keys: Arc<dyn KeyStore>,
+    /// When keys were last looked for because a token named an unknown one.
+    pub(super) keys_looked_for: Mutex<Option<Timestamp>>,
     pub(super) ring: KeyRing,
     pub(super) known: Cache<SessionId, Known>,
     /// What the password of an unknown username is checked against.
@@ -203,6 +210,7 @@ impl Accounts {
             tokens: TokenIssuer::new(&config.issuer, &adopted)?,
             ring: KeyRing::new(adopted.roots, Arc::clone(&sources.clock)),
             keys,
+            keys_looked_for: Mutex::new(None),
             known: Cache::new(REMEMBERED_SESSIONS),
             decoy: OnceCell::new(),
             accounts,
@@ -215,7 +223,26 @@ impl Accounts {
             sources,
             limits,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), guard: Arc::new(EverybodyPasses), refusals: Refusals::none() })
+    }
+
+    /// Notes who is refused a sign-in or another password, for the audit log.
+    #[must_use]
+    pub fn noting(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
+        self
+    }
+
+    /// Notes that somebody wanted in by a password that is not the account's.
+    pub(super) fn note_wrong_credentials(&self, actor: &Actor, attempt: Attempt, target: Option<AccountId>) {
+        self.refusals.note(actor, attempt, Code::InvalidCredentials, Scope::Global, target);
+    }
+
+    /// Asks `guard` before every sign-in, instead of letting everybody pass.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Arc<dyn SignInGuard>) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// Returns the sealer of cursors under the installation's root keys.
@@ -223,7 +250,7 @@ impl Accounts {
         self.inner.ring.cursor_sealer()
     }
 
-    /// Makes another root key. For the operator alone.
+    /// Makes another root key and no signing key. For the operator alone.
     ///
     /// Cursors and refresh tokens are derived from it once it is [`RootKey::SETTLING`] old; cursors that were sealed before
     /// open for [`CURSOR_LIFE`](crate::CURSOR_LIFE) more, and every session takes its next refresh token from it.
@@ -234,17 +261,9 @@ impl Accounts {
         }
         let inner = &self.inner;
         let now = inner.sources.clock.now();
-        let root = root_key(inner.sources.ids.draw().to_string(), inner.random(), now);
+        let root = inner.fresh_root(now);
         inner.keys.add_root(&actor.step(now, AuditDraft::new("key.rotate", Scope::Global)), &root).await?;
         self.reload_keys().await
-    }
-
-    /// Reads the root keys that other nodes have made. Whoever runs several nodes calls it at least twice per
-    /// [`RootKey::SETTLING`].
-    pub async fn reload_keys(&self) -> Result<(), AccountError> {
-        let keys = self.inner.keys.read().await?;
-        self.inner.ring.replace(keys.roots);
-        Ok(())
     }
 
     /// Opens an account for somebody who gives nothing but, perhaps, a name.
@@ -256,6 +275,8 @@ impl Accounts {
     ) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Guest).await?;
+        let attempt = SignInAttempt { actor, way: SignInWay::Guest, account: None, device: None };
+        self.guard.ask(&attempt).await?;
         let now = inner.sources.clock.now();
         let id = AccountId::new(inner.sources.ids.draw());
         let display_name = display_name.unwrap_or_else(|| inner.guest_name());
@@ -274,6 +295,8 @@ impl Accounts {
     pub async fn register(&self, actor: &Actor, draft: RegistrationDraft) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Auth).await?;
+        let attempt = SignInAttempt { actor, way: SignInWay::Registration, account: None, device: None };
+        self.guard.ask(&attempt).await?;
         let RegistrationDraft { username, password, display_name, email, device } = draft;
         let password = inner.hasher.hash(password).await?;
         let now = inner.sources.clock.now();
@@ -290,20 +313,29 @@ impl Accounts {
     }
 
     /// Signs in with username and password and, where the account has a second factor, its code. An unknown username costs the
-    /// same work as a wrong password.
+    /// same work as a wrong password, and has limits like any other.
     ///
     /// # Errors
     ///
     /// [`AccountError::InvalidCredentials`], whichever of the two is wrong; [`AccountError::TwoFactorRequired`] if both are
-    /// right and the code is absent; [`AccountError::TwoFactorCodeInvalid`].
+    /// right and the code is absent; [`AccountError::TwoFactorCodeInvalid`]; [`AccountError::RateLimited`] also where others have
+    /// tried too many passwords for this account, unless the device is one that the account knows.
     pub async fn sign_in(&self, actor: &Actor, sign_in: SignIn) -> Result<SessionGrant, AccountError> {
         let inner = &self.inner;
         inner.limits.charge(actor, Policy::Auth).await?;
+        inner.limits.check(actor, Policy::FailedSignIn).await?;
         let SignIn { username, password, code, device } = sign_in;
         let credentials = match Username::new(&username) {
             Ok(username) => inner.accounts.credentials(&username).await?,
             Err(_) => None,
         };
+        let asked_for = credentials.as_ref().map(|credentials| credentials.account);
+        let counted_as = asked_for.unwrap_or_else(|| inner.nobody_called(&username));
+        let known_device = inner.known_device(counted_as, &device).await?;
+        let attempt = SignInAttempt { actor, way: SignInWay::Password, account: asked_for, device: known_device };
+        self.guard.ask(&attempt).await?;
+        let budget = known_device.map_or(LimitKey::Account(counted_as), LimitKey::Device);
+        inner.limits.charge_to(actor, Policy::SignIn, budget).await?;
         let record = match &credentials {
             Some(credentials) => credentials.password.clone(),
             None => inner.decoy().await?,
@@ -311,6 +343,8 @@ impl Accounts {
         let matches = inner.hasher.verify(Password::presented(password.expose()), record).await?;
         let Some(credentials) = credentials.filter(|_| matches) else {
             security::note(Event::LoginFailed, actor, None, "invalid-credentials");
+            self.note_wrong_credentials(actor, Attempt::SignIn, asked_for);
+            inner.limits.charge(actor, Policy::FailedSignIn).await?;
             return Err(AccountError::InvalidCredentials);
         };
         let account = credentials.account;
@@ -395,8 +429,9 @@ impl Accounts {
             session,
         };
         let signed_in = inner.accounts.bootstrap(&actor.step(now, audit), &bootstrap).await;
-        if let Err(AccountError::BootstrapTokenInvalid | AccountError::BootstrapTokenSpent) = &signed_in {
+        if let Err(refused @ (AccountError::BootstrapTokenInvalid | AccountError::BootstrapTokenSpent)) = &signed_in {
             security::note(Event::BootstrapFailed, actor, None, "bootstrap-token");
+            self.refusals.note(actor, Attempt::Bootstrap, refused.code(), Scope::Global, None);
         }
         inner.grant(signed_in?, refresh, now)
     }
@@ -430,12 +465,42 @@ impl Accounts {
 }
 
 impl Inner {
-    fn new_session(&self, actor: &Actor, device: DeviceDraft, now: Timestamp) -> (NewSession, Secret<String>) {
+    /// Finds the device that an account knows by its fingerprint; the store is asked whether or not there is such an account.
+    async fn known_device(&self, account: AccountId, device: &DeviceDraft) -> Result<Option<DeviceId>, StorageError> {
+        match &device.fingerprint {
+            Some(text) => self.devices.find_known(account, &self.fingerprint(text)).await,
+            None => Ok(None),
+        }
+    }
+
+    fn fingerprint(&self, text: &str) -> TokenHash {
+        TokenHash::new(self.ring.derive_lasting("device fingerprint", text.as_bytes()))
+    }
+
+    /// Returns by what attempts on a username that nobody has are counted.
+    fn nobody_called(&self, username: &str) -> AccountId {
+        let digest = self.ring.derive_lasting("unknown username", username.trim().to_lowercase().as_bytes());
+        let bytes = digest[..16].try_into().expect("16 of 32 bytes");
+        AccountId::new(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    pub(super) fn fresh_root(&self, now: Timestamp) -> RootKey {
+        root_key(self.sources.ids.draw().to_string(), self.random(), now)
+    }
+
+    pub(super) fn fresh_signing(&self, now: Timestamp) -> Result<SigningKey, StorageError> {
+        TokenIssuer::generate_key(&self.sources.ids.draw().to_string(), now)
+    }
+
+    pub(super) fn new_session(
+        &self,
+        actor: &Actor,
+        device: DeviceDraft,
+        now: Timestamp,
+    ) -> (NewSession, Secret<String>) {
         let id = SessionId::new(self.sources.ids.draw());
         let refresh = self.refresh_token(id, 0);
-        let fingerprint = device
-            .fingerprint
-            .map(|text| TokenHash::new(self.ring.derive_lasting("device fingerprint", text.as_bytes())));
+        let fingerprint = device.fingerprint.map(|text| self.fingerprint(&text));
         let session = NewSession {
             id,
             device: NewDevice {
@@ -541,7 +606,7 @@ impl Inner {
         bytes
     }
 
-    fn guest_name(&self) -> DisplayName {
+    pub(super) fn guest_name(&self) -> DisplayName {
         let mut bytes = [0; 2];
         self.sources.random.fill(&mut bytes);
         let number = u16::from_be_bytes(bytes) % 10_000;

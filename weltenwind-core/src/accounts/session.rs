@@ -80,6 +80,28 @@ impl Accounts {
         Err(AccountError::RefreshTokenInvalid)
     }
 
+    /// Answers who holds a refresh token, and leaves it as it is: for a page, which shows what its reader may see and changes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::RefreshTokenInvalid`] also for one that was replaced, unless its successor was never used;
+    /// [`AccountError::SessionEnded`], [`AccountError::DeviceRevoked`].
+    pub async fn actor_of_refresh_token(
+        &self,
+        refresh_token: &str,
+        correlation_id: CorrelationId,
+    ) -> Result<Actor, AccountError> {
+        let sessions = &self.inner.sessions;
+        let presented = sessions.find_refresh(&TokenHash::of(refresh_token)).await?;
+        let presented = presented.ok_or(AccountError::RefreshTokenInvalid)?;
+        let signed_in = sessions.find(presented.session).await?.ok_or(AccountError::RefreshTokenInvalid)?;
+        if presented.generation + 1 < signed_in.session.generation {
+            return Err(AccountError::RefreshTokenInvalid);
+        }
+        self.actor_of_session(presented.session, correlation_id).await
+    }
+
     /// Ends the actor's session.
     pub async fn sign_out(&self, actor: &Actor) -> Result<(), AccountError> {
         actor.oneself()?;
@@ -91,7 +113,7 @@ impl Accounts {
 
     /// Answers who bears an access token.
     ///
-    /// The token itself is checked without the store, and its session, device and account against the losses that this node
+    /// The token itself is checked by the keys that this node knows, and its session, device and account against the losses that this node
     /// knows of. What else the store says of the session is believed for a minute, as long as losses are known within a
     /// second, and for a second otherwise.
     ///
@@ -100,7 +122,7 @@ impl Accounts {
     /// [`AccountError::TokenInvalid`], [`AccountError::TokenExpired`], [`AccountError::SessionEnded`],
     /// [`AccountError::DeviceRevoked`].
     pub async fn authenticate(&self, token: &str, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
-        let token = self.verify(token)?;
+        let token = self.verify(token).await?;
         let mut actor = self.actor_of_session(token.session, correlation_id).await?;
         if actor.account_id() != Some(token.account) {
             return Err(AccountError::TokenInvalid);
@@ -109,9 +131,20 @@ impl Accounts {
         Ok(actor)
     }
 
-    /// Checks an access token without the store.
-    pub fn verify(&self, token: &str) -> Result<AccessToken, AccountError> {
-        self.inner.tokens.verify(token, self.inner.sources.clock.now())
+    /// Checks an access token. The store is asked only for a key that is not known here, at most once a second.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::TokenInvalid`], [`AccountError::TokenExpired`].
+    pub async fn verify(&self, token: &str) -> Result<AccessToken, AccountError> {
+        let (tokens, now) = (&self.inner.tokens, self.inner.sources.clock.now());
+        match tokens.verify(token, now) {
+            Err(AccountError::TokenInvalid) if tokens.names_unknown_key(token) => {
+                self.look_for_keys(now).await?;
+                tokens.verify(token, now)
+            }
+            verified => verified,
+        }
     }
 
     /// Answers who bears a session, if it holds.

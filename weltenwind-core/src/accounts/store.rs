@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{
     credentials::{PasswordChange, Upgrade},
     error::AccountError,
+    identity::ExternalSignIn,
     model::{
         Account, AccountQuery, Bootstrap, Credentials, DisplayName, NewBootstrapToken, NewGuest, NewSession, NewTicket,
         RefreshToken, Registration, Rotation, SignedIn, Ticket, TokenHash, Username,
@@ -37,6 +38,10 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     ///
     /// [`AccountError::UsernameTaken`]. Of two registrations under one username at once, one passes.
     async fn register(&self, step: &Step, registration: &Registration) -> Result<SignedIn, AccountError>;
+
+    /// Opens a session of the account that an identity leads to; if it leads to none, makes that account, registered and
+    /// without username and password. Of two first sign-ins under one identity at once, one makes the account and both get it.
+    async fn sign_in_external(&self, step: &Step, sign_in: &ExternalSignIn) -> Result<SignedIn, AccountError>;
 
     /// Reads what the password of `username` is checked against.
     async fn credentials(&self, username: &Username) -> Result<Option<Credentials>, StorageError>;

@@ -1,6 +1,9 @@
 //! Access tokens: signed here, checked without the store.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
@@ -59,18 +62,33 @@ struct Claims {
     scope: Scope,
 }
 
-/// Signs and verifies access tokens with the installation's keys.
+/// Signs and verifies access tokens with the installation's keys, of which others may come while it runs.
 pub struct TokenIssuer {
     issuer: String,
-    signing: (String, EncodingKey),
-    verifying: Vec<(String, DecodingKey)>,
+    /// Youngest first, never empty.
+    keys: RwLock<Arc<[LiveKey]>>,
     validation: Validation,
-    verified: Cache<[u8; 32], AccessToken>,
+    verified: Cache<[u8; 32], Verified>,
+}
+
+struct LiveKey {
+    id: Arc<str>,
+    signs_from: Timestamp,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+}
+
+/// A token that was verified before, and the key that it was signed with.
+#[derive(Clone)]
+struct Verified {
+    token: AccessToken,
+    key: Arc<str>,
 }
 
 impl fmt::Debug for TokenIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<&str> = self.verifying.iter().map(|(kid, _)| kid.as_str()).collect();
+        let keys = self.keys();
+        let keys: Vec<&str> = keys.iter().map(|key| &*key.id).collect();
         f.debug_struct("TokenIssuer").field("issuer", &self.issuer).field("keys", &keys).finish_non_exhaustive()
     }
 }
@@ -81,15 +99,6 @@ const LEEWAY: i64 = 30;
 impl TokenIssuer {
     /// Issues for `issuer`, which is audience too: tokens of another installation do not hold here.
     pub fn new(issuer: &str, keys: &ServerKeys) -> Result<Self, StorageError> {
-        let mut verifying = Vec::new();
-        for key in &keys.signing {
-            let pair = pair(key)?;
-            verifying.push((key.id.clone(), DecodingKey::from_ed_der(pair.public_key().as_ref())));
-        }
-        let youngest = keys
-            .signing
-            .first()
-            .ok_or_else(|| StorageError::permanent("find a key to sign with", "the installation has no signing key"))?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[issuer]);
@@ -99,10 +108,32 @@ impl TokenIssuer {
         validation.validate_nbf = false;
         Ok(Self {
             issuer: issuer.to_owned(),
-            signing: (youngest.id.clone(), EncodingKey::from_ed_der(youngest.pkcs8.expose())),
-            verifying,
+            keys: RwLock::new(live(&keys.signing)?),
             validation,
             verified: Cache::new(REMEMBERED),
+        })
+    }
+
+    /// Goes on with these keys instead; a token under a key that is not among them holds no longer.
+    pub(super) fn replace(&self, signing: &[SigningKey]) -> Result<(), StorageError> {
+        let keys = live(signing)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    fn keys(&self) -> Arc<[LiveKey]> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns whether a token that does not hold names a key that is not known here: another node may have made it.
+    pub(super) fn names_unknown_key(&self, text: &str) -> bool {
+        if text.len() > MAX_BYTES {
+            return false;
+        }
+        decode_header(text).is_ok_and(|header| {
+            header.typ.as_deref() == Some(TYPE)
+                && header.alg == Algorithm::EdDSA
+                && header.kid.is_some_and(|kid| self.keys().iter().all(|key| *key.id != *kid))
         })
     }
 
@@ -113,10 +144,13 @@ impl TokenIssuer {
         Ok(SigningKey { id: id.to_owned(), pkcs8: Secret::new(document.as_ref().to_vec()), created_at: at })
     }
 
-    /// Signs a token.
+    /// Signs a token with the youngest key that every node knows by now.
     pub fn issue(&self, token: &AccessToken, id: uuid::Uuid, at: Timestamp) -> Result<Secret<String>, StorageError> {
-        let (kid, key) = &self.signing;
-        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        let keys = self.keys();
+        let key =
+            keys.iter().find(|key| key.signs_from <= at).or(keys.last()).expect("an installation has a signing key");
+        let (typ, kid) = (Some(TYPE.to_owned()), Some(key.id.to_string()));
+        let header = Header { typ, kid, ..Header::new(Algorithm::EdDSA) };
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.issuer.clone(),
@@ -129,8 +163,8 @@ impl TokenIssuer {
             exp: token.expires_at.as_second(),
             scope: token.scope,
         };
-        let text =
-            encode(&header, &claims, key).map_err(|error| StorageError::permanent("sign an access token", error))?;
+        let text = encode(&header, &claims, &key.signing)
+            .map_err(|error| StorageError::permanent("sign an access token", error))?;
         Ok(Secret::new(text))
     }
 
@@ -144,12 +178,13 @@ impl TokenIssuer {
             return Err(AccountError::TokenInvalid);
         }
         let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        let token = if let Some(token) = self.verified.get(&hash) {
+        let known = self.verified.get(&hash).filter(|known| self.keys().iter().any(|key| key.id == known.key));
+        let token = if let Some(Verified { token, .. }) = known {
             token
         } else {
-            let token = self.read(text, now)?;
-            self.verified.insert(hash, token.clone());
-            token
+            let verified = self.read(text, now)?;
+            self.verified.insert(hash, verified.clone());
+            verified.token
         };
         if now.as_second() >= token.expires_at.as_second() + LEEWAY {
             self.verified.invalidate(&hash);
@@ -158,17 +193,15 @@ impl TokenIssuer {
         Ok(token)
     }
 
-    fn read(&self, text: &str, now: Timestamp) -> Result<AccessToken, AccountError> {
+    fn read(&self, text: &str, now: Timestamp) -> Result<Verified, AccountError> {
         let header = decode_header(text).map_err(|_| AccountError::TokenInvalid)?;
         if header.typ.as_deref() != Some(TYPE) || names_a_foreign_key(text) {
             return Err(AccountError::TokenInvalid);
         }
-        let (_, key) = self
-            .verifying
-            .iter()
-            .find(|(kid, _)| header.kid.as_ref() == Some(kid))
-            .ok_or(AccountError::TokenInvalid)?;
-        let claims = decode::<Claims>(text, key, &self.validation)
+        let keys = self.keys();
+        let named = |key: &&LiveKey| header.kid.as_deref() == Some(&*key.id);
+        let key = keys.iter().find(named).ok_or(AccountError::TokenInvalid)?;
+        let claims = decode::<Claims>(text, &key.verifying, &self.validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => AccountError::TokenExpired,
                 _ => AccountError::TokenInvalid,
@@ -177,13 +210,14 @@ impl TokenIssuer {
         if now.as_second() + LEEWAY < claims.nbf {
             return Err(AccountError::TokenInvalid);
         }
-        Ok(AccessToken {
+        let token = AccessToken {
             account: claims.sub,
             session: claims.sid,
             device: claims.did,
             scope: claims.scope,
             expires_at: Timestamp::from_second(claims.exp).map_err(|_| AccountError::TokenInvalid)?,
-        })
+        };
+        Ok(Verified { token, key: Arc::clone(&key.id) })
     }
 }
 
@@ -197,6 +231,21 @@ fn names_a_foreign_key(text: &str) -> bool {
         return true;
     };
     ["jku", "jwk", "x5u", "x5c", "crit"].iter().any(|name| header.contains_key(*name))
+}
+
+fn live(signing: &[SigningKey]) -> Result<Arc<[LiveKey]>, StorageError> {
+    if signing.is_empty() {
+        return Err(StorageError::permanent("find a key to sign with", "the installation has no signing key"));
+    }
+    let live = |key: &SigningKey| {
+        Ok(LiveKey {
+            id: key.id.as_str().into(),
+            signs_from: key.signs_from(),
+            signing: EncodingKey::from_ed_der(key.pkcs8.expose()),
+            verifying: DecodingKey::from_ed_der(pair(key)?.public_key().as_ref()),
+        })
+    };
+    signing.iter().map(live).collect()
 }
 
 fn pair(key: &SigningKey) -> Result<Ed25519KeyPair, StorageError> {
@@ -247,6 +296,35 @@ mod tests {
         assert!(issuer.verify(text.expose(), clock.now()).is_ok(), "clocks may differ by half a minute");
         clock.advance(Duration::from_secs(1));
         assert!(matches!(issuer.verify(text.expose(), clock.now()), Err(AccountError::TokenExpired)));
+    }
+
+    #[test]
+    fn a_new_key_signs_once_every_node_knows_it_and_the_old_one_verifies_until_it_is_dropped() {
+        let clock = ManualClock::default();
+        let old = keys().signing.remove(0);
+        let issuer =
+            TokenIssuer::new("http://wind.test", &ServerKeys { signing: vec![old.clone()], roots: Vec::new() });
+        let issuer = issuer.unwrap();
+        let kid = |text: &Secret<String>| decode_header(text.expose()).unwrap().kid.unwrap();
+        let issue = || issuer.issue(&token(clock.now()), uuid::Uuid::nil(), clock.now()).unwrap();
+        let before = issue();
+        clock.advance(Duration::from_secs(1));
+        let young = TokenIssuer::generate_key("k2", clock.now()).unwrap();
+
+        issuer.replace(&[young.clone(), old]).unwrap();
+        let announced = issue();
+        clock.advance(crate::accounts::RootKey::SETTLING);
+        let after = issue();
+
+        assert_eq!([kid(&before), kid(&announced), kid(&after)], ["k1", "k1", "k2"]);
+        for text in [&before, &announced, &after] {
+            assert!(issuer.verify(text.expose(), clock.now()).is_ok());
+        }
+        issuer.replace(&[young]).unwrap();
+        for (text, holds) in [(&before, false), (&announced, false), (&after, true)] {
+            assert_eq!(issuer.verify(text.expose(), clock.now()).is_ok(), holds, "remembered or not");
+            assert_eq!(issuer.names_unknown_key(text.expose()), !holds);
+        }
     }
 
     #[test]

@@ -24,6 +24,12 @@ pub struct LimitsConfig {
     pub auth: Quota,
     /// Codes of an account's second factor that are tried from an address.
     pub two_factor: Quota,
+    /// Passwords presented for an account, from devices that it does not know.
+    pub sign_in: Quota,
+    /// Passwords presented for an account from one device that it knows.
+    pub sign_in_device: Quota,
+    /// Wrong passwords of an address.
+    pub failed_sign_in: Quota,
     /// Guests' accounts of an address.
     pub guest: Quota,
     /// Reads of an account.
@@ -51,6 +57,10 @@ impl Default for LimitsConfig {
         Self {
             auth: Quota::per(120, Unit::Minute),
             two_factor: Quota::per(30, Unit::Hour).burst(10),
+            // Wide: whoever keeps an account busy from many addresses must not keep its owner out.
+            sign_in: Quota::per(30, Unit::Minute).burst(1_800),
+            sign_in_device: Quota::per(6, Unit::Minute).burst(20),
+            failed_sign_in: Quota::per(6, Unit::Minute).burst(20),
             guest: Quota::per(120, Unit::Minute),
             read: Quota::per(100, Unit::Second),
             read_anonymous: Quota::per(60, Unit::Second),
@@ -71,6 +81,9 @@ impl LimitsConfig {
         Self {
             auth: quota,
             two_factor: quota,
+            sign_in: quota,
+            sign_in_device: quota,
+            failed_sign_in: quota,
             guest: quota,
             read: quota,
             read_anonymous: quota,
@@ -89,6 +102,9 @@ impl LimitsConfig {
         match (policy, kind) {
             (Policy::Auth, _) => self.auth,
             (Policy::TwoFactor, _) => self.two_factor,
+            (Policy::SignIn, KeyKind::Device) => self.sign_in_device,
+            (Policy::SignIn, _) => self.sign_in,
+            (Policy::FailedSignIn, _) => self.failed_sign_in,
             (Policy::Guest, _) => self.guest,
             (Policy::Read, KeyKind::Address) => self.read_anonymous,
             (Policy::Read, _) => self.read,

@@ -71,6 +71,11 @@ policies! {
     Auth = "auth" by [Address];
     /// Trying codes of a second factor: of each account from each address.
     TwoFactor = "two-factor" by [AccountAddress, Account];
+    /// Presenting a password for an account, right or wrong. Whoever is not signed in is counted by the account that the
+    /// password is for or, from a device that the account knows, by that device: others cannot use that up.
+    SignIn = "sign-in" by [Device, Account];
+    /// Presenting a wrong password.
+    FailedSignIn = "failed-sign-in" by [Address];
     /// Opening a guest's account.
     Guest = "guest" by [Address];
     /// Reading over HTTP; what the caller has already is free.

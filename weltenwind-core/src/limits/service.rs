@@ -80,6 +80,21 @@ impl Limits {
         self.judge(actor, policy, verdict)
     }
 
+    /// Charges one call to somebody else than who makes it: to the account that a password is presented for, say. The actor's
+    /// host learns of it; the operator is never charged.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimited`] if the quota is used up; then nothing was charged.
+    pub async fn charge_to(&self, actor: &Actor, policy: Policy, key: LimitKey) -> Result<(), RateLimited> {
+        if actor.identity == Identity::Operator {
+            return Ok(());
+        }
+        let bucket = Bucket { policy, key, quota: self.inner.config.quota(policy, key.kind()) };
+        let verdict = self.inner.limiter.take(&bucket).await;
+        self.judge(actor, policy, verdict)
+    }
+
     /// Passes if the actor could be charged one call now, and charges nothing.
     ///
     /// # Errors
@@ -241,7 +256,7 @@ mod tests {
             assert_eq!(left, expected.collect::<Vec<_>>());
         }
         let anonymous: Vec<_> = limits.state(&visitor("192.0.2.7")).await.iter().map(|state| state.policy).collect();
-        assert_eq!(anonymous, [Policy::Auth, Policy::Guest, Policy::Read]);
+        assert_eq!(anonymous, [Policy::Auth, Policy::FailedSignIn, Policy::Guest, Policy::Read]);
     }
 
     #[tokio::test]

@@ -258,7 +258,9 @@ impl Worlds {
         for grant in self.grants.of(account, at).await?.into_iter().filter(|grant| grant.scope == here) {
             // An owner makes owners, and does not remove them.
             if grant.role.rank() >= standing.rank {
-                return Err(Denied { permission: Permission::WorldManage, scope: here, why: WhyDenied::Missing }.into());
+                let denied = Denied { permission: Permission::WorldManage, scope: here, why: WhyDenied::Missing };
+                self.access.note_refusal(actor, &denied);
+                return Err(denied.into());
             }
         }
         self.limits.charge(actor, Policy::Admin).await?;

@@ -18,7 +18,8 @@ pub(crate) const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// For everything that is no page, should a browser ever take it for one.
-const NO_PAGE_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const NO_PAGE_POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
 
 const FIXED: [(HeaderName, HeaderValue); 5] = [
     (header::CONTENT_SECURITY_POLICY, NO_PAGE_POLICY),

@@ -18,6 +18,15 @@ pub(super) const INSERT: &str = concat!(
 
 pub(super) const INSERT_PASSWORD: &str = "INSERT INTO passwords (account_id, hash, set_at) VALUES ($1, $2, $3)";
 
+pub(super) const IDENTITY: &str = "SELECT account_id FROM external_identities WHERE issuer = $1 AND subject = $2";
+
+/// Changes no row if the identity leads somewhere; waits for one who is about to say where.
+pub(super) const LINK_IDENTITY: &str = "
+    INSERT INTO external_identities (issuer, subject, account_id, linked_at) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (issuer, subject) DO NOTHING";
+
+pub(super) const FORGET_ACCOUNT: &str = "DELETE FROM accounts WHERE id = $1";
+
 pub(super) const CREDENTIALS: &str = "
     SELECT p.account_id, p.hash FROM accounts a JOIN passwords p ON p.account_id = a.id WHERE a.username = $1";
 
@@ -133,3 +142,8 @@ pub(super) const INSERT_KEY: &str = "
     INSERT INTO server_keys (id, kind, secret, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
 
 pub(super) const KEYS: &str = "SELECT id, kind, secret, created_at FROM server_keys ORDER BY created_at DESC, id DESC";
+
+pub(super) const YOUNGEST_SIGNING_KEY: &str =
+    "SELECT id FROM server_keys WHERE kind = 'signing' ORDER BY created_at DESC, id DESC LIMIT 1";
+
+pub(super) const DROP_SIGNING_KEY: &str = "DELETE FROM server_keys WHERE id = $1 AND kind = 'signing'";

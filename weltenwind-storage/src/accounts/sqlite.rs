@@ -7,9 +7,9 @@ use weltenwind_core::{
     AccountId, DeviceId, Outcome, Page, Revision, SessionId, Step, StorageError, Timestamp,
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Credentials, DisplayName, Email,
-        KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, NextSession, PasswordChange, PasswordRecord,
-        RefreshToken, Registration, RootKey, Rotation, ServerKeys, SessionEntry, SessionQuery, SessionStore, SignedIn,
-        Ticket, TokenHash, Upgrade, Username,
+        ExternalSignIn, KeyRotation, KeyStore, NewBootstrapToken, NewGuest, NewSession, NewTicket, NextSession,
+        PasswordChange, PasswordRecord, RefreshToken, Registration, RootKey, Rotation, ServerKeys, SessionEntry,
+        SessionQuery, SessionStore, SignedIn, Ticket, TokenHash, Upgrade, Username,
     },
     revocations::{Loss, Lost},
 };
@@ -112,6 +112,15 @@ impl AccountStore for SqliteAccountStore {
         Ok(Page::from_probe(all(rows).map_err(failed("list accounts"))?, query.limit))
     }
 
+    async fn sign_in_external(&self, step: &Step, sign_in: &ExternalSignIn) -> Result<SignedIn, AccountError> {
+        let (step, sign_in) = (step.clone(), sign_in.clone());
+        self.db
+            .write(Interactive, "sign an identity in", move |tx| {
+                Box::pin(async move { sign_in_external_in(tx, &step, &sign_in).await })
+            })
+            .await
+    }
+
     async fn issue_bootstrap(&self, step: &Step, token: &NewBootstrapToken) -> Result<(), AccountError> {
         let (step, token) = (step.clone(), token.clone());
         self.db
@@ -192,6 +201,45 @@ async fn open_in(
     let signed_in = open_session_in(tx, account, session, step.at).await?;
     step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
     Ok(signed_in)
+}
+
+async fn sign_in_external_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    sign_in: &ExternalSignIn,
+) -> Result<SignedIn, Abort<AccountError>> {
+    if let Repeated(target) = step::begin(tx, step).await? {
+        return Ok(target.found(find_session_in(tx, target.id()?).await?)?);
+    }
+    let account = identified_in(tx, sign_in, step.at).await?;
+    let signed_in = open_session_in(tx, account, &sign_in.session, step.at).await?;
+    step::finish(tx, step, &Outcome::of(signed_in.session.id)).await?;
+    Ok(signed_in)
+}
+
+/// Finds the account that an identity leads to, or makes it.
+async fn identified_in(tx: &mut SqliteConnection, sign_in: &ExternalSignIn, at: Timestamp) -> sqlx::Result<AccountId> {
+    let ExternalSignIn { issuer, subject, account, display_name, .. } = sign_in;
+    let linked: Option<Uuid> =
+        query_scalar(sql::IDENTITY).bind(issuer.as_str()).bind(subject.as_str()).fetch_optional(&mut *tx).await?;
+    if let Some(linked) = linked {
+        return Ok(AccountId::new(linked));
+    }
+    insert_in(tx, *account, AccountKind::Registered, None, display_name, None, at).await?;
+    let made = query(sql::LINK_IDENTITY)
+        .bind(issuer.as_str())
+        .bind(subject.as_str())
+        .bind(account.uuid())
+        .bind(Instant(at))
+        .execute(&mut *tx)
+        .await?;
+    if made.rows_affected() == 1 {
+        return Ok(*account);
+    }
+    // Somebody else was faster: that account it is.
+    query(sql::FORGET_ACCOUNT).bind(account.uuid()).execute(&mut *tx).await?;
+    let linked = query_scalar(sql::IDENTITY).bind(issuer.as_str()).bind(subject.as_str()).fetch_one(tx).await?;
+    Ok(AccountId::new(linked))
 }
 
 /// Inserts a registered account with its password, or refuses a username that is taken.
@@ -675,6 +723,24 @@ impl KeyStore for SqliteKeyStore {
             })
             .await
     }
+
+    async fn rotate(&self, step: &Step, rotation: &KeyRotation) -> Result<bool, StorageError> {
+        let (step, rotation) = (step.clone(), rotation.clone());
+        self.db
+            .write(Interactive, "rotate the keys", move |tx| {
+                Box::pin(async move { rotate_keys_in(tx, &step, &rotation).await })
+            })
+            .await
+    }
+
+    async fn drop_signing(&self, step: &Step, signing: &[String]) -> Result<u64, StorageError> {
+        let (step, signing) = (step.clone(), signing.to_vec());
+        self.db
+            .write(Interactive, "delete signing keys", move |tx| {
+                Box::pin(async move { drop_signing_in(tx, &step, &signing).await })
+            })
+            .await
+    }
 }
 
 async fn adopt_in(tx: &mut SqliteConnection, fresh: &ServerKeys) -> Result<ServerKeys, Abort<StorageError>> {
@@ -701,6 +767,50 @@ async fn add_root_in(tx: &mut SqliteConnection, step: &Step, root: &RootKey) -> 
         step::skip(tx, step).await?;
     }
     Ok(())
+}
+
+async fn rotate_keys_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    rotation: &KeyRotation,
+) -> Result<bool, Abort<StorageError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(true);
+    }
+    let youngest: Option<String> = query_scalar(sql::YOUNGEST_SIGNING_KEY).fetch_optional(&mut *tx).await?;
+    if youngest.as_ref() != Some(&rotation.follows) {
+        step::skip(tx, step).await?;
+        return Ok(false);
+    }
+    let KeyRotation { signing, root, dropped, .. } = rotation;
+    insert_key_in(tx, &signing.id, "signing", signing.pkcs8.expose(), signing.created_at).await?;
+    insert_root_in(tx, root).await?;
+    for id in dropped {
+        query(sql::DROP_SIGNING_KEY).bind(id).execute(&mut *tx).await?;
+    }
+    step::finish(tx, step, &Outcome::of(&signing.id)).await?;
+    Ok(true)
+}
+
+async fn drop_signing_in(
+    tx: &mut SqliteConnection,
+    step: &Step,
+    signing: &[String],
+) -> Result<u64, Abort<StorageError>> {
+    if let Repeated(_) = step::begin(tx, step).await? {
+        return Ok(0);
+    }
+    let youngest: Option<String> = query_scalar(sql::YOUNGEST_SIGNING_KEY).fetch_optional(&mut *tx).await?;
+    let mut dropped = 0;
+    for id in signing.iter().filter(|id| Some(*id) != youngest.as_ref()) {
+        dropped += query(sql::DROP_SIGNING_KEY).bind(id).execute(&mut *tx).await?.rows_affected();
+    }
+    if dropped > 0 {
+        step::finish(tx, step, &Outcome::of("signing keys")).await?;
+    } else {
+        step::skip(tx, step).await?;
+    }
+    Ok(dropped)
 }
 
 async fn insert_root_in(tx: &mut SqliteConnection, root: &RootKey) -> sqlx::Result<bool> {

@@ -22,6 +22,7 @@ use crate::{
     migrate::{self, Migrated},
     open::OpenError,
     privacy::PgPrivacyStore,
+    refusals::PgRefusalStore,
     revocations::PgRevocationStore,
     worlds::PgWorldStore,
 };
@@ -87,6 +88,7 @@ impl PgDatabase {
             idempotency: Arc::new(PgIdempotencyStore::new(self.clone())),
             revocations: Arc::new(PgRevocationStore::new(self.clone())),
             privacy: Arc::new(PgPrivacyStore::new(self.clone())),
+            refusals: Arc::new(PgRefusalStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

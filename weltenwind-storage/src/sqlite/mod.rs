@@ -28,6 +28,7 @@ use crate::{
     migrate::{self, Migrated},
     open::OpenError,
     privacy::SqlitePrivacyStore,
+    refusals::SqliteRefusalStore,
     revocations::SqliteRevocationStore,
     worlds::SqliteWorldStore,
 };
@@ -83,6 +84,7 @@ impl SqliteDatabase {
             idempotency: Arc::new(SqliteIdempotencyStore::new(self.clone())),
             revocations: Arc::new(SqliteRevocationStore::new(self.clone())),
             privacy: Arc::new(SqlitePrivacyStore::new(self.clone())),
+            refusals: Arc::new(SqliteRefusalStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
     }

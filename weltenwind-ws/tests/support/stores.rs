@@ -16,11 +16,11 @@ use weltenwind_core::{
     access::{MemoryGrantStore, keys::MemoryApiKeyStore},
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Confirmation, Credentials, Device,
-        DeviceName, DeviceQuery, DeviceStore, DisplayName, KeyStore, NewBootstrapToken, NewGuest, NewSession,
-        NewTicket, PasswordChange, PasswordRecord, PreferenceStore, Preferences, PreferencesChange, Proof,
-        RefreshToken, Registration, Removal as SecondFactorRemoval, RootKey, Rotation, SealedSecret, SecondFactor,
-        SecondFactorStore, ServerKeys, Session, SessionEntry, SessionQuery, SessionStore, SignedIn, Ticket, TokenHash,
-        Upgrade, Username,
+        DeviceName, DeviceQuery, DeviceStore, DisplayName, ExternalSignIn, KeyRotation, KeyStore, NewBootstrapToken,
+        NewGuest, NewSession, NewTicket, PasswordChange, PasswordRecord, PreferenceStore, Preferences,
+        PreferencesChange, Proof, RefreshToken, Registration, Removal as SecondFactorRemoval, RootKey, Rotation,
+        SealedSecret, SecondFactor, SecondFactorStore, ServerKeys, Session, SessionEntry, SessionQuery, SessionStore,
+        SignedIn, Ticket, TokenHash, Upgrade, Username,
     },
     chat::{
         Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore,
@@ -30,6 +30,7 @@ use weltenwind_core::{
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
     limits::{LimitsConfig, Quota, Unit},
     privacy::{AuditEntry, AuditQuery, Erasure, ErasureQuery, Holdings, NewErasure, PrivacyError, PrivacyStore},
+    refusals::{RefusalStore, RefusedAttempt},
     revocations::{LoggedLoss, Loss, LossSeq, Lost, MemoryRevocationStore, RevocationStore},
     worlds::{NewWorld, Slug, World, WorldChange, WorldError, WorldQuery, WorldStore},
 };
@@ -73,6 +74,7 @@ impl Town {
             idempotency: accounts.clone(),
             revocations: accounts.clone(),
             privacy: accounts.clone(),
+            refusals: accounts.clone(),
             health: accounts.clone(),
         };
         let config = ServiceConfig { limits, ..ServiceConfig::default() };
@@ -180,6 +182,7 @@ port! {
         }
     } refuses {
         fn register(&Step, &Registration) -> Result<SignedIn, AccountError>;
+        fn sign_in_external(&Step, &ExternalSignIn) -> Result<SignedIn, AccountError>;
         fn credentials(&Username) -> Result<Option<Credentials>, StorageError>;
         fn password(AccountId) -> Result<Option<PasswordRecord>, StorageError>;
         fn change_password(&Step, &PasswordChange) -> Result<SignedIn, AccountError>;
@@ -257,6 +260,7 @@ port! {
         }
     } refuses {
         fn page(&DeviceQuery) -> Result<Page<Device>, StorageError>;
+        fn find_known(AccountId, &TokenHash) -> Result<Option<DeviceId>, StorageError>;
         fn rename(&Step, AccountId, DeviceId, &DeviceName) -> Result<Device, AccountError>;
     }
 }
@@ -308,6 +312,15 @@ port! {
     refuses {
         fn read() -> Result<ServerKeys, StorageError>;
         fn add_root(&Step, &RootKey) -> Result<(), StorageError>;
+        fn rotate(&Step, &KeyRotation) -> Result<bool, StorageError>;
+        fn drop_signing(&Step, &[String]) -> Result<u64, StorageError>;
+    }
+}
+
+port! {
+    RefusalStore for MemoryAccounts {
+    } refuses {
+        fn record(&[RefusedAttempt]) -> Result<(), StorageError>;
     }
 }
 

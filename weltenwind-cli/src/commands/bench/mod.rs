@@ -8,6 +8,7 @@ mod limits;
 mod load;
 mod nodes;
 mod revoke;
+mod sign_in;
 mod socket;
 
 use std::{fs, sync::Arc, time::Duration};
@@ -69,6 +70,16 @@ pub(crate) enum BenchCommand {
         #[command(flatten)]
         args: access::AccessArgs,
     },
+    /// Sign in with the smallest hash of a password, so that everything else is measured, and show tokens that are known.
+    ///
+    /// Without --database it uses a SQLite file in the system's temporary folder, and throws it away. In --database it leaves an
+    /// account behind, whose sessions have ended.
+    SignIn {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        args: sign_in::SignInArgs,
+    },
     /// Be the clients of another bench; what they do comes on standard input.
     #[command(hide = true)]
     Load,
@@ -96,6 +107,10 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
         BenchCommand::Access { store, args } => {
             let scratch = Scratch::new(&store, config)?;
             access::run(&args, &scratch.storage, output).await
+        }
+        BenchCommand::SignIn { store, args } => {
+            let scratch = Scratch::new(&store, config)?;
+            sign_in::run(&args, &scratch.storage, output).await
         }
         BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
         BenchCommand::Revoke(args) => revoke::run(&args, output).await,

@@ -91,7 +91,9 @@ impl ApiKeys {
         if let Some(permission) =
             draft.permissions.iter().find(|permission| !standing.permissions.contains(*permission))
         {
-            return Err(Denied { permission, scope: draft.scope, why: WhyDenied::Missing }.into());
+            let denied = Denied { permission: Permission::AccessManage, scope: draft.scope, why: WhyDenied::Missing };
+            self.access.note_refusal(actor, &denied);
+            return Err(Denied { permission, ..denied }.into());
         }
         self.limits.charge(actor, Policy::Admin).await?;
         check(&draft, place.is_some(), now)?;

@@ -32,6 +32,26 @@ pub async fn a_device_is_listed_as_it_was_seen(ports: &Ports) {
     assert_eq!(devices, [expected]);
 }
 
+/// A budget of its own is for a device that the account knows, and for no other's.
+pub async fn a_device_is_known_to_its_account_by_its_fingerprint_until_it_ends(ports: &Ports) {
+    let fingerprint = TokenHash::of("fingerprint");
+    let on = |n| NewDevice { fingerprint: Some(fingerprint), ..session(n).device };
+    for n in [1, 2] {
+        let new = NewGuest { session: NewSession { device: on(n), ..session(n) }, ..guest(n) };
+        ports.accounts.open_guest(&step(0), &new).await.expect("the guest is new");
+    }
+    let known =
+        async |n, fingerprint| ports.devices.find_known(account(n), &fingerprint).await.expect("the store works");
+
+    for n in [1, 2] {
+        assert_eq!(known(n, fingerprint).await, Some(device(n)));
+    }
+    assert_eq!(known(1, TokenHash::of("another")).await, None);
+    assert_eq!(known(3, fingerprint).await, None);
+    ports.devices.end(&step(1), account(1), device(1)).await.expect("the device is there");
+    assert_eq!((known(1, fingerprint).await, known(2, fingerprint).await), (None, Some(device(2))));
+}
+
 /// Who signs in again from a device, or refreshes there, is seen on it; a name that its owner gave stays.
 pub async fn a_device_is_seen_again(ports: &Ports) {
     let fingerprint = Some(TokenHash::of("fingerprint"));

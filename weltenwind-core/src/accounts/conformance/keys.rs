@@ -1,6 +1,6 @@
 use super::{Ports, at, step, step_with_key};
 use crate::{
-    accounts::{RootKey, ServerKeys, SigningKey},
+    accounts::{KeyRotation, RootKey, ServerKeys, SigningKey},
     secret::Secret,
 };
 
@@ -76,6 +76,83 @@ pub async fn root_keys_that_are_added_at_once_are_all_kept(ports: &Ports) {
 
     first.and(second).expect("the store works");
     assert_eq!(ports.keys.read().await.expect("the store works").roots[..2], [two, one]);
+}
+
+/// No instant between two keys: either both are there, or none.
+pub async fn a_rotation_adds_both_keys_and_drops_what_it_names(ports: &Ports) {
+    let fresh = adopt(ports, &keys(1)).await;
+
+    assert!(rotate(ports, 2, 1).await);
+    let dropping = KeyRotation { dropped: vec!["key-1".to_owned(), "unknown".to_owned()], ..rotation(3, 2) };
+    assert!(ports.keys.rotate(&step(300), &dropping).await.expect("the store works"));
+
+    let read = ports.keys.read().await.expect("the store works");
+    assert_eq!(read.signing, [key(3, 300), key(2, 200)]);
+    assert_eq!(read.roots, [root(3, "root-3", 300), root(2, "root-2", 200), fresh.roots[0].clone()]);
+}
+
+/// Whoever read the keys before somebody else replaced them reads again.
+pub async fn a_rotation_that_follows_another_key_changes_nothing(ports: &Ports) {
+    adopt(ports, &keys(1)).await;
+    assert!(rotate(ports, 2, 1).await);
+    let before = ports.keys.read().await.expect("the store works");
+
+    assert!(!rotate(ports, 3, 1).await);
+
+    assert_eq!(ports.keys.read().await.expect("the store works"), before);
+}
+
+/// A rotation whose answer got lost is not done twice.
+pub async fn a_repeated_effect_key_rotates_the_keys_once(ports: &Ports) {
+    adopt(ports, &keys(1)).await;
+
+    for n in [2, 3] {
+        let done = ports.keys.rotate(&step_with_key(200, 1), &rotation(n, 1)).await;
+        assert!(done.expect("the store works"));
+    }
+
+    assert_eq!(ports.keys.read().await.expect("the store works").signing, [key(2, 200), key(1, 0)]);
+}
+
+/// Two operators at once make one new key.
+pub async fn of_rotations_at_once_one_passes(ports: &Ports) {
+    adopt(ports, &keys(1)).await;
+
+    let passed = tokio::join!(rotate(ports, 2, 1), rotate(ports, 3, 1), rotate(ports, 4, 1));
+
+    let passed = [passed.0, passed.1, passed.2];
+    assert_eq!(passed.iter().filter(|passed| **passed).count(), 1, "{passed:?}");
+    let read = ports.keys.read().await.expect("the store works");
+    assert_eq!((read.signing.len(), read.roots.len()), (2, 2));
+}
+
+/// An installation that cannot sign lets nobody in.
+pub async fn the_youngest_signing_key_is_never_dropped(ports: &Ports) {
+    adopt(ports, &keys(1)).await;
+    assert!(rotate(ports, 2, 1).await);
+    let all = ["key-1".to_owned(), "key-2".to_owned(), "root".to_owned()];
+
+    assert_eq!(ports.keys.drop_signing(&step(900), &all).await.expect("the store works"), 1);
+    assert_eq!(ports.keys.drop_signing(&step(900), &all).await.expect("the store works"), 0);
+
+    let read = ports.keys.read().await.expect("the store works");
+    assert_eq!(read.signing, [key(2, 200)]);
+    assert_eq!(read.roots.len(), 2);
+}
+
+/// Rotation to key `n`, a hundred seconds for each, behind key `follows`.
+fn rotation(n: u8, follows: u8) -> KeyRotation {
+    let at = i64::from(n) * 100;
+    KeyRotation {
+        follows: format!("key-{follows}"),
+        signing: key(n, at),
+        root: root(n, &format!("root-{n}"), at),
+        dropped: Vec::new(),
+    }
+}
+
+async fn rotate(ports: &Ports, n: u8, follows: u8) -> bool {
+    ports.keys.rotate(&step(i64::from(n) * 100), &rotation(n, follows)).await.expect("the store works")
 }
 
 fn keys(n: u8) -> ServerKeys {

@@ -10,6 +10,7 @@
 mod accounts;
 mod credentials;
 mod devices;
+mod identities;
 mod keys;
 mod preferences;
 mod sessions;
@@ -19,7 +20,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub use self::{accounts::*, credentials::*, devices::*, keys::*, preferences::*, sessions::*, two_factor::*};
+pub use self::{
+    accounts::*, credentials::*, devices::*, identities::*, keys::*, preferences::*, sessions::*, two_factor::*,
+};
 use super::{
     devices::{DeviceStore, Seen},
     keys::KeyStore,
@@ -114,6 +117,10 @@ macro_rules! account_store_conformance {
             fifty_upgrades_at_once_let_one_pass
             two_upgrades_to_one_username_at_once_let_one_pass
             a_guest_has_no_password
+            an_identity_leads_to_one_account_for_good
+            an_issuer_and_a_subject_together_are_an_identity
+            first_sign_ins_of_one_identity_at_once_make_one_account
+            a_repeated_effect_key_signs_an_identity_in_once
         }
     };
     (@tests $fixture:expr, $attributes:tt, $($case:ident)+) => {
@@ -173,6 +180,7 @@ macro_rules! device_store_conformance {
             a_device_is_seen_again
             devices_are_listed_page_by_page
             a_device_is_renamed_by_its_owner_alone
+            a_device_is_known_to_its_account_by_its_fingerprint_until_it_ends
             an_ended_device_takes_its_sessions_along
             an_ended_device_is_not_known_again
             a_device_is_ended_by_its_owner_alone
@@ -195,6 +203,11 @@ macro_rules! key_store_conformance {
             a_further_root_key_is_answered_before_the_older_ones
             a_root_key_is_added_once
             root_keys_that_are_added_at_once_are_all_kept
+            a_rotation_adds_both_keys_and_drops_what_it_names
+            a_rotation_that_follows_another_key_changes_nothing
+            a_repeated_effect_key_rotates_the_keys_once
+            of_rotations_at_once_one_passes
+            the_youngest_signing_key_is_never_dropped
         }
     };
 }

@@ -1,10 +1,11 @@
 //! Devices in Postgres.
 
 use async_trait::async_trait;
-use sqlx::{PgConnection, PgExecutor, query, query_as};
+use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
+use uuid::Uuid;
 use weltenwind_core::{
     AccountId, DeviceId, Outcome, Page, Step, StorageError,
-    accounts::{AccountError, Device, DeviceName, DeviceQuery, DeviceStore},
+    accounts::{AccountError, Device, DeviceName, DeviceQuery, DeviceStore, TokenHash},
     revocations::{Loss, Lost},
 };
 
@@ -44,6 +45,16 @@ impl DeviceStore for PgDeviceStore {
             .await
             .map_err(failed("list devices"))?;
         Ok(Page::from_probe(all(rows).map_err(failed("list devices"))?, query.limit))
+    }
+
+    async fn find_known(&self, account: AccountId, fingerprint: &TokenHash) -> Result<Option<DeviceId>, StorageError> {
+        let id: Option<Uuid> = query_scalar(sql::FIND_KNOWN)
+            .bind(account.uuid())
+            .bind(fingerprint.as_bytes().as_slice())
+            .fetch_optional(self.db.pool())
+            .await
+            .map_err(failed("find a device by its fingerprint"))?;
+        Ok(id.map(DeviceId::new))
     }
 
     async fn rename(

@@ -16,6 +16,9 @@ pub(super) const PAGE: &str = concat!(
     " FROM devices WHERE account_id = $1 AND id < $2 AND ended_at IS NULL ORDER BY id DESC LIMIT $3"
 );
 
+/// One that has ended has no fingerprint.
+pub(super) const FIND_KNOWN: &str = "SELECT id FROM devices WHERE account_id = $1 AND fingerprint = $2";
+
 pub(super) const RENAME: &str = concat!(
     "UPDATE devices SET name = $3 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL RETURNING ",
     device_columns!()
