@@ -237,6 +237,7 @@ impl AmendChannel {
     security(("bearer" = []))
 )]
 pub(crate) async fn amend(cx: Context, body: Body) -> Answer {
+    cx.require_sign_in()?;
     let (chat, id) = (&cx.services.chat, id(&cx)?);
     let amendment = cx.json(body).await.and_then(AmendChannel::amendment);
     let wish = amendment.and_then(|amendment| Ok((cx.if_match()?, amendment)));
@@ -262,6 +263,7 @@ pub(crate) async fn amend(cx: Context, body: Body) -> Answer {
     security(("bearer" = []))
 )]
 pub(crate) async fn close(cx: Context) -> Answer {
+    cx.require_sign_in()?;
     let (chat, id) = (&cx.services.chat, id(&cx)?);
     let expected = cx.if_match().unless_denied(chat.require_manage(cx.actor(), id)).await?;
     chat.close_channel(cx.actor(), id, Some(expected)).await?;

@@ -128,10 +128,14 @@ impl<Q> Context<Q> {
     ///
     /// A former slug ends the request with the address to repeat it at, before anything else is done.
     pub(crate) async fn world(&self) -> Result<WorldRef, Stop> {
-        if self.actor.is_anonymous() {
-            return Err(AccountError::SignInRequired.into());
-        }
+        self.require_sign_in()?;
         self.world_id().await.map(WorldRef::Id)
+    }
+
+    /// Passes whoever is signed in. Asked first where everybody else is refused in any case, so that they hear that and nothing of
+    /// what else is wrong.
+    pub(crate) fn require_sign_in(&self) -> Result<(), AccountError> {
+        if self.actor.is_anonymous() { Err(AccountError::SignInRequired) } else { Ok(()) }
     }
 
     /// Returns the world of the path, for whoever may read it; a former slug as in [`Context::world`].

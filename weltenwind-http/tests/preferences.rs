@@ -37,6 +37,7 @@ async fn preferences_are_read_changed_and_cleared() {
     expected["quietHours"] = night;
     assert_eq!((changed.json(), changed.header("etag")), (expected.clone(), "\"2\""));
     assert_eq!(server.get(PATH).by(&mira).await.expect(200).json(), expected);
+    assert_eq!(server.get("me/export").by(&mira).await.expect(200).json()["preferences"], expected);
 
     let wish = json!({ "locale": null, "quietHours": null, "notifications": { "chat": true, "group": false } });
     let cleared = server.patch(PATH).by(&mira).with("if-match", "\"2\"").json(wish).await.expect(200);

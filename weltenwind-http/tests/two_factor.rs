@@ -100,6 +100,8 @@ async fn signing_in_asks_for_a_code_once_the_first_one_was_shown() {
     assert_eq!(confirmed["recoveryCodes"].as_array().unwrap().len(), 10);
     let kept = session(&confirmed["session"]);
     server.get("me").by(&kept).await.expect(200);
+    let export = server.get("me/export").by(&kept).await.expect(200).json();
+    assert!(export["twoFactorSince"].is_string() && !export.to_string().contains(begun["secret"].as_str().unwrap()));
     assert_eq!(server.get("me").by(&mira).await.expect(401).code(), "session-ended");
     assert_eq!(login(&server, None).await.expect(401).code(), "two-factor-required");
     let again = login(&server, Some(&authenticator.code(&server))).await.expect(401);

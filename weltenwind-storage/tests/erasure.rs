@@ -425,8 +425,15 @@ async fn an_export_tells_everything_and_no_secret(fixture: &Fixture) {
     let other = node.guest().await;
     node.say(&other, channel, "of somebody else").await;
 
+    const LINK: &str = "
+        INSERT INTO external_identities (issuer, subject, account_id, linked_at)
+        SELECT 'https://game.example.org', 'player-4711', id, created_at FROM accounts WHERE username IS NOT NULL";
+    assert_eq!(fixture.execute(LINK).await, 1);
     let (body, text) = node.export(&tamsin).await;
 
+    let identities: Vec<_> = body.identities.iter().map(|held| (held.issuer.as_str(), held.subject.as_str())).collect();
+    assert_eq!(identities, [("https://game.example.org", "player-4711")]);
+    assert_eq!((body.two_factor_since, body.preferences.notifications.chat), (None, true));
     assert_eq!((body.version, body.account.username.as_deref()), (1, Some(USERNAME)));
     assert_eq!(body.account.email.as_deref(), Some(EMAIL));
     assert!(body.password_set_at.is_some());

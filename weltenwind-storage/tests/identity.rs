@@ -47,6 +47,10 @@ impl SignInGuard for Doorkeeper {
     }
 }
 
+fn device() -> DeviceDraft {
+    DeviceDraft::new(None, Some("a fingerprint")).unwrap()
+}
+
 fn by_password(username: &str) -> SignIn {
     let (username, password) = (username.to_owned(), Secret::new("a lantern on the pier".to_owned()));
     SignIn { username, password, code: None, device: device() }
@@ -124,7 +128,6 @@ async fn every_sign_in_asks_the_guard_before_anything_is_done() {
     let services = Services::start(fixture.stores.clone(), config(), Sources::default()).await.unwrap();
     let open = Arc::new(Doorkeeper::default());
     let accounts = services.accounts.clone().guarded_by(open.clone());
-    let device = || DeviceDraft::new(None, Some("a fingerprint")).unwrap();
     let draft = || RegistrationDraft {
         username: Username::new("mira").unwrap(),
         password: Password::new("a lantern on the pier").unwrap(),

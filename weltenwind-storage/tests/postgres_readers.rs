@@ -20,7 +20,7 @@ fn newest(channel: ChannelId) -> MessageQuery {
 /// A store that keeps one connection for readers, and a channel with a message.
 async fn one_reader() -> (Fixture, ChannelId) {
     let fixture = postgres().await;
-    assert!(fixture.config.max_connections < 8, "a quarter of them is one");
+    assert!(fixture.config.max_connections < 10, "a fifth of them is one");
     let channel = NewChannel::sample(1);
     fixture.stores.chat.create_channel(&Step::sample(Timestamp::UNIX_EPOCH), &channel).await.expect("a channel");
     let message = NewMessage { channel: channel.id, ..NewMessage::sample("Hello") };

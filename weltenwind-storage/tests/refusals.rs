@@ -8,9 +8,9 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use weltenwind_core::{
-    Actor, Clock as _, CorrelationId, ManualClock, Scope, ServiceConfig, Services, Sources,
+    Actor, Clock as _, CorrelationId, ManualClock, Scope, Secret, ServiceConfig, Services, Sources,
     access::{GrantDraft, Role},
-    accounts::{AccountError, DeviceDraft, HashingConfig, Password, RegistrationDraft, SessionGrant, Username},
+    accounts::{AccountError, DeviceDraft, HashingConfig, Password, RegistrationDraft, SessionGrant, SignIn, Username},
 };
 
 use self::fixture::{AuditRow, Fixture};
@@ -96,7 +96,13 @@ async fn a_refused_attempt_says_who_tried_what_and_for_which_request(fixture: &F
     let actor = acting(&services, &mira, "to-be-an-owner").await;
     services.grants.give(&actor, ownership(&mira)).await.unwrap_err();
     clock.advance(Duration::from_secs(1));
-    let login = accounts.sign_in(&visitor("sign-in-as-lu"), "luna", "not the password", DeviceDraft::default()).await;
+    let sign_in = SignIn {
+        username: "luna".to_owned(),
+        password: Secret::new("not the password".to_owned()),
+        code: None,
+        device: DeviceDraft::default(),
+    };
+    let login = accounts.sign_in(&visitor("sign-in-as-lu"), sign_in).await;
     assert!(matches!(login, Err(AccountError::InvalidCredentials)));
     clock.advance(Duration::from_secs(1));
     let actor = acting(&services, &mira, "change-password").await;

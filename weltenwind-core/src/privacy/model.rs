@@ -2,7 +2,7 @@
 
 use crate::{
     access::{Grant, keys::ApiKey},
-    accounts::{Account, Device, Session, TokenHash},
+    accounts::{Account, Device, Preferences, Session, TokenHash},
     chat::Seq,
     clock::Timestamp,
     ids::{AccountId, ChannelId},
@@ -24,6 +24,12 @@ pub struct Holdings {
     pub account: Account,
     /// When its password was set; none if it has no password.
     pub password_set_at: Option<Timestamp>,
+    /// Since when it has a second factor; none if it has none.
+    pub second_factor_since: Option<Timestamp>,
+    /// What it likes; as it is by default if it has said nothing.
+    pub preferences: Preferences,
+    /// By whom else it is known, in order of the issuers' names.
+    pub identities: Vec<HeldIdentity>,
     /// Its sessions, ended ones too, oldest first.
     pub sessions: Vec<Session>,
     /// Its devices, ended ones too, oldest first.
@@ -36,6 +42,17 @@ pub struct Holdings {
     pub keys: Vec<ApiKey>,
     /// Its requests under an `Idempotency-Key` that are still kept, oldest first.
     pub requests: Vec<HeldRequest>,
+}
+
+/// An identity of somebody else's that signs in to the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldIdentity {
+    /// Who vouches.
+    pub issuer: String,
+    /// For whom.
+    pub subject: String,
+    /// Since when.
+    pub linked_at: Timestamp,
 }
 
 /// A device, ended or not.

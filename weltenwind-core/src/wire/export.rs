@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    http::{ApiKeyBody, DeviceBody, GrantBody, UserBody},
+    http::{ApiKeyBody, DeviceBody, GrantBody, PreferencesBody, UserBody},
     time::WireTime,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     chat::{Message, RemovalMode},
     clock::Timestamp,
     ids::{AccountId, ChannelId, DeviceId, MessageId, SessionId},
-    privacy::{AuditEntry, Erasure, HeldDevice, HeldGrant, HeldRequest, Holdings, ReadMark},
+    privacy::{AuditEntry, Erasure, HeldDevice, HeldGrant, HeldIdentity, HeldRequest, Holdings, ReadMark},
     scope::Scope,
 };
 
@@ -31,6 +31,13 @@ pub struct ExportBody {
     /// When its password was set; absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_set_at: Option<WireTime>,
+    /// Since when it has a second factor; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub two_factor_since: Option<WireTime>,
+    /// What it likes.
+    pub preferences: PreferencesBody,
+    /// By whom else it is known, in order of the issuers' names.
+    pub identities: Vec<ExportedIdentity>,
     /// Its sessions, ended ones too, oldest first.
     pub sessions: Vec<ExportedSession>,
     /// Its devices, signed out ones too, oldest first.
@@ -55,12 +62,16 @@ impl ExportBody {
 
     /// Shows what is held, but for the two lists that are read page by page: they are empty, and come last.
     pub(crate) fn of(holdings: &Holdings, at: Timestamp) -> Self {
-        let Holdings { account, password_set_at, sessions, devices, grants, read_marks, keys, requests } = holdings;
+        let Holdings { account, password_set_at, second_factor_since, preferences, identities, .. } = holdings;
+        let Holdings { sessions, devices, grants, read_marks, keys, requests, .. } = holdings;
         Self {
             version: Self::VERSION,
             generated_at: at.into(),
             account: UserBody::from(account),
             password_set_at: password_set_at.map(WireTime),
+            two_factor_since: second_factor_since.map(WireTime),
+            preferences: PreferencesBody::from(preferences),
+            identities: identities.iter().map(ExportedIdentity::from).collect(),
             sessions: sessions.iter().map(ExportedSession::from).collect(),
             devices: devices.iter().map(ExportedDevice::from).collect(),
             grants: grants.iter().map(ExportedGrant::from).collect(),
@@ -112,6 +123,26 @@ impl From<ErasureBody> for Erasure {
             erased_by: body.erased_by,
             unsettled_since: body.unsettled_since.map(|WireTime(at)| at),
         }
+    }
+}
+
+/// An identity of somebody else's that signs in to the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedIdentity {
+    /// Who vouches.
+    pub issuer: String,
+    /// For whom.
+    pub subject: String,
+    /// Since when.
+    pub linked_at: WireTime,
+}
+
+impl From<&HeldIdentity> for ExportedIdentity {
+    fn from(held: &HeldIdentity) -> Self {
+        let HeldIdentity { issuer, subject, linked_at } = held.clone();
+        Self { issuer, subject, linked_at: linked_at.into() }
     }
 }
 

@@ -12,8 +12,8 @@ mod time;
 
 pub use self::{
     export::{
-        ErasureBody, ExportBody, ExportedAudit, ExportedDevice, ExportedGrant, ExportedMark, ExportedMessage,
-        ExportedRemoval, ExportedRequest, ExportedSession,
+        ErasureBody, ExportBody, ExportedAudit, ExportedDevice, ExportedGrant, ExportedIdentity, ExportedMark,
+        ExportedMessage, ExportedRemoval, ExportedRequest, ExportedSession,
     },
     http::{
         ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody, LimitsBody,

@@ -9,10 +9,10 @@ use weltenwind_core::{
     accounts::{AccountKind, LocaleTag, Preferences, QuietHours, Theme, Topic},
     wire::{
         ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, ExportBody, ExportedAudit, ExportedDevice,
-        ExportedGrant, ExportedMark, ExportedMessage, ExportedRequest, ExportedSession, GrantBody, HistoryBody,
-        LimitBody, LimitsBody, ListBody, MemberBody, PreferencesBody, ProfileBody, ReasonBody, SessionBody,
-        SessionDevice, SessionEntryBody, TicketBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody,
-        WorldBody,
+        ExportedGrant, ExportedIdentity, ExportedMark, ExportedMessage, ExportedRequest, ExportedSession, GrantBody,
+        HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, PreferencesBody, ProfileBody, ReasonBody,
+        SessionBody, SessionDevice, SessionEntryBody, TicketBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody,
+        UserBody, WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
@@ -232,6 +232,13 @@ fn export() -> ExportBody {
         generated_at: time(300),
         account: user(),
         password_set_at: Some(time(0)),
+        two_factor_since: Some(time(120)),
+        preferences: PreferencesBody::from(&preferences()),
+        identities: vec![ExportedIdentity {
+            issuer: "https://game.example.org".to_owned(),
+            subject: "player-4711".to_owned(),
+            linked_at: time(0),
+        }],
         sessions: vec![session],
         devices: vec![ExportedDevice { device: DeviceBody { current: false, ..device() }, ended_at: None }],
         grants: vec![ExportedGrant { grant: grant(), revoked_at: None }],

@@ -26,6 +26,7 @@ pub use self::{
 };
 pub(crate) use self::{
     devices::{DeviceRow, device_columns},
+    preferences::{FIND as FIND_PREFERENCES, PreferencesRow},
     rows::AccountRow,
     sql::account_columns,
 };

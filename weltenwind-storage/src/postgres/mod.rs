@@ -29,7 +29,7 @@ use crate::{
 
 /// A Postgres database that any number of nodes share.
 ///
-/// Clones share its connections: a quarter of them for what is read all the time, the rest for transactions and rare
+/// Clones share its connections: a fifth of them for what is read all the time, the rest for transactions and rare
 /// statements. More readers read no more pages: they are busy, not waiting.
 #[derive(Debug, Clone)]
 pub struct PgDatabase {
@@ -54,7 +54,7 @@ impl PgDatabase {
         // An open connection is what matters; whether it closes cleanly does not.
         let _ = connection.close().await;
         let patience = Duration::from_secs(config.acquire_timeout_seconds);
-        let reading = (config.max_connections / 4).max(1);
+        let reading = (config.max_connections / 5).max(1);
         let readers = Readers::new(options.clone(), reading, patience);
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections.saturating_sub(reading).max(1))

@@ -5,7 +5,7 @@ use weltenwind_core::{
     AccountId, ChannelId, DeviceId, SessionId,
     accounts::Session,
     chat::Seq,
-    privacy::{AuditEntry, Erasure, HeldDevice, HeldGrant, HeldRequest, ReadMark},
+    privacy::{AuditEntry, Erasure, HeldDevice, HeldGrant, HeldIdentity, HeldRequest, ReadMark},
 };
 
 use crate::{
@@ -14,6 +14,19 @@ use crate::{
     error::BrokenRow,
     rows::{Instant, RowName, ScopeColumns},
 };
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct IdentityRow {
+    issuer: String,
+    subject: String,
+    linked_at: Instant,
+}
+
+impl From<IdentityRow> for HeldIdentity {
+    fn from(row: IdentityRow) -> Self {
+        Self { issuer: row.issuer, subject: row.subject, linked_at: row.linked_at.0 }
+    }
+}
 
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct SessionRow {

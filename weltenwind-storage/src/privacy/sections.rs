@@ -4,17 +4,17 @@ use sqlx::{query, query_as, query_scalar};
 use weltenwind_core::{
     AccountId, Outcome, Scope, Step,
     accounts::{Account, TokenHash},
-    privacy::{Erasure, Holdings, LastOwner, NewErasure, PrivacyError, ReadMark},
+    privacy::{Erasure, HeldIdentity, Holdings, LastOwner, NewErasure, PrivacyError, ReadMark},
     revocations::{Loss, Lost},
 };
 
 use super::{
-    rows::{ErasureRow, HeldDeviceRow, HeldGrantRow, MarkRow, OwnedRow, RequestRow, SessionRow},
+    rows::{ErasureRow, HeldDeviceRow, HeldGrantRow, IdentityRow, MarkRow, OwnedRow, RequestRow, SessionRow},
     sql,
 };
 use crate::{
     access::ApiKeyRow,
-    accounts::AccountRow,
+    accounts::{AccountRow, FIND_PREFERENCES, PreferencesRow},
     error::Abort::{self, Refused},
     rows::{Instant, RowName, all, one},
     step::{self, Begun::Repeated},
@@ -45,6 +45,11 @@ macro_rules! held {
                 let Some(account) = one::<Account, _>(row)? else { return Ok(None) };
                 let set_at: Option<Instant> =
                     query_scalar(sql::PASSWORD_SET_AT).bind(id).fetch_optional(&mut *self).await?;
+                let factor: Option<Instant> =
+                    query_scalar(sql::SECOND_FACTOR_SINCE).bind(id).fetch_optional(&mut *self).await?;
+                let preferences: Option<PreferencesRow> =
+                    query_as(FIND_PREFERENCES).bind(id).fetch_optional(&mut *self).await?;
+                let identities: Vec<IdentityRow> = query_as(sql::IDENTITIES).bind(id).fetch_all(&mut *self).await?;
                 let sessions: Vec<SessionRow> = query_as(sql::SESSIONS).bind(id).fetch_all(&mut *self).await?;
                 let devices: Vec<HeldDeviceRow> = query_as(sql::DEVICES).bind(id).fetch_all(&mut *self).await?;
                 let grants: Vec<HeldGrantRow> = query_as(sql::GRANTS).bind(id).fetch_all(&mut *self).await?;
@@ -54,6 +59,9 @@ macro_rules! held {
                 Ok(Some(Holdings {
                     account,
                     password_set_at: set_at.map(|at| at.0),
+                    second_factor_since: factor.map(|at| at.0),
+                    preferences: one(preferences)?.unwrap_or_default(),
+                    identities: identities.into_iter().map(HeldIdentity::from).collect(),
                     sessions: all(sessions)?,
                     devices: all(devices)?,
                     grants: all(grants)?,

@@ -9,6 +9,12 @@ pub(super) const ACCOUNT: &str = concat!("SELECT ", account_columns!(), " FROM a
 
 pub(super) const PASSWORD_SET_AT: &str = "SELECT set_at FROM passwords WHERE account_id = $1";
 
+pub(super) const SECOND_FACTOR_SINCE: &str =
+    "SELECT confirmed_at FROM second_factors WHERE account_id = $1 AND confirmed_at IS NOT NULL";
+
+pub(super) const IDENTITIES: &str =
+    "SELECT issuer, subject, linked_at FROM external_identities WHERE account_id = $1 ORDER BY issuer, subject";
+
 pub(super) const SESSIONS: &str = "
     SELECT id, account_id, device_id, generation, created_at, idle_expires_at, expires_at, ended_at
     FROM sessions WHERE account_id = $1 ORDER BY id";

@@ -11,3 +11,4 @@ mod sqlite;
 pub use self::postgres::PgPreferenceStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqlitePreferenceStore;
+pub(crate) use self::{rows::PreferencesRow, sql::FIND};

@@ -9,7 +9,7 @@ use weltenwind_core::{
 use crate::{error::BrokenRow, rows::RowName};
 
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct PreferencesRow {
+pub(crate) struct PreferencesRow {
     account_id: Uuid,
     locale: Option<String>,
     theme: String,

@@ -6,7 +6,7 @@ macro_rules! columns {
     };
 }
 
-pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM preferences WHERE account_id = $1");
+pub(crate) const FIND: &str = concat!("SELECT ", columns!(), " FROM preferences WHERE account_id = $1");
 
 pub(super) const SAVE: &str = concat!(
     "INSERT INTO preferences (",
