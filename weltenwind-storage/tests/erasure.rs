@@ -420,14 +420,15 @@ async fn by_what_it_would_be_known_again_is_kept_for_a_while(fixture: &Fixture) 
 }
 
 async fn an_export_tells_everything_and_no_secret(fixture: &Fixture) {
+    const LINK: &str = "
+        INSERT INTO external_identities (issuer, subject, account_id, linked_at)
+        SELECT 'https://game.example.org', 'player-4711', id, created_at FROM accounts WHERE username IS NOT NULL";
+
     let node = Node::on(fixture).await;
     let (tamsin, channel) = node.live().await;
     let other = node.guest().await;
     node.say(&other, channel, "of somebody else").await;
 
-    const LINK: &str = "
-        INSERT INTO external_identities (issuer, subject, account_id, linked_at)
-        SELECT 'https://game.example.org', 'player-4711', id, created_at FROM accounts WHERE username IS NOT NULL";
     assert_eq!(fixture.execute(LINK).await, 1);
     let (body, text) = node.export(&tamsin).await;
 
