@@ -4,7 +4,7 @@ use axum::body::Body;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use weltenwind_core::{
-    accounts::{LocaleTag, PreferencesAmendment, QuietHours, Theme, Topic},
+    accounts::{AccountError, LocaleTag, PreferencesAmendment, QuietHours, Theme, Topic},
     wire::PreferencesBody,
 };
 
@@ -140,6 +140,8 @@ impl AmendPreferences {
 )]
 pub(crate) async fn amend(cx: Context, body: Body) -> Answer {
     let accounts = &cx.services.accounts;
+    // Who must sign in hears that first, whatever state is named.
+    cx.actor().oneself().map_err(AccountError::from)?;
     let amendment = cx.json(body).await.and_then(AmendPreferences::amendment);
     let wish = amendment.and_then(|amendment| Ok((cx.if_match()?, amendment)));
     let (expected, amendment) = wish.unless_denied(accounts.me(cx.actor())).await?;
