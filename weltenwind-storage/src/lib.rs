@@ -49,6 +49,7 @@ mod privacy;
 mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod refusals;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod revocations;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod rows;
