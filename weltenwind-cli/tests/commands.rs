@@ -152,6 +152,33 @@ fn worlds_are_made_and_listed() {
 }
 
 #[test]
+fn a_world_is_changed_and_closed() {
+    let store = Store::sqlite();
+    let made = json_of(&store, &["world", "create", "Mistral", "--json"]);
+    let amend =
+        ["world", "amend", "mistral", "--name", "Tramontana", "--slug", "tramontana", "--visibility", "private"];
+    let with = |args: &[&'static str], more: &[&'static str]| [args, more].concat();
+
+    let planned = json_of(&store, &with(&amend, &["--dry-run", "--json"]));
+    assert_eq!((&planned["slug"], &planned["visibility"]), (&json!("tramontana"), &json!("private")));
+    assert_eq!(json_of(&store, &["world", "list", "--json"]), json!([made]), "nothing was changed");
+    let changed = json_of(&store, &with(&amend, &["--json"]));
+    assert_eq!(
+        (&changed["id"], &changed["name"], &changed["slug"]),
+        (&made["id"], &json!("Tramontana"), &planned["slug"])
+    );
+    assert_eq!(store.run(&["world", "amend", "mistral"]).status.code(), Some(2), "nothing is to be changed");
+    assert_eq!(store.run(&["world", "amend", "nowhere", "--name", "Sirocco"]).status.code(), Some(3));
+    assert_eq!(json_of(&store, &["world", "members", "mistral", "--json"]), json!([]), "by its former slug, too");
+
+    assert_eq!(store.run(&["world", "archive", "tramontana"]).status.code(), Some(2), "it asks back");
+    assert!(stdout(&store, &["world", "archive", "tramontana", "--dry-run"]).contains("would close Tramontana"));
+    assert_eq!(json_of(&store, &["world", "list", "--json"]), json!([changed]));
+    assert!(stdout(&store, &["world", "archive", "tramontana", "--yes"]).contains("closed Tramontana"));
+    assert_eq!(json_of(&store, &["world", "list", "--json"]), json!([]));
+}
+
+#[test]
 fn a_taken_slug_is_a_conflict() {
     let store = Store::sqlite();
     stdout(&store, &["world", "create", "Mistral"]);
