@@ -107,6 +107,9 @@ FRESH = {
     "DELETE /api/v1/users/me/devices/{id}": lambda _: {"id": device()},
 }
 
+# Lists that one sees in what one manages.
+LISTED_IN_SCOPE = {"GET /api/v1/access/grants", "GET /api/v1/access/keys"}
+
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
@@ -129,6 +132,8 @@ def before_call(context, case, kwargs):
         case.body = role(token())
     if label == "POST /api/v1/access/keys" and number % 2 == 0:
         case.body = draft(token())
+    if label in LISTED_IN_SCOPE and not in_chain and number % 2 == 0:
+        case.query = {"scope": f"world:{world(token())}"}
     # The caller owns worlds and stays; a guest who passes by may go.
     if label == "DELETE /api/v1/users/me" and not in_chain and number % 2 == 0:
         case.headers = {**(case.headers or {}), "Authorization": f"Bearer {made('auth/guest', {})['accessToken']}"}
