@@ -30,10 +30,12 @@ pub struct RealtimeConfig {
     pub max_rooms: usize,
     /// Bytes that a frame from a client may have.
     pub frame_bytes: usize,
-    /// Bytes that may wait for a slow reader before nothing more is fetched for it; also the largest frame to a client. A
-    /// socket keeps a buffer as large as the largest frame it ever wrote.
+    /// Bytes of answers that may wait for a slow reader before nothing more is done for it.
     pub send_buffer_bytes: usize,
-    /// Seconds that a client has to take a frame.
+    /// Bytes that the newest frames of all rooms of this node may take together, each room at least 16 KiB and at most
+    /// 1 MiB of it. Whoever falls further behind is served from the store.
+    pub rings_bytes: usize,
+    /// Seconds that a client has to take something of what waits for it.
     pub write_timeout_seconds: u64,
     /// Seconds that a socket holds that was opened with a ticket, until it needs an access token.
     pub ticket_life_seconds: u64,
@@ -54,6 +56,7 @@ impl Default for RealtimeConfig {
             max_rooms: 128,
             frame_bytes: 64 * 1024,
             send_buffer_bytes: 16 * 1024,
+            rings_bytes: 256 * 1024 * 1024,
             write_timeout_seconds: 30,
             ticket_life_seconds: 300,
             drain_seconds: 10,

@@ -8,11 +8,12 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use weltenwind_core::{AllowedOrigins, Services};
 
-use crate::{config::RealtimeConfig, limits::Limits, metrics::Metrics};
+use crate::{config::RealtimeConfig, feed::Feeds, limits::Limits, metrics::Metrics};
 
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) services: Services,
+    pub(crate) feeds: Feeds,
     pub(crate) origins: AllowedOrigins,
     pub(crate) config: RealtimeConfig,
     pub(crate) node: String,
@@ -39,8 +40,10 @@ impl Host {
             name => name.to_owned(),
         };
         let limits = Limits::new(config.max_connections, config.max_connections_per_address);
+        let feeds = Feeds::new(&services, config.rings_bytes, &metrics);
         Arc::new(Self {
             services,
+            feeds,
             origins,
             config,
             node,

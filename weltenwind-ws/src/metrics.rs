@@ -5,6 +5,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
+    pub(crate) rooms: IntGauge,
+    pub(crate) ring_bytes: IntGauge,
     pub(crate) joins: IntCounter,
     pub(crate) records_in: IntCounter,
     pub(crate) records_out: IntCounter,
@@ -25,6 +27,7 @@ impl Metrics {
             registry.register(Box::new(collector.clone()))?;
             Ok(collector)
         }
+        let gauge = |name: &str, help: &str| keep(registry, IntGauge::new(name, help)?);
         let counter = |name: &str, help: &str| keep(registry, IntCounter::new(name, help)?);
         let counters =
             |name: &str, help: &str, label| keep(registry, IntCounterVec::new(Opts::new(name, help), &[label])?);
@@ -37,7 +40,9 @@ impl Metrics {
         let revoke = "Seconds from the end of a session or device until its socket is closed.";
         let revoke = HistogramOpts::new("weltenwind_ws_revoke_seconds", revoke).buckets(BUCKETS.to_vec());
         Ok(Self {
-            connections: keep(registry, IntGauge::new("weltenwind_ws_connections", "Open sockets.")?)?,
+            connections: gauge("weltenwind_ws_connections", "Open sockets.")?,
+            rooms: gauge("weltenwind_ws_rooms", "Rooms that somebody on this node is in, or was a moment ago.")?,
+            ring_bytes: gauge("weltenwind_ws_ring_bytes", "Bytes of frames that the rooms of this node keep.")?,
             joins: counter("weltenwind_ws_joins_total", "Rooms that were joined.")?,
             records_in: records.with_label_values(&["in"]),
             records_out: records.with_label_values(&["out"]),

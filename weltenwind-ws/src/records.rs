@@ -5,10 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 use weltenwind_core::{
-    Class, Classify, Code, CorrelationId, CursorSealer, Room,
-    bus::RoomEvent,
-    chain,
-    chat::RoomPosition,
+    Class, Classify, Code, CorrelationId, CursorSealer, Room, chain,
+    chat::{Message, RoomPosition},
     wire::{ClientRecord, MessageBody, ProblemBody, ServerRecord},
 };
 
@@ -132,10 +130,9 @@ pub(crate) fn write(record: &ServerRecord) -> Bytes {
 }
 
 /// Writes what happened to a message. Nothing in it depends on who receives it.
-pub(crate) fn write_event(event: &RoomEvent, is_news: bool, cursors: &CursorSealer) -> Bytes {
-    let RoomEvent { message, epoch, .. } = event;
+pub(crate) fn write_change(message: &Message, epoch: u32, is_news: bool, cursors: &CursorSealer) -> Bytes {
     let room = Room::Channel(message.channel);
-    let cursor = cursors.seal_room(message.channel, RoomPosition { epoch: *epoch, change: message.change });
+    let cursor = cursors.seal_room(message.channel, RoomPosition { epoch, change: message.change });
     let body = MessageBody::from(message);
     write(&if is_news {
         ServerRecord::Msg { room, seq: body.seq, cursor, message: body }

@@ -1,6 +1,6 @@
 //! What clients ask for, carried to the services and back.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use weltenwind_core::{
     Actor, Code, CorrelationId, CursorInvalid, Room, Services,
@@ -13,9 +13,11 @@ use weltenwind_core::{
 };
 
 use crate::{
+    bell::Bell,
+    feed::Attendance,
     host::Host,
+    reader::Reader,
     records::{Failure, Refusal},
-    rooms::RoomFeed,
     sign_in::SignIn,
 };
 
@@ -25,15 +27,17 @@ pub(crate) struct Asker {
     pub(crate) host: Arc<Host>,
     pub(crate) sign_in: SignIn,
     pub(crate) request: CorrelationId,
+    pub(crate) bell: Arc<Bell>,
 }
 
 /// What became of a request.
-#[derive(Debug)]
 pub(crate) enum Answer {
     /// The answer is a record and nothing else.
     Record(Box<ServerRecord>),
     /// A room may be joined.
-    Joined { id: i64, room: Room, cursor: Option<String>, recovered: bool, feed: Option<RoomFeed> },
+    Joined { id: i64, cursor: Option<String>, recovered: bool, attendance: Attendance, reader: Reader },
+    /// A message has its place; the answer comes with its commit.
+    Posted(Pin<Box<dyn Future<Output = Answer> + Send>>),
     /// A newer token carries the socket.
     Refreshed { id: Option<i64>, sign_in: SignIn },
     /// The sign-in is over.
@@ -64,20 +68,22 @@ impl Asker {
     async fn try_join(&self, id: i64, room: Room, since: Option<String>) -> Result<Answer, Failure> {
         let services = self.services();
         let actor = self.sign_in.actor(services, self.request.clone()).await?;
+        self.require_room(&actor, room).await?;
+        let feeds = &self.host.feeds;
         let Room::Channel(channel) = room else {
             if since.is_some() {
                 return Err(CursorInvalid.into());
             }
-            self.require_room(&actor, room).await?;
-            return Ok(Answer::Joined { id, room, cursor: None, recovered: false, feed: None });
+            let attendance = feeds.attend_silent(room, &self.bell);
+            let reader = Reader::new(attendance.feed.position());
+            return Ok(Answer::Joined { id, cursor: None, recovered: false, attendance, reader });
         };
         let since = since.map(|cursor| services.cursors.open_room(channel, &cursor)).transpose()?;
-        let live = services.chat.listen(&actor, channel, since).await?;
-        let cursor = services.cursors.seal_room(channel, live.position());
-        // Who names no position has nothing to recover.
-        let recovered = since.is_some() && live.is_recovered();
-        let feed = RoomFeed::of_channel(channel, live, services.cursors.clone());
-        Ok(Answer::Joined { id, room, cursor: Some(cursor), recovered, feed: Some(feed) })
+        // First in the room, then the position: what happens behind it is heard.
+        let attendance = feeds.attend(room, &self.bell).await?;
+        let (reader, at, recovered) = attendance.feed.reader(since).await?;
+        let cursor = Some(services.cursors.seal_room(channel, at));
+        Ok(Answer::Joined { id, cursor, recovered, attendance, reader })
     }
 
     /// Passes if the actor may be in a room.
@@ -95,16 +101,21 @@ impl Asker {
     }
 
     pub(crate) async fn post(self, id: i64, draft: Draft) -> Answer {
-        let posted = self.try_post(id, draft).await;
+        let posted = self.clone().try_post(id, draft).await;
         self.answer(Some(id), posted)
     }
 
-    async fn try_post(&self, id: i64, draft: Draft) -> Result<Answer, Failure> {
+    async fn try_post(self, id: i64, draft: Draft) -> Result<Answer, Failure> {
         let services = self.services();
         let actor = self.sign_in.actor(services, self.request.clone()).await?;
-        let posted = services.chat.post(&actor, draft).await?;
-        let message = Some(MessageBody::from(&posted.message));
-        Ok(Answer::Record(Box::new(ServerRecord::Ok { id: Some(id), message })))
+        let submitted = services.chat.submit(&actor, draft).await?;
+        Ok(Answer::Posted(Box::pin(async move {
+            let stored = submitted.stored().await.map_err(Failure::from).map(|posted| {
+                let message = Some(MessageBody::from(&posted.message));
+                Answer::Record(Box::new(ServerRecord::Ok { id: Some(id), message }))
+            });
+            self.answer(Some(id), stored)
+        })))
     }
 
     pub(crate) async fn refresh(self, id: Option<i64>, token: String) -> Answer {

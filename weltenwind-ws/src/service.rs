@@ -12,12 +12,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use hyper_util::{rt::TokioIo, server::conn::auto};
 use prometheus::Registry;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::protocol::{Role, WebSocketConfig},
-};
+use tokio::net::TcpStream;
 use weltenwind_core::{AllowedOrigins, Classify as _, CorrelationId, Services};
 
 use crate::{
@@ -114,28 +111,25 @@ impl<B> tower::Service<Request<B>> for Realtime {
 
 /// Within this time the answer to the handshake is written, or the client has left.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Tungstenite's own 128 KiB would be most of what an idle socket costs.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// No record comes near this; it is written as a frame of its own if frames are configured to be shorter.
-const LONGEST_RECORD_BYTES: usize = 64 * 1024;
 
 async fn open(host: Arc<Host>, upgrade: OnUpgrade, visitor: Visitor) {
     let upgraded = match tokio::time::timeout(UPGRADE_TIMEOUT, upgrade).await {
-        Ok(Ok(upgraded)) => TokioIo::new(upgraded),
+        Ok(Ok(upgraded)) => upgraded,
         Ok(Err(error)) => {
             tracing::debug!(correlation_id = %visitor.correlation_id, %error, "a client left during the handshake");
             return;
         }
         Err(_) => return,
     };
-    let frame_bytes = host.config.frame_bytes;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(2 * host.config.send_buffer().max(LONGEST_RECORD_BYTES))
-        .max_message_size(Some(frame_bytes))
-        .max_frame_size(Some(frame_bytes));
-    // In a box, because a future keeps a place for it wherever it is handed on.
-    let socket = Box::new(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await);
-    connection::serve(host, socket, visitor).await;
+    // A plain TCP stream is taken out of hyper's hands, so that what is written together leaves with one call and nothing
+    // of the handshake is kept. Anything else, TLS or a pipe, is served through them.
+    match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => {
+            // A copy, because the bytes hold on to the whole buffer of the handshake.
+            let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+            drop(parts.read_buf);
+            connection::serve(host, stream, &read, visitor).await;
+        }
+        Err(upgraded) => connection::serve(host, TokioIo::new(upgraded), &[], visitor).await,
+    }
 }

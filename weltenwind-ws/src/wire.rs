@@ -1,143 +1,351 @@
-//! One socket's two directions, polled together: a frame is written while the next one is read.
+//! One socket's two directions: what rooms and answers have to say is written together, while the next frame is read.
+//!
+//! Tungstenite reads frames and answers control frames, over memory instead of a network: its bytes come from a buffer that
+//! all sockets of a thread share, so a silent socket has none, and go to a small one of the socket's own. What the server
+//! has to say does not pass through it: finished frames are handed to the network as they are.
 
 use std::{
+    cell::RefCell,
+    collections::VecDeque,
     fmt,
+    io::{self, IoSlice, Read, Write},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use tokio::time::Instant;
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 use tokio_tungstenite::tungstenite::{
     Error as WsError, Message, Utf8Bytes,
-    protocol::{CloseFrame, frame::coding::CloseCode},
+    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
 };
 use weltenwind_core::Timestamp;
 
-use crate::outbox::{Frame, Outbox};
+use crate::{
+    outbox::Outbox,
+    rooms::{Rooms, Told},
+};
 
-/// A socket as the connection needs it: the WebSocket over a TCP stream, or channels in a test.
-pub(crate) trait Socket:
-    Stream<Item = Result<Message, WsError>> + Sink<Message, Error = WsError> + Unpin
-{
-}
+/// What bytes run through: a TCP stream, TLS over one, or a pipe in a test.
+pub(crate) trait Link: AsyncRead + AsyncWrite + Unpin + Send {}
 
-impl<S> Socket for S where S: Stream<Item = Result<Message, WsError>> + Sink<Message, Error = WsError> + Unpin {}
+impl<L: AsyncRead + AsyncWrite + Unpin + Send> Link for L {}
 
-/// A socket and the one frame that is on its way to the client.
-pub(crate) struct Wire<S> {
-    socket: S,
-    writing: Option<Writing>,
-    timeout: Duration,
-}
-
-impl<S> fmt::Debug for Wire<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("writing", &self.writing).finish_non_exhaustive()
-    }
-}
-
+/// Bytes that are read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// What a socket keeps for a frame that has come in only in part; it grows with the frame.
+const KEPT_BYTES: usize = 128;
+/// Answers to pings that may wait for a client that does not read them.
+const CONTROL_BYTES: usize = 64 * 1024;
+/// After so many bytes other sockets have their turn.
+const TURN_BYTES: usize = 256 * 1024;
+/// Frames that are handed to the network at once.
+const SLICES: usize = 64;
+/// Frames for this client alone that are offered at once.
+const FRONT: usize = 3;
 /// Long enough to read two frames, short enough for who has left already.
 const LINGER: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
-struct Writing {
-    /// Taken by the socket once it is ready.
-    frame: Option<Frame>,
-    give_up_at: Instant,
-    oldest: Option<Timestamp>,
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// A socket, and what is on its way to the client.
+pub(crate) struct Wire<L> {
+    link: L,
+    protocol: WebSocketContext,
+    /// What the protocol itself has to say: answers to pings, the close frame.
+    control: Vec<u8>,
+    /// Frames that are written next and in this order; the first may have been begun.
+    front: VecDeque<Bytes>,
+    /// Bytes of the first that are written.
+    begun: usize,
+    /// Frames that came in and were not taken yet.
+    received: VecDeque<Result<Message, WsError>>,
+    /// Since when the client has taken nothing of what waits for it.
+    stalled_since: Option<Instant>,
+    timeout: Duration,
+}
+
+impl<L> fmt::Debug for Wire<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("stalled_since", &self.stalled_since).finish_non_exhaustive()
+    }
 }
 
 /// What happened on a socket.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// The frame is written; `oldest` is when its oldest fresh message was accepted.
-    Written { oldest: Option<Timestamp> },
-    /// A frame came in; none at the end.
-    Read(Option<Result<Message, WsError>>),
+    /// Something was written.
+    Written(Written),
+    /// Frames came in.
+    Read,
+    /// A room's next page is needed, and there is nothing else to do.
+    PageWanted,
     /// The connection is gone.
-    Broken(WsError),
+    Lost,
 }
 
-impl<S: Socket> Wire<S> {
-    pub(crate) const fn new(socket: S, timeout: Duration) -> Self {
-        Self { socket, writing: None, timeout }
-    }
+/// What was written.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) records: u64,
+    pub(crate) replayed: u64,
+    pub(crate) gaps: Vec<weltenwind_core::chat::GapCause>,
+    /// When the oldest message in it was accepted that happened just now.
+    pub(crate) oldest: Option<Timestamp>,
+    /// Whether others should have their turn.
+    pub(crate) is_much: bool,
+    bytes: usize,
+}
 
-    /// Begins to write what waits and returns how many records that is, unless a frame is on its way.
-    pub(crate) fn offer(&mut self, outbox: &mut Outbox) -> u64 {
-        if self.is_writing() {
-            return 0;
+/// What the protocol reads from and writes to.
+struct Pipe<'a> {
+    input: &'a [u8],
+    output: &'a mut Vec<u8>,
+}
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        let Some(frame) = outbox.take_frame() else { return 0 };
-        let (records, oldest) = (frame.records(), frame.oldest);
-        let give_up_at = Instant::now() + self.timeout;
-        self.writing = Some(Writing { frame: Some(frame), give_up_at, oldest });
-        records
+        self.input.read(buffer)
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
-    /// Takes a frame back that the socket has not begun to take.
-    pub(crate) fn take_back(&mut self) -> Option<Frame> {
-        self.writing.take_if(|writing| writing.frame.is_some())?.frame
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<L: Link> Wire<L> {
+    /// Takes a connection over behind its handshake; `read` came along with that.
+    pub(crate) fn new(link: L, read: &[u8], frame_bytes: usize, timeout: Duration) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(KEPT_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(frame_bytes))
+            .max_frame_size(Some(frame_bytes));
+        let mut wire = Self {
+            link,
+            protocol: WebSocketContext::new(Role::Server, Some(config)),
+            control: Vec::new(),
+            front: VecDeque::new(),
+            begun: 0,
+            received: VecDeque::new(),
+            stalled_since: None,
+            timeout,
+        };
+        wire.receive(read);
+        wire
     }
 
-    pub(crate) const fn is_writing(&self) -> bool {
-        self.writing.is_some()
+    /// Takes the next frame that has come in.
+    pub(crate) fn take_received(&mut self) -> Option<Result<Message, WsError>> {
+        let received = self.received.pop_front();
+        if self.received.is_empty() {
+            // A silent socket keeps no queue.
+            self.received = VecDeque::new();
+        }
+        received
     }
 
-    /// Returns until when the client must have taken the frame.
+    pub(crate) fn has_received(&self) -> bool {
+        !self.received.is_empty()
+    }
+
+    /// Drops what has not begun to be written.
+    pub(crate) fn withdraw(&mut self) {
+        self.front.truncate(usize::from(self.begun > 0));
+    }
+
+    /// Returns whether the client does not take what waits for it.
+    pub(crate) const fn is_stalled(&self) -> bool {
+        self.stalled_since.is_some()
+    }
+
+    /// Returns until when the client must have taken something.
     pub(crate) fn give_up_at(&self) -> Option<Instant> {
-        self.writing.as_ref().map(|writing| writing.give_up_at)
+        self.stalled_since.map(|since| since + self.timeout)
     }
 
-    /// Waits until the frame is written or, if `reading`, one comes in. Dropping the future loses nothing.
-    pub(crate) async fn turn(&mut self, reading: bool) -> Turn {
-        std::future::poll_fn(|cx| self.poll_turn(cx, reading)).await
+    /// Notes that for the moment nothing is offered to the client.
+    pub(crate) const fn hold(&mut self) {
+        self.stalled_since = None;
     }
 
-    fn poll_turn(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<Turn> {
-        if let Some(writing) = &mut self.writing
-            && let Poll::Ready(result) = poll_write(&mut self.socket, writing, cx)
-        {
-            let oldest = writing.oldest;
-            self.writing = None;
-            return Poll::Ready(match result {
-                Ok(()) => Turn::Written { oldest },
-                Err(error) => Turn::Broken(error),
-            });
+    /// Writes what waits, and reads if asked to. Dropping the future loses nothing.
+    pub(crate) async fn turn(&mut self, saying: Saying<'_>, reading: bool) -> Turn {
+        let Saying { outbox, rooms, is_writing, is_fetching } = saying;
+        std::future::poll_fn(|cx| {
+            if is_writing {
+                let mut written = Written::default();
+                match self.poll_write(cx, outbox, Some(rooms), &mut written) {
+                    Poll::Ready(Err(_)) => return Poll::Ready(Turn::Lost),
+                    _ if written.bytes > 0 => return Poll::Ready(Turn::Written(written)),
+                    _ => {}
+                }
+                if !is_fetching && rooms.wants().is_some() {
+                    return Poll::Ready(Turn::PageWanted);
+                }
+            }
+            if reading {
+                return self.poll_read(cx).map(|read| match read {
+                    Ok(1..) => Turn::Read,
+                    Ok(0) | Err(_) => Turn::Lost,
+                });
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes until nothing waits, the client takes no more, or others should have their turn.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut Outbox,
+        mut rooms: Option<&mut Rooms>,
+        written: &mut Written,
+    ) -> Poll<io::Result<()>> {
+        let mut told = Vec::new();
+        loop {
+            // What is not offered yet stays where it is counted.
+            if !self.control.is_empty() && self.front.len() < FRONT {
+                self.front.push_back(std::mem::take(&mut self.control).into());
+            }
+            while self.front.len() < FRONT
+                && let Some((frame, records)) = outbox.take_frame()
+            {
+                written.records += records;
+                self.front.push_back(frame);
+            }
+            if let Some(rooms) = rooms.as_deref_mut()
+                && outbox.is_empty()
+            {
+                rooms.gather(TURN_BYTES - written.bytes, &mut told);
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            let frames = self.front.iter().chain(told.iter().map(|told| &told.piece.frame));
+            for (slice, frame) in slices.iter_mut().zip(frames) {
+                *slice = IoSlice::new(if count == 0 { &frame[self.begun..] } else { frame });
+                count += 1;
+            }
+            if count == 0 {
+                self.stalled_since = None;
+                return Poll::Ready(Ok(()));
+            }
+            let length = match Pin::new(&mut self.link).poll_write_vectored(cx, &slices[..count]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(length) => length?,
+                Poll::Pending => {
+                    self.stalled_since.get_or_insert_with(Instant::now);
+                    return Poll::Pending;
+                }
+            };
+            self.stalled_since = None;
+            written.bytes += length;
+            self.advance(length, rooms.as_deref_mut(), &mut told, written);
+            if written.bytes >= TURN_BYTES {
+                written.is_much = true;
+                return Poll::Ready(Ok(()));
+            }
         }
-        if reading {
-            return self.socket.poll_next_unpin(cx).map(Turn::Read);
-        }
-        Poll::Pending
     }
 
-    /// Writes what waits, then the close frame, and waits for the client's own; all within `grace`.
+    /// Notes that so many bytes of what waits are written.
+    fn advance(&mut self, length: usize, rooms: Option<&mut Rooms>, told: &mut Vec<Told>, written: &mut Written) {
+        let mut left = self.begun + length;
+        self.begun = 0;
+        while let Some(frame) = self.front.front() {
+            if left < frame.len() {
+                self.begun = left;
+                told.clear();
+                return;
+            }
+            left -= frame.len();
+            self.front.pop_front();
+        }
+        let Some(rooms) = rooms else { return };
+        for told in told.drain(..) {
+            if left == 0 {
+                break;
+            }
+            let piece = &told.piece;
+            rooms.pass(&told);
+            written.records += piece.records;
+            written.replayed += piece.replayed;
+            written.gaps.extend(piece.gap);
+            written.oldest = written.oldest.or(piece.accepted_at);
+            if left < piece.frame.len() {
+                // A frame that was begun is ended, whatever becomes of its room.
+                self.begun = left;
+                self.front.push_back(told.piece.frame);
+                break;
+            }
+            left -= piece.frame.len();
+        }
+    }
+
+    /// Reads what has come in; answers how many bytes.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        READ.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.link).poll_read(cx, &mut buffer))?;
+            self.receive(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    }
+
+    /// Takes bytes apart into frames.
+    fn receive(&mut self, bytes: &[u8]) {
+        let mut pipe = Pipe { input: bytes, output: &mut self.control };
+        loop {
+            match self.protocol.read(&mut pipe) {
+                Ok(message) => self.received.push_back(Ok(message)),
+                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    self.received.push_back(Err(error));
+                    break;
+                }
+            }
+        }
+        if self.control.len() > CONTROL_BYTES {
+            // Whoever pings without reading the answers is not owed them.
+            self.control.clear();
+            self.received.push_back(Err(WsError::AttackAttempt));
+        }
+    }
+
+    /// Writes what waits, then the close frame, and waits for the client's own; all within `grace`. Rooms are not heard.
     ///
     /// Whoever closes a TCP stream with unread bytes in it resets it, and what was written last may never be read: so what
     /// still comes in is read and dropped. Behind a frame that breaks the protocol nothing can be read; then the client gets
     /// a moment.
     pub(crate) async fn close(&mut self, outbox: &mut Outbox, code: u16, reason: &'static str, grace: Duration) {
         let farewell = async {
-            loop {
-                self.offer(outbox);
-                if !self.is_writing() {
-                    break;
-                }
-                if let Turn::Broken(error) = self.turn(false).await {
-                    return Err(error);
-                }
-            }
+            self.flush(outbox).await?;
             let frame = CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::from_static(reason) };
-            self.socket.send(Message::Close(Some(frame))).await?;
-            let mut answered = false;
-            while let Some(Ok(message)) = self.socket.next().await {
-                answered |= message.is_close();
-            }
-            if !answered {
+            let mut pipe = Pipe { input: &[], output: &mut self.control };
+            // What is written to memory cannot fail; a protocol that is over has nothing more to say.
+            let _ = self.protocol.close(&mut pipe, Some(frame));
+            self.flush(outbox).await?;
+            if !self.is_answered().await? {
                 tokio::time::sleep(LINGER).await;
             }
-            Ok(())
+            Ok::<_, io::Error>(())
         };
         match tokio::time::timeout(grace, farewell).await {
             Ok(Ok(())) => {}
@@ -146,21 +354,50 @@ impl<S: Socket> Wire<S> {
         }
     }
 
+    /// Reads until the client's close frame, or until nothing can be read any more.
+    async fn is_answered(&mut self) -> io::Result<bool> {
+        loop {
+            while let Some(received) = self.take_received() {
+                match received {
+                    Ok(Message::Close(_)) => return Ok(true),
+                    Ok(_) => {}
+                    Err(_) => return Ok(false),
+                }
+            }
+            if std::future::poll_fn(|cx| self.poll_read(cx)).await? == 0 {
+                return Ok(true);
+            }
+        }
+    }
+
     /// Answers the client's close frame.
     pub(crate) async fn answer_close(&mut self, grace: Duration) {
-        let answered = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        let mut pipe = Pipe { input: &[], output: &mut self.control };
+        // The answer lies ready; that the protocol is over behind it is no news.
+        let _ = self.protocol.flush(&mut pipe);
+        self.withdraw();
         // Who has left does not need the answer.
-        let _ = tokio::time::timeout(grace, answered).await;
+        let _ = tokio::time::timeout(grace, self.flush(&mut Outbox::new(0))).await;
+    }
+
+    /// Writes everything that waits outside the rooms.
+    async fn flush(&mut self, outbox: &mut Outbox) -> io::Result<()> {
+        loop {
+            let mut written = Written::default();
+            std::future::poll_fn(|cx| self.poll_write(cx, outbox, None, &mut written)).await?;
+            if !written.is_much {
+                return Ok(());
+            }
+        }
     }
 }
 
-fn poll_write<S: Socket>(socket: &mut S, writing: &mut Writing, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
-    if writing.frame.is_some() {
-        ready!(socket.poll_ready_unpin(cx))?;
-        if let Some(frame) = writing.frame.take() {
-            let text = Utf8Bytes::try_from(frame.into_text()).expect("records are JSON");
-            socket.start_send_unpin(Message::Text(text))?;
-        }
-    }
-    socket.poll_flush_unpin(cx)
+/// What may be said in a turn.
+pub(crate) struct Saying<'a> {
+    pub(crate) outbox: &'a mut Outbox,
+    pub(crate) rooms: &'a mut Rooms,
+    /// Whether anything may be written at all.
+    pub(crate) is_writing: bool,
+    /// Whether a page is on its way already.
+    pub(crate) is_fetching: bool,
 }

@@ -1,8 +1,6 @@
 //! What a bus carries, and what it tells of itself.
 
-use std::{sync::OnceLock, time::Duration};
-
-use bytes::Bytes;
+use std::time::Duration;
 
 use super::wire::{self, WireError};
 use crate::{chat::Message, ids::ChannelId};
@@ -14,23 +12,17 @@ pub struct RoomEvent {
     pub message: Message,
     /// The life of the channel's counters.
     pub epoch: u32,
-    encoded: OnceLock<Bytes>,
 }
 
 impl RoomEvent {
     /// Tells of a message.
     pub const fn new(message: Message, epoch: u32) -> Self {
-        Self { message, epoch, encoded: OnceLock::new() }
+        Self { message, epoch }
     }
 
     /// Returns the room it happened in.
     pub const fn channel(&self) -> ChannelId {
         self.message.channel
-    }
-
-    /// Returns the event as a host's finished frame: the first listener encodes, all others share.
-    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.encoded.get_or_init(|| encode(self)).clone()
     }
 
     /// Appends the event in the form in which one node tells another. It is no host's frame: nodes of different versions

@@ -45,6 +45,20 @@ pub struct Appender {
     lanes: Vec<mpsc::Sender<Waiting>>,
 }
 
+/// A message that has its place in a lane.
+#[derive(Debug)]
+pub(super) struct Queued(oneshot::Receiver<Result<Appended, StorageError>>);
+
+impl Queued {
+    /// Waits until the message is written.
+    pub(super) async fn answered(self) -> Result<Message, ChatError> {
+        let appended = self.0.await.map_err(|_| {
+            StorageError::transient("append chat messages", "the lane ended before the message was written")
+        })??;
+        Ok(appended?)
+    }
+}
+
 #[derive(Debug)]
 struct Waiting {
     message: NewMessage,
@@ -65,13 +79,15 @@ impl Appender {
 
     /// Writes one message to a channel whose counters live in `epoch`.
     pub async fn append(&self, message: NewMessage, epoch: u32) -> Result<Message, ChatError> {
+        self.queue(message, epoch)?.answered().await
+    }
+
+    /// Gives one message its place in its lane.
+    pub(super) fn queue(&self, message: NewMessage, epoch: u32) -> Result<Queued, ChatError> {
         let (answer, answered) = oneshot::channel();
         let lane = &self.lanes[self.lane_of(&message)];
         lane.try_send(Waiting { message, epoch, answer }).map_err(|_| ChatError::Overloaded)?;
-        let appended = answered.await.map_err(|_| {
-            StorageError::transient("append chat messages", "the lane ended before the message was written")
-        })??;
-        Ok(appended?)
+        Ok(Queued(answered))
     }
 
     fn lane_of(&self, message: &NewMessage) -> usize {

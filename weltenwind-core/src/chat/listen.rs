@@ -52,6 +52,20 @@ pub enum GapCause {
     Epoch,
 }
 
+impl RoomPosition {
+    /// Returns why a reader at this position cannot be told everything up to `head`, the newest position; none if it can.
+    pub fn gap_before(self, head: Self) -> Option<GapCause> {
+        if self.epoch != head.epoch || self.change > head.change {
+            Some(GapCause::Epoch)
+        } else if head.change.get() - self.change.get() > super::REPLAY_WINDOW {
+            Some(GapCause::Window)
+        } else {
+            debug_assert!(self.change >= Change::ZERO, "positions are not negative");
+            None
+        }
+    }
+}
+
 /// Follows one channel; see [`Chat::listen`](super::Chat::listen).
 ///
 /// Events come in the order of their changes, each once. The bus may lose, double and delay as it likes: a listener that
@@ -83,7 +97,7 @@ impl LiveChannel {
         head: RoomPosition,
         since: Option<RoomPosition>,
     ) -> Self {
-        let gap = since.and_then(|since| gap_between(since, head));
+        let gap = since.and_then(|since| since.gap_before(head));
         let position = if gap.is_some() { head } else { since.unwrap_or(head) };
         let pending = gap.map(LiveEvent::Gap).into_iter().collect();
         Self {
@@ -224,7 +238,7 @@ impl LiveChannel {
             }
             Err(ChatError::ReplayWindowExceeded) => {
                 let head = self.heads.now(self.channel).await?;
-                let cause = gap_between(seen, head).unwrap_or(GapCause::Window);
+                let cause = seen.gap_before(head).unwrap_or(GapCause::Window);
                 self.position = head;
                 self.behind = false;
                 self.replay_from = None;
@@ -243,15 +257,4 @@ fn unseen(message: Message, from: Change, epoch: u32) -> LiveEvent {
     let is_news = message.posted_change > from;
     let event = Arc::new(RoomEvent::new(message, epoch));
     if is_news { LiveEvent::Posted(event) } else { LiveEvent::Updated(event) }
-}
-
-fn gap_between(since: RoomPosition, head: RoomPosition) -> Option<GapCause> {
-    if since.epoch != head.epoch || since.change > head.change {
-        Some(GapCause::Epoch)
-    } else if head.change.get() - since.change.get() > super::REPLAY_WINDOW {
-        Some(GapCause::Window)
-    } else {
-        debug_assert!(since.change >= Change::ZERO, "positions are not negative");
-        None
-    }
 }

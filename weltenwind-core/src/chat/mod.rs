@@ -34,6 +34,7 @@ mod listen;
 mod memory;
 mod model;
 mod service;
+mod shared;
 mod store;
 mod tail;
 
@@ -48,6 +49,7 @@ pub use self::{
         ChannelName, ChannelQuery, Draft, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position,
         Posted, Removal, RemovalMode, RoomPosition, Seq, SharedMessage, Tombstone, Unread, Written, WrittenQuery,
     },
-    service::{Chat, ChatBuilder, REPLAY_WINDOW},
+    service::{Chat, ChatBuilder, REPLAY_WINDOW, Submitted},
+    shared::SharedChannel,
     store::{Appended, ChatStore},
 };

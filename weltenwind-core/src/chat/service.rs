@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 
 use super::{
-    append::{AppendConfig, Appender},
+    append::{AppendConfig, Appender, Queued},
     body::{Body, ClientId},
     directory::{Directory, Standing},
     error::ChatError,
@@ -160,6 +160,12 @@ impl Chat {
     /// When this answers, the message is committed. The same client id again answers the first message, as does the same
     /// request again, known by the actor's effect key.
     pub async fn post(&self, actor: &Actor, draft: Draft) -> Result<Posted, ChatError> {
+        self.submit(actor, draft).await?.stored().await
+    }
+
+    /// Does all of [`post`](Self::post) but wait for the commit: when this answers, the message has its place among those
+    /// that are submitted to its channel here, and is written whatever becomes of the answer.
+    pub async fn submit(&self, actor: &Actor, draft: Draft) -> Result<Submitted, ChatError> {
         let inner = &self.inner;
         let (standing, author) = self.require_post(actor, draft.channel).await?;
         inner.limits.charge(actor, Policy::Chat).await?;
@@ -186,8 +192,8 @@ impl Chat {
             }
         }
         let id = message.id;
-        let message = inner.appender.append(message, channel.epoch).await?;
-        Ok(Posted { fresh: message.id == id, message })
+        let queued = inner.appender.queue(message, channel.epoch)?;
+        Ok(Submitted { id, queued })
     }
 
     /// Passes if the actor may write in a channel, whatever is written.
@@ -390,6 +396,21 @@ impl Chat {
             }
         }
         Ok(deleted)
+    }
+}
+
+/// A message that waits for its commit; see [`Chat::submit`].
+#[derive(Debug)]
+pub struct Submitted {
+    id: MessageId,
+    queued: Queued,
+}
+
+impl Submitted {
+    /// Waits until the message is committed, or refused by the store.
+    pub async fn stored(self) -> Result<Posted, ChatError> {
+        let message = self.queued.answered().await?;
+        Ok(Posted { fresh: message.id == self.id, message })
     }
 }
 

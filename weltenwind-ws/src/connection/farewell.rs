@@ -9,7 +9,7 @@ use weltenwind_core::{
 };
 
 use super::Connection;
-use crate::{host::Host, rooms::Rooms, wire::Socket};
+use crate::{host::Host, rooms::Rooms, wire::Link};
 
 /// How a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,8 @@ impl End {
         match error {
             WsError::Capacity(_) => Self::Bye(close::PROTOCOL_VIOLATION, "a frame is too large"),
             WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Lost,
-            WsError::Protocol(_) | WsError::Utf8(_) | WsError::AttackAttempt => {
-                Self::Bye(close::PROTOCOL_VIOLATION, "a frame breaks RFC 6455")
-            }
+            WsError::AttackAttempt => Self::Bye(close::PROTOCOL_VIOLATION, "pings whose answers are not read"),
+            WsError::Protocol(_) | WsError::Utf8(_) => Self::Bye(close::PROTOCOL_VIOLATION, "a frame breaks RFC 6455"),
             _ => Self::Lost,
         }
     }
@@ -59,11 +58,12 @@ impl End {
     }
 }
 
-impl<S: Socket> Connection<S> {
+impl<L: Link> Connection<L> {
     /// Says goodbye where there is somebody to hear it.
     pub(super) async fn finish(&mut self, end: End) {
         // From here on nothing happens on this socket but its end.
-        (self.request, self.check, self.rooms) = (None, None, Rooms::default());
+        (self.request, self.check, self.page, self.rooms) = (None, None, None, Rooms::default());
+        self.posts.clear();
         if self.is_suspect {
             // Nobody has looked what of it may still be told.
             self.withdraw();

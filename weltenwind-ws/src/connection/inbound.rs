@@ -15,11 +15,13 @@ use crate::{
     records::{self, Failure, Refusal},
     requests::{Answer, Checked},
     timing::Expiry,
-    wire::Socket,
+    wire::Link,
 };
 
 /// Records that wait for their turn; with so many, nothing more is read.
 const MAX_WAITING: usize = 32;
+/// Posts that may wait for their commits at once. They are numbered in the order in which they were sent.
+const MAX_POSTS: usize = 32;
 /// When to look again at a socket that is told nothing meanwhile.
 const SUSPECT_AGAIN: Duration = Duration::from_secs(1);
 /// Looks at a session that may fail in a row because the store is away.
@@ -47,18 +49,19 @@ impl Incoming {
     }
 }
 
-impl<S: Socket> Connection<S> {
+impl<L: Link> Connection<L> {
     pub(super) fn is_reading(&self) -> bool {
-        self.incoming.is_none() && self.waiting.len() < MAX_WAITING && !self.draining
+        let is_free = self.incoming.is_none() && !self.wire.has_received() && self.waiting.len() < MAX_WAITING;
+        is_free && !self.draining
     }
 
     /// Returns whether everything that was read is answered.
     pub(super) fn owes_nothing(&self) -> bool {
-        self.incoming.is_none() && self.waiting.is_empty() && self.request.is_none()
+        let has_answered = self.waiting.is_empty() && self.request.is_none() && self.posts.is_empty();
+        self.incoming.is_none() && !self.wire.has_received() && has_answered
     }
 
-    pub(super) fn take_message(&mut self, message: Message) {
-        self.heartbeat.heard(Instant::now());
+    fn take_message(&mut self, message: Message) {
         match message {
             Message::Text(text) if text.trim().is_empty() => self.strike(None, "the frame is empty"),
             Message::Text(text) => self.incoming = Some(Incoming { text, at: 0 }),
@@ -69,15 +72,20 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Reads the records of the frame at hand, as far as there is room for them.
+    /// Reads the records of the frames at hand, as far as there is room for them.
     pub(super) fn take_records(&mut self) {
-        while self.waiting.len() < MAX_WAITING
-            && self.end.is_none()
-            && let Some(incoming) = &mut self.incoming
-        {
+        while self.waiting.len() < MAX_WAITING && self.end.is_none() {
+            let Some(incoming) = &mut self.incoming else {
+                match self.wire.take_received() {
+                    Some(Ok(message)) => self.take_message(message),
+                    Some(Err(error)) => self.end(End::of(&error)),
+                    None => return,
+                }
+                continue;
+            };
             let Some(line) = incoming.next_line() else {
                 self.incoming = None;
-                return;
+                continue;
             };
             let record = records::read(line);
             self.host.metrics.records_in.inc();
@@ -102,14 +110,18 @@ impl<S: Socket> Connection<S> {
     }
 
     fn refuse(&mut self, id: Option<i64>, refusal: Refusal, request: &CorrelationId) {
-        self.say(&Failure::from(refusal).record(id, request));
+        let record = Failure::from(refusal).record(id, request);
+        self.take_answer(Answer::Record(Box::new(record)));
     }
 
     /// Begins what waits, one at a time, as long as there is room for the answers.
     pub(super) fn begin_requests(&mut self) {
         while self.request.is_none()
+            && self.posts.len() < MAX_POSTS
             && self.outbox.has_room()
-            && let Some((request, record)) = self.waiting.pop_front()
+            // Answers keep the order of the requests; only posts are many at a time.
+            && let Some((request, record)) =
+                self.waiting.pop_front_if(|(_, record)| self.posts.is_empty() || matches!(record, ClientRecord::Pub { .. }))
         {
             self.begin(request, record);
         }
@@ -169,14 +181,13 @@ impl<S: Socket> Connection<S> {
 
     pub(super) fn take_answer(&mut self, answer: Answer) {
         match answer {
-            Answer::Record(record) => self.say(&record),
-            Answer::Joined { id, room, cursor, recovered, feed } => {
+            Answer::Record(_) if !self.posts.is_empty() => self.posts.push_back(Box::pin(std::future::ready(answer))),
+            Answer::Record(_) | Answer::Ended(_) => self.give(answer),
+            Answer::Posted(post) => self.posts.push_back(post),
+            Answer::Joined { id, cursor, recovered, attendance, reader } => {
                 self.host.metrics.joins.inc();
-                self.say(&ServerRecord::Joined { id, room, cursor, recovered });
-                if feed.is_none() {
-                    self.say(&ServerRecord::Live { room });
-                }
-                self.rooms.join(room, feed);
+                self.say(&ServerRecord::Joined { id, room: attendance.feed.room, cursor, recovered });
+                self.rooms.join(attendance, reader);
                 if self.losses.standing().rights_lost != self.rights_at_request {
                     // What was lost while the request was under way may be the right to be in this room.
                     self.suspect();
@@ -190,7 +201,16 @@ impl<S: Socket> Connection<S> {
                 self.check_at = now;
                 self.say(&ServerRecord::Ok { id, message: None });
             }
+        }
+    }
+
+    /// Gives an answer whose turn it is.
+    pub(super) fn give(&mut self, answer: Answer) {
+        match answer {
+            Answer::Record(record) => self.say(&record),
             Answer::Ended(ended) => self.end(End::of_ended(ended)),
+            // Those are no answers yet.
+            Answer::Posted(_) | Answer::Joined { .. } | Answer::Refreshed { .. } => self.take_answer(answer),
         }
     }
 
@@ -201,7 +221,6 @@ impl<S: Socket> Connection<S> {
                 self.is_suspect = false;
                 for (room, code) in lost {
                     if self.rooms.leave(room) {
-                        self.outbox.forget(room);
                         self.say(&ServerRecord::Left { id: None, room, code: Some(code.to_string()) });
                     }
                 }

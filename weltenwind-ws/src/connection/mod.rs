@@ -6,27 +6,31 @@ mod inbound;
 mod tests;
 mod time;
 
-use std::{collections::VecDeque, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use tokio::time::Instant;
 use weltenwind_core::{
-    CorrelationId, Room,
-    chat::REPLAY_WINDOW,
+    Class, Classify as _, Code, CorrelationId, Room, chain,
+    chat::{ChatError, REPLAY_WINDOW},
     revocations::{LossWatch, Standing},
     wire::{ClientRecord, LimitsRecord, ServerRecord, close},
 };
 
 use self::{farewell::End, inbound::Incoming};
 use crate::{
+    bell::Bell,
+    feed::{self, SharedPage},
     host::Host,
     limits::Permit,
     outbox::Outbox,
-    records::{self, Failure},
+    reader::{PageKey, Reader},
+    records,
     requests::{Answer, Asker, Checked},
-    rooms::{self, Heard, Rooms, Told, What},
+    rooms::Rooms,
     sign_in::SignIn,
     timing::{Expiry, Heartbeat, Strikes},
-    wire::{Socket, Turn, Wire},
+    wire::{Link, Saying, Turn, Wire, Written},
 };
 
 /// Who has passed the handshake.
@@ -38,8 +42,8 @@ pub(crate) struct Visitor {
     pub(crate) permit: Permit,
 }
 
-/// Serves a socket until it is closed.
-pub(crate) async fn serve<S: Socket>(host: Arc<Host>, socket: S, visitor: Visitor) {
+/// Serves a socket until it is closed; `read` is what came along with the handshake.
+pub(crate) async fn serve<L: Link>(host: Arc<Host>, link: L, read: &[u8], visitor: Visitor) {
     let Visitor { sign_in, losses, correlation_id, permit: _permit } = visitor;
     let conn = host.services.sources.ids.draw().to_string();
     let account = sign_in.account;
@@ -47,7 +51,8 @@ pub(crate) async fn serve<S: Socket>(host: Arc<Host>, socket: S, visitor: Visito
     let _counted = host.metrics.count();
     tracing::info!(conn, %account, %correlation_id, "a socket is open");
 
-    let mut connection = Connection::new(Arc::clone(&host), socket, sign_in, losses, conn.clone());
+    let wire = Wire::new(link, read, host.config.frame_bytes, host.config.write_timeout());
+    let mut connection = Connection::new(Arc::clone(&host), wire, sign_in, losses, conn.clone());
     connection.greet();
     let life = async {
         let end = connection.run().await;
@@ -70,21 +75,27 @@ pub(crate) async fn serve<S: Socket>(host: Arc<Host>, socket: S, visitor: Visito
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The state of one socket, owned by one task.
-struct Connection<S> {
+struct Connection<L> {
     host: Arc<Host>,
     conn: String,
     sign_in: SignIn,
     /// What the session, its device and its account lose.
     losses: LossWatch,
-    wire: Wire<S>,
+    wire: Wire<L>,
     outbox: Outbox,
     rooms: Rooms,
+    /// Rings when a room has something to tell.
+    bell: Arc<Bell>,
+    /// The page of replay that is being read.
+    page: Option<Task<(Room, PageKey, Result<SharedPage, ChatError>)>>,
     /// The frame that is being taken apart.
     incoming: Option<Incoming>,
     /// What was read and has not begun. Requests are answered one after the other, so a client's posts keep their order,
     /// and a post finds the room joined that the request before it joined.
     waiting: VecDeque<(CorrelationId, ClientRecord)>,
     request: Option<Task<Answer>>,
+    /// Posts that have their place in the channel and wait for their commits, and answers that come after theirs.
+    posts: FuturesOrdered<Task<Answer>>,
     check: Option<Task<Checked>>,
     check_at: Instant,
     undecided: u32,
@@ -100,18 +111,24 @@ struct Connection<S> {
     end: Option<End>,
 }
 
-impl<S: Socket> Connection<S> {
-    fn new(host: Arc<Host>, socket: S, sign_in: SignIn, losses: LossWatch, conn: String) -> Self {
+impl<L: Link> Connection<L> {
+    fn new(host: Arc<Host>, wire: Wire<L>, sign_in: SignIn, losses: LossWatch, conn: String) -> Self {
         let (config, now) = (&host.config, Instant::now());
+        let bell = Arc::new(Bell::default());
         let mut rooms = Rooms::default();
-        rooms.join(Room::User(sign_in.account), None);
+        let own = host.feeds.attend_silent(Room::User(sign_in.account), &bell);
+        let reader = Reader::new(own.feed.position());
+        rooms.join(own, reader.silently());
         Self {
-            wire: Wire::new(socket, config.write_timeout()),
+            wire,
             outbox: Outbox::new(config.send_buffer()),
             rooms,
+            bell,
+            page: None,
             incoming: None,
             waiting: VecDeque::new(),
             request: None,
+            posts: FuturesOrdered::new(),
             check: None,
             check_at: now + config.ping_every(),
             undecided: 0,
@@ -161,15 +178,12 @@ impl<S: Socket> Connection<S> {
             if let Some(end) = self.end {
                 return end;
             }
-            if !self.is_suspect {
-                let offered = self.wire.offer(&mut self.outbox);
-                self.host.metrics.records_out.inc_by(offered);
-            }
+            self.begin_page();
             self.set(timer.as_mut());
 
-            let reading = self.is_reading();
-            // Rooms are listened to only while nothing is being written: this is what keeps a slow reader cheap.
-            let listening = !self.wire.is_writing() && !self.is_suspect;
+            let (is_reading, is_fetching) = (self.is_reading(), self.page.is_some());
+            let Self { outbox, rooms, wire, .. } = self;
+            let saying = Saying { outbox, rooms, is_writing: !self.is_suspect, is_fetching };
             tokio::select! {
                 // In this order, because a busy room must not keep a sign of life from being read.
                 biased;
@@ -178,9 +192,15 @@ impl<S: Socket> Connection<S> {
                 () = &mut drained, if !self.draining => self.draining = true,
                 () = &mut timer => self.pass_time(),
                 answer = finished(&mut self.request) => self.take_answer(answer),
+                Some(answer) = self.posts.next(), if !self.posts.is_empty() => self.give(answer),
                 checked = finished(&mut self.check) => self.take_check(checked),
-                turn = self.wire.turn(reading) => self.take_turn(turn),
-                told = self.rooms.next(), if listening => self.take_told(told),
+                (room, key, page) = finished(&mut self.page) => self.take_page(room, key, page),
+                turn = wire.turn(saying, is_reading) => {
+                    if self.take_turn(turn) {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                () = self.bell.heard() => self.take_ended(),
             }
         }
     }
@@ -199,9 +219,7 @@ impl<S: Socket> Connection<S> {
     /// Holds everything back until the rooms were looked at; a look that is under way began too early.
     fn suspect(&mut self) {
         self.is_suspect = true;
-        if let Some(frame) = self.wire.take_back() {
-            self.outbox.restore(frame);
-        }
+        self.wire.hold();
         let request = self.next_request();
         self.check_at = Instant::now() + self.host.config.ping_every();
         self.check = Some(Box::pin(self.asker(request).check(self.rooms.names())));
@@ -209,7 +227,7 @@ impl<S: Socket> Connection<S> {
 
     /// Drops everything that is not written yet.
     fn withdraw(&mut self) {
-        drop(self.wire.take_back());
+        self.wire.withdraw();
         self.outbox.clear();
     }
 
@@ -231,7 +249,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn asker(&self, request: CorrelationId) -> Asker {
-        Asker { host: Arc::clone(&self.host), sign_in: self.sign_in.clone(), request }
+        Asker { host: Arc::clone(&self.host), sign_in: self.sign_in.clone(), request, bell: Arc::clone(&self.bell) }
     }
 
     /// Names the next thing that happens on this connection.
@@ -240,52 +258,87 @@ impl<S: Socket> Connection<S> {
         CorrelationId::accept(&format!("{}.{}", self.conn, self.records)).expect("a UUID and a number fit")
     }
 
-    fn take_turn(&mut self, turn: Turn) {
+    /// Takes what happened on the socket; answers whether others should have their turn.
+    fn take_turn(&mut self, turn: Turn) -> bool {
         match turn {
-            Turn::Written { oldest } => {
-                self.heartbeat.written(Instant::now());
-                if let Some(oldest) = oldest {
-                    let late = self.host.services.sources.clock.now().duration_since(oldest);
-                    self.host.metrics.deliver.observe(late.as_secs_f64());
-                }
+            Turn::Written(written) => {
+                self.count(&written);
+                return written.is_much;
             }
-            Turn::Read(Some(Ok(message))) => self.take_message(message),
-            Turn::Read(Some(Err(error))) => self.end(End::of(&error)),
-            Turn::Read(None) | Turn::Broken(_) => self.end(End::Lost),
+            Turn::Read => self.heartbeat.heard(Instant::now()),
+            Turn::PageWanted => {}
+            Turn::Lost => self.end(End::Lost),
         }
+        false
     }
 
-    /// Takes what a room tells, and what others tell right now: it all goes into one frame.
-    fn take_told(&mut self, told: Told) {
-        self.pass_on(told);
-        while self.outbox.has_room()
-            && let Some(told) = self.rooms.next_ready()
-        {
-            self.pass_on(told);
+    fn count(&mut self, written: &Written) {
+        if !self.wire.is_stalled() {
+            self.heartbeat.written(Instant::now());
         }
-    }
-
-    fn pass_on(&mut self, Told { room, heard, ended }: Told) {
         let metrics = &self.host.metrics;
-        for Heard { record, what } in heard {
-            match what {
-                What::News(accepted_at) => {
-                    self.outbox.push_news(room, record, accepted_at);
-                    continue;
-                }
-                What::Replay => metrics.replayed.inc(),
-                What::Gap(cause) => metrics.gaps.with_label_values(&[rooms::name_of(cause)]).inc(),
-                What::Change | What::Live => {}
-            }
-            self.outbox.push_of(room, record);
+        metrics.records_out.inc_by(written.records);
+        if written.replayed > 0 {
+            metrics.replayed.inc_by(written.replayed);
         }
-        if let Some(error) = ended {
-            let (request, failure) = (self.next_request(), Failure::from(error));
-            failure.log(&request);
-            self.say(&ServerRecord::Left { id: None, room, code: Some(failure.code().to_string()) });
+        for cause in &written.gaps {
+            metrics.gaps.with_label_values(&[feed::name_of(*cause)]).inc();
+        }
+        if let Some(oldest) = written.oldest {
+            let late = self.host.services.sources.clock.now().duration_since(oldest);
+            metrics.deliver.observe(late.as_secs_f64());
+        }
+    }
+
+    /// Begins to read the page that a room needs next; one after the other, and each only when the one before is written.
+    fn begin_page(&mut self) {
+        if self.page.is_none()
+            && !self.is_suspect
+            && let Some((feed, key)) = self.rooms.wants()
+        {
+            self.page = Some(Box::pin(async move { (feed.room, key, feed.page(key).await) }));
+        }
+    }
+
+    fn take_page(&mut self, room: Room, key: PageKey, page: Result<SharedPage, ChatError>) {
+        match page {
+            Ok(page) => self.rooms.take_page(room, key, page),
+            Err(error) if error.class() == Class::Unavailable => {
+                tracing::warn!(%room, error = chain(&error), "a replay is late");
+                // The room is late, not lost.
+                let feed = self.rooms.feed_of(room);
+                self.page = feed.map(|feed| -> Task<_> {
+                    Box::pin(async move {
+                        tokio::time::sleep(STORE_PAUSE).await;
+                        (room, key, feed.page(key).await)
+                    })
+                });
+            }
+            Err(error) => self.lose(room, &error),
+        }
+    }
+
+    /// Takes notice of rooms that tell nothing more.
+    fn take_ended(&mut self) {
+        for (room, code) in self.rooms.ended() {
+            self.rooms.leave(room);
+            self.say(&ServerRecord::Left { id: None, room, code: Some(code.to_string()) });
+        }
+    }
+
+    fn lose(&mut self, room: Room, error: &ChatError) {
+        let code = error.code();
+        if code == Code::Internal {
+            tracing::error!(%room, error = chain(error), "a replay failed");
+        }
+        if self.rooms.leave(room) {
+            self.say(&ServerRecord::Left { id: None, room, code: Some(code.to_string()) });
         }
     }
 }
+
+/// Pause before the store is asked again for a page after it was away.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Waits for a task and clears its place; without one, for ever. Dropping the future loses nothing.
 async fn finished<T>(place: &mut Option<Task<T>>) -> T {

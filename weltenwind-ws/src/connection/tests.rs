@@ -1,19 +1,16 @@
-//! A connection over channels instead of a WebSocket.
+//! A connection over a narrow pipe.
 
 #[expect(dead_code, reason = "other tests need more of it")]
 #[path = "../../tests/support/stores.rs"]
 mod stores;
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use futures_util::{Sink, SinkExt as _, Stream};
+use futures_util::{SinkExt as _, StreamExt as _};
 use prometheus::Registry;
-use tokio::{sync::mpsc, task::JoinHandle};
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
-use tokio_util::sync::PollSender;
+use tokio::{io::DuplexStream, task::JoinHandle};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
 use weltenwind_core::{
     Actor, AllowedOrigins,
     accounts::{DeviceDraft, DisplayName},
@@ -22,49 +19,14 @@ use weltenwind_core::{
 use super::*;
 use crate::{config::RealtimeConfig, metrics::Metrics};
 
-/// Two channels that are a socket.
-struct Pipe {
-    incoming: mpsc::Receiver<Message>,
-    outgoing: PollSender<Message>,
-}
-
-impl Stream for Pipe {
-    type Item = Result<Message, WsError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.incoming.poll_recv(cx).map(|message| message.map(Ok))
-    }
-}
-
-impl Sink<Message> for Pipe {
-    type Error = WsError;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
-        self.outgoing.poll_ready_unpin(cx).map_err(|_| WsError::ConnectionClosed)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), WsError> {
-        self.outgoing.start_send_unpin(message).map_err(|_| WsError::ConnectionClosed)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
-        self.outgoing.poll_flush_unpin(cx).map_err(|_| WsError::ConnectionClosed)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
-        self.poll_flush(cx)
-    }
-}
-
 struct Visit {
     host: Arc<Host>,
-    to_server: mpsc::Sender<Message>,
-    from_server: mpsc::Receiver<Message>,
+    client: WebSocketStream<DuplexStream>,
     connection: JoinHandle<()>,
 }
 
 impl Visit {
-    /// Opens a socket that holds one frame in each direction.
+    /// Opens a socket over a pipe that holds less than one frame.
     async fn begin() -> Self {
         let services = stores::Town::found().await.services;
         let metrics = Metrics::register(&Registry::new()).unwrap();
@@ -78,14 +40,11 @@ impl Visit {
         let losses = sign_in.watch(&services.revocations);
         let visitor = Visitor { sign_in, losses, correlation_id, permit: host.limits.admit(None).unwrap() };
 
-        let ((to_server, incoming), (outgoing, from_server)) = (mpsc::channel(1), mpsc::channel(1));
-        let pipe = Pipe { incoming, outgoing: PollSender::new(outgoing) };
-        let connection = tokio::spawn(serve(Arc::clone(&host), pipe, visitor));
-        Self { host, to_server, from_server, connection }
-    }
-
-    async fn says(&self, text: &'static str) {
-        self.to_server.send(Message::text(text)).await.unwrap();
+        let (client, server) = tokio::io::duplex(64);
+        let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        let serving = Arc::clone(&host);
+        let connection = tokio::spawn(async move { serve(serving, server, &[], visitor).await });
+        Self { host, client, connection }
     }
 
     fn closed(&self, code: &str) -> u64 {
@@ -95,15 +54,15 @@ impl Visit {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_no_frame_is_given_up() {
-    let visit = Visit::begin().await;
+    let Visit { host, client, connection } = Visit::begin().await;
     let start = Instant::now();
-    visit.says(r#"{"t":"leave","id":1,"room":"global"}"#).await;
 
-    visit.connection.await.unwrap();
+    connection.await.unwrap();
 
-    assert_eq!(visit.host.metrics.closed.with_label_values(&["4001"]).get(), 1);
+    drop(client);
+    assert_eq!(host.metrics.closed.with_label_values(&["4001"]).get(), 1);
     assert_eq!(start.elapsed().as_secs(), 30 + 5, "the time to take a frame, and the time to say goodbye");
-    assert_eq!((visit.host.limits.open(), visit.host.metrics.connections.get()), (0, 0));
+    assert_eq!((host.limits.open(), host.metrics.connections.get()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,23 +71,34 @@ async fn a_farewell_is_a_record_and_then_a_close_frame() {
     visit.host.drain.cancel();
 
     let mut frames = Vec::new();
-    while let Some(frame) = visit.from_server.recv().await {
+    while let Some(Ok(frame)) = visit.client.next().await {
         frames.push(frame);
     }
 
-    let [Message::Text(welcome), Message::Text(bye), Message::Close(Some(close))] = &frames[..] else {
-        panic!("{frames:?}")
-    };
+    let [Message::Text(text), Message::Close(Some(close))] = &frames[..] else { panic!("{frames:?}") };
+    let [welcome, bye] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
     assert!(welcome.contains(r#""t":"welcome""#) && bye.contains(r#""t":"bye""#));
     assert_eq!(u16::from(close.code), 4000);
     assert_eq!(visit.closed("4000"), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_ends_without_a_close_frame_is_a_lost_client() {
-    let Visit { host, to_server, connection, .. } = Visit::begin().await;
+async fn who_pings_without_reading_the_answers_breaks_the_protocol() {
+    let Visit { host, client, connection } = Visit::begin().await;
+    let (mut sender, _unread) = client.split();
 
-    drop(to_server);
+    // Every answer is as long as its ping, and the pipe holds less than one.
+    while sender.send(Message::Ping(vec![0; 125].into())).await.is_ok() {}
+
+    connection.await.unwrap();
+    assert_eq!(host.metrics.closed.with_label_values(&["4203"]).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ends_without_a_close_frame_is_a_lost_client() {
+    let Visit { host, client, connection } = Visit::begin().await;
+
+    drop(client);
     connection.await.unwrap();
 
     assert_eq!(host.metrics.closed.with_label_values(&["lost"]).get(), 1);

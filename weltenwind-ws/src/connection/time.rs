@@ -8,14 +8,14 @@ use weltenwind_core::wire::{ServerRecord, close};
 use super::{Connection, End};
 use crate::{
     timing::{Age, Beat},
-    wire::Socket,
+    wire::Link,
 };
 
-impl<S: Socket> Connection<S> {
+impl<L: Link> Connection<L> {
     /// Returns when [`Connection::pass_time`] has something to do.
     pub(super) fn due(&self) -> Instant {
         let check = self.check.is_none().then_some(self.check_at);
-        // While a frame is being written, that the client takes it is sign of life enough.
+        // While something waits to be written, that the client takes it is sign of life enough.
         let write = self.wire.give_up_at().or_else(|| self.heartbeat.due());
         [check, write].into_iter().flatten().fold(self.expiry.due(), Instant::min)
     }
@@ -36,7 +36,7 @@ impl<S: Socket> Connection<S> {
         if !self.is_reading() {
             // Nobody has listened, so the silence proves nothing.
             self.heartbeat.heard(now);
-        } else if !self.wire.is_writing() {
+        } else if !self.wire.is_stalled() {
             match self.heartbeat.beat(now) {
                 Some(Beat::Ping) => self.say(&ServerRecord::Ping),
                 Some(Beat::Dead) => self.end(End::Bye(close::NO_PONG, "no sign of life")),

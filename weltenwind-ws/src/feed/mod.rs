@@ -1,0 +1,190 @@
+//! A room on this node: one ring that is filled once and read by all who are in it.
+
+mod pages;
+mod registry;
+mod source;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use prometheus::IntGauge;
+use slab::Slab;
+use tokio::{sync::OnceCell, time::Instant};
+use weltenwind_core::{
+    ChannelId, Code, CursorSealer, Room,
+    chat::{RoomPosition, SharedChannel},
+    wire::ServerRecord,
+};
+
+use self::pages::Pages;
+pub(crate) use self::{
+    pages::{SharedPage, name_of},
+    registry::{Attendance, Feeds},
+};
+use crate::{
+    bell::Bell,
+    frame, records,
+    ring::{Ring, Segment},
+};
+
+/// A room that somebody on this node is in.
+pub(crate) struct Feed {
+    pub(crate) room: Room,
+    /// The frame that tells a reader that replay is over.
+    pub(crate) live: Bytes,
+    ring: Mutex<Ring>,
+    /// Why the room tells nothing more.
+    ended: OnceLock<Code>,
+    /// The number of the ring's next segment, to be looked at without the lock.
+    head: AtomicU64,
+    bells: Mutex<Slab<Arc<Bell>>>,
+    channel: Option<Channel>,
+    budget: Arc<Budget>,
+}
+
+/// What the rings of a node may keep together, and what they do keep.
+#[derive(Debug)]
+struct Budget {
+    /// Bytes of all rings.
+    total: usize,
+    /// Bytes that one ring may keep by now.
+    kept: AtomicUsize,
+    rooms: IntGauge,
+    bytes: IntGauge,
+}
+
+/// A ring keeps no more than this, however few there are: what is older is read from the store.
+const MOST_KEPT: usize = 1024 * 1024;
+/// A ring keeps this, however many there are: one batch is never too large for it.
+const LEAST_KEPT: usize = 16 * 1024;
+
+impl Budget {
+    /// Divides it among so many rooms.
+    fn share(&self, rooms: usize) {
+        let kept = (self.total / rooms.max(1)).clamp(LEAST_KEPT, MOST_KEPT);
+        self.kept.store(kept, Ordering::Relaxed);
+        self.rooms.set(i64::try_from(rooms).unwrap_or(i64::MAX));
+    }
+
+    fn grow(&self, before: usize, after: usize) {
+        let length = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes.add(length(after) - length(before));
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.budget.grow(self.read(Ring::bytes), 0);
+    }
+}
+
+/// A room of a channel.
+struct Channel {
+    id: ChannelId,
+    shared: SharedChannel,
+    cursors: CursorSealer,
+    pages: Pages,
+    is_followed: OnceCell<()>,
+    /// How far the store was, and when that was read.
+    head: tokio::sync::Mutex<Option<(Instant, RoomPosition)>>,
+}
+
+impl Channel {
+    fn new(id: ChannelId, shared: SharedChannel, cursors: CursorSealer) -> Self {
+        let (pages, is_followed, head) = (Pages::default(), OnceCell::new(), tokio::sync::Mutex::default());
+        Self { id, shared, cursors, pages, is_followed, head }
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("room", &self.room).finish_non_exhaustive()
+    }
+}
+
+/// No position was read yet; whoever attends waits until one was.
+const NOWHERE: RoomPosition = RoomPosition { epoch: 0, change: weltenwind_core::chat::Change::ZERO };
+
+impl Feed {
+    fn new(room: Room, channel: Option<Channel>, budget: Arc<Budget>) -> Self {
+        Self {
+            room,
+            live: frame::of_record(&records::write(&ServerRecord::Live { room })),
+            ring: Mutex::new(Ring::new(NOWHERE)),
+            ended: OnceLock::new(),
+            head: AtomicU64::new(0),
+            bells: Mutex::default(),
+            channel,
+            budget,
+        }
+    }
+
+    /// Lets the ring be read. Whoever reads clones handles and writes later.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Ring) -> T) -> T {
+        read(&lock(&self.ring))
+    }
+
+    /// Returns the number of the segment that comes next.
+    pub(crate) fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    /// Returns why the room tells nothing more, if it does not.
+    pub(crate) fn ended(&self) -> Option<Code> {
+        self.ended.get().copied()
+    }
+
+    pub(crate) fn position(&self) -> RoomPosition {
+        self.read(Ring::position)
+    }
+
+    /// Begins at a position, before anybody reads.
+    fn begin(&self, at: RoomPosition) {
+        *lock(&self.ring) = Ring::new(at);
+    }
+
+    /// Tells everybody in the room.
+    fn tell(&self, segment: Segment) {
+        self.tell_with(|_| segment);
+    }
+
+    fn tell_with(&self, segment: impl FnOnce(RoomPosition) -> Segment) {
+        let head = {
+            let mut ring = lock(&self.ring);
+            let (segment, before) = (segment(ring.position()), ring.bytes());
+            ring.push(segment, self.budget.kept.load(Ordering::Relaxed));
+            self.budget.grow(before, ring.bytes());
+            ring.head()
+        };
+        self.head.store(head, Ordering::Release);
+        self.ring_bells();
+    }
+
+    /// Tells everybody who is in the room right now, and nobody who comes later.
+    pub(crate) fn tell_in_passing(&self, record: &[u8]) {
+        let frame = frame::of_record(record);
+        self.tell_with(|at| Segment::passing(frame, 1, at));
+    }
+
+    /// Ends the room for everybody who is in it.
+    fn end(&self, code: Code) {
+        let _ = self.ended.set(code);
+        self.ring_bells();
+    }
+
+    fn ring_bells(&self) {
+        for (_, bell) in lock(&self.bells).iter() {
+            bell.ring();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

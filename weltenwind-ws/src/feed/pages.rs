@@ -1,0 +1,158 @@
+//! Pages of the store, finished once for all who come from the same place.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use tokio::{sync::OnceCell, time::Instant};
+use weltenwind_core::{
+    chat::{ChatError, GapCause, Message, RoomPosition},
+    wire::ServerRecord,
+};
+
+use super::{Channel, Feed, lock};
+use crate::{
+    frame::{self, FrameBuilder},
+    reader::{Page, PageFrame, PageKey, Reader},
+    records,
+};
+
+/// The longest text of a frame of replay; one record may be longer.
+pub(super) const FRAME_BYTES: usize = 32 * 1024;
+/// A node that has not heard yet of a channel's new life will in a moment.
+const ANOTHER_LIFE: Duration = Duration::from_millis(50);
+
+/// For how long a position that was read is believed.
+const BELIEVED: Duration = Duration::from_millis(100);
+
+type Slot = OnceCell<Arc<Page>>;
+
+/// The pages that are being read or written out. When a whole node's clients come back, most come from one place.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    slots: Mutex<HashMap<PageKey, Weak<Slot>>>,
+}
+
+impl Pages {
+    fn slot(&self, key: PageKey) -> Arc<Slot> {
+        let mut slots = lock(&self.slots);
+        if let Some(slot) = slots.get(&key).and_then(Weak::upgrade) {
+            return slot;
+        }
+        slots.retain(|_, slot| slot.strong_count() > 0);
+        let slot = Arc::new(Slot::new());
+        slots.insert(key, Arc::downgrade(&slot));
+        slot
+    }
+}
+
+/// A page, kept for others as long as somebody reads it.
+#[derive(Debug)]
+pub(crate) struct SharedPage {
+    pub(crate) page: Arc<Page>,
+    _slot: Arc<Slot>,
+}
+
+impl Feed {
+    /// Makes a reader that knows everything up to `since`, or up to now; answers whether it will be told all since.
+    pub(crate) async fn reader(&self, since: Option<RoomPosition>) -> Result<(Reader, RoomPosition, bool), ChatError> {
+        let Some(since) = since else {
+            let head = self.position();
+            return Ok((Reader::new(head), head, false));
+        };
+        // What this node has not heard of may have happened all the same.
+        let head = self.confirmed().await?;
+        Ok(match since.gap_before(head) {
+            None => (Reader::since(since, head), since, true),
+            Some(cause) => (Reader::behind_gap(self.gap(cause, head), cause, head), head, false),
+        })
+    }
+
+    /// Reads how far the room is in the store, once for all who come back at about the same time.
+    async fn confirmed(&self) -> Result<RoomPosition, ChatError> {
+        let channel = self.channel.as_ref().ok_or(ChatError::ChannelNotFound)?;
+        let mut head = channel.head.lock().await;
+        let read_at = match *head {
+            Some((read_at, head)) if read_at.elapsed() < BELIEVED => return Ok(newer(head, self.position())),
+            _ => Instant::now(),
+        };
+        let read = channel.shared.head().await?;
+        *head = Some((read_at, read));
+        Ok(newer(read, self.position()))
+    }
+
+    /// Returns the page that a reader wants.
+    pub(crate) async fn page(&self, key: PageKey) -> Result<SharedPage, ChatError> {
+        let channel = self.channel.as_ref().ok_or(ChatError::ChannelNotFound)?;
+        if key.at.epoch != self.position().epoch {
+            tokio::time::sleep(ANOTHER_LIFE).await;
+        }
+        let slot = channel.pages.slot(key);
+        let page = Arc::clone(slot.get_or_try_init(|| self.read_page(channel, key)).await?);
+        Ok(SharedPage { page, _slot: slot })
+    }
+
+    async fn read_page(&self, channel: &Channel, key: PageKey) -> Result<Arc<Page>, ChatError> {
+        let page = match channel.shared.changes(key.at).await {
+            Ok(changes) => Page {
+                frames: channel.frames(&changes.page.items, key),
+                after: changes.position,
+                more: changes.page.more,
+            },
+            Err(ChatError::ReplayWindowExceeded) => {
+                let head = channel.shared.head().await?;
+                let cause = key.at.gap_before(head).unwrap_or(GapCause::Window);
+                let frames = vec![PageFrame { frame: self.gap(cause, head), records: 1, gap: Some(cause) }];
+                Page { frames, after: head, more: false }
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Arc::new(page))
+    }
+
+    /// Makes the frame that tells of a gap.
+    pub(super) fn gap(&self, cause: GapCause, after: RoomPosition) -> bytes::Bytes {
+        let cursor = self.channel.as_ref().map(|channel| channel.cursors.seal_room(channel.id, after));
+        let cause = name_of(cause).to_owned();
+        let record = ServerRecord::Gap { room: self.room, cause, cursor: cursor.unwrap_or_default() };
+        frame::of_record(&records::write(&record))
+    }
+}
+
+impl Channel {
+    /// Writes messages in their newest state. To who has read up to `replay_from`, one that was posted later is new.
+    fn frames(&self, messages: &[Message], key: PageKey) -> Vec<PageFrame> {
+        let mut frames = Vec::new();
+        let (mut frame, mut records) = (FrameBuilder::new(), 0);
+        for message in messages {
+            let is_news = message.posted_change > key.replay_from;
+            let record = records::write_change(message, key.at.epoch, is_news, &self.cursors);
+            if !frame.is_empty() && frame.len() + 1 + record.len() > FRAME_BYTES {
+                let full = std::mem::replace(&mut frame, FrameBuilder::new());
+                frames.push(PageFrame { frame: full.finish(), records, gap: None });
+                records = 0;
+            }
+            frame.push(&record);
+            records += 1;
+        }
+        if !frame.is_empty() {
+            frames.push(PageFrame { frame: frame.finish(), records, gap: None });
+        }
+        frames
+    }
+}
+
+/// Returns where the room is: what was read, unless more was heard since.
+fn newer(read: RoomPosition, heard: RoomPosition) -> RoomPosition {
+    if heard.epoch == read.epoch && heard.change > read.change { heard } else { read }
+}
+
+/// Returns the word for a cause, as it is sent and counted.
+pub(crate) const fn name_of(cause: GapCause) -> &'static str {
+    match cause {
+        GapCause::Window => "window",
+        GapCause::Epoch => "epoch",
+    }
+}
