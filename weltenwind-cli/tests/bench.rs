@@ -14,7 +14,7 @@ fn bench(store: &Store, args: &[&str]) -> Value {
 
 /// The bench itself exits with 6 if anything was lost, doubled, out of order or in a wrong room.
 fn heard_everything(row: &Value) {
-    for wrong in ["lost", "doubled", "outOfOrder", "wrongRoom"] {
+    for wrong in ["lost", "doubled", "outOfOrder", "elsewhere"] {
         assert_eq!(row[wrong], 0, "{row}");
     }
 }
@@ -67,4 +67,20 @@ fn running_servers_are_measured_where_they_listen() {
 
     heard_everything(&report["workloads"][0]);
     assert!(report["workloads"][0]["serverMicros"]["median"].is_number());
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL and WW_TEST_REDIS_URL"]
+async fn two_nodes_share_a_room_and_their_helpers_are_counted() {
+    let store = Store::postgres().await;
+    let redis = std::env::var("WW_TEST_REDIS_URL").expect("WW_TEST_REDIS_URL names a server");
+    let shared = ["--nodes", "2", "--redis", &redis, "--database", store.url()];
+
+    let report = bench(&store, &[&["--sockets", "20", "--rooms", "2", "--rate", "50"], &shared[..]].concat());
+
+    let row = &report["workloads"][0];
+    heard_everything(row);
+    assert!(row["databaseMicros"]["median"].as_f64().expect("a figure") > 0.0, "{row}");
+    assert!(row["brokerMicros"]["median"].is_number(), "{row}");
+    store.drop_database().await;
 }

@@ -62,7 +62,7 @@ struct Stage {
     measured: Measured,
     joined: usize,
     live: usize,
-    wrong_room: u64,
+    elsewhere: u64,
 }
 
 #[derive(Debug)]
@@ -165,7 +165,7 @@ impl Crowd {
             buffer: vec![0; BUFFER].into_boxed_slice(),
             clock: Instant::now(),
             players: Vec::with_capacity(count),
-            stage: Stage { dialect, rooms, publishers: Vec::new(), measured, joined: 0, live: 0, wrong_room: 0 },
+            stage: Stage { dialect, rooms, publishers: Vec::new(), measured, joined: 0, live: 0, elsewhere: 0 },
         };
         let mut places = places.into_iter();
         let (mut progress, mut seen) = (crowd.clock.elapsed(), (0, 0, 0));
@@ -222,7 +222,7 @@ impl Crowd {
     pub(super) fn replayed(&self, expected: u64) -> (u64, Wrong, Duration) {
         let player = self.players.first().expect("a replay is somebody's");
         let mut wrong = player.ledger.wrong(expected);
-        wrong.wrong_room = self.stage.wrong_room;
+        wrong.elsewhere = self.stage.elsewhere;
         (self.stage.measured.deliveries, wrong, player.live.saturating_sub(player.began))
     }
 
@@ -341,7 +341,7 @@ impl Crowd {
 
     /// What did not come as it should, of all sockets together.
     pub(super) fn wrong(&self) -> Wrong {
-        let mut wrong = Wrong { wrong_room: self.stage.wrong_room, ..Wrong::default() };
+        let mut wrong = Wrong { elsewhere: self.stage.elsewhere, ..Wrong::default() };
         for player in &self.players {
             wrong.add(player.ledger.wrong(self.stage.rooms[player.place.room].last));
         }
@@ -472,7 +472,7 @@ impl Player {
     fn hear(&mut self, record: &[u8], stage: &mut Stage, now: Duration) -> Result<(), Failure> {
         let room = &mut stage.rooms[self.place.room];
         match stage.dialect.hear(record, &room.finder)? {
-            Heard::Message { in_its_room: false, .. } => stage.wrong_room += 1,
+            Heard::Message { in_its_room: false, .. } => stage.elsewhere += 1,
             Heard::Message { seq, stamp, .. } => {
                 self.ledger.note(seq);
                 stage.measured.deliveries += 1;

@@ -300,12 +300,11 @@ fn member<'r>(record: &'r [u8], name: &[u8]) -> Option<&'r [u8]> {
 /// Appends a server's text frame.
 fn push_frame(out: &mut Vec<u8>, text: &[u8]) {
     out.push(0x81);
-    match u8::try_from(text.len()) {
-        Ok(length @ 0..=125) => out.push(length),
-        _ => {
-            out.push(126);
-            out.extend_from_slice(&u16::try_from(text.len()).expect("records are short").to_be_bytes());
-        }
+    if let Ok(length @ 0..=125) = u8::try_from(text.len()) {
+        out.push(length);
+    } else {
+        out.push(126);
+        out.extend_from_slice(&u16::try_from(text.len()).expect("records are short").to_be_bytes());
     }
     out.extend_from_slice(text);
 }

@@ -71,11 +71,11 @@ fn push(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     match u16::try_from(payload.len()) {
         Ok(length @ 0..=125) => out.push(MASKED | u8::try_from(length).expect("it is short")),
         Ok(length) => {
-            out.push(MASKED | 126);
+            out.push(MASKED | 0x7E);
             out.extend_from_slice(&length.to_be_bytes());
         }
         Err(_) => {
-            out.push(MASKED | 127);
+            out.push(MASKED | 0x7F);
             out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
         }
     }

@@ -129,7 +129,7 @@ pub(crate) async fn run(args: RealtimeArgs, storage: StorageConfig, output: Outp
     if wrong.is_nothing() {
         return Ok(());
     }
-    let (lost, doubled, late, elsewhere) = (wrong.lost, wrong.doubled, wrong.out_of_order, wrong.wrong_room);
+    let (lost, doubled, late, elsewhere) = (wrong.lost, wrong.doubled, wrong.out_of_order, wrong.elsewhere);
     Err(Failure::new(
         Exit::Findings,
         format!("{lost} lost, {doubled} doubled, {late} out of order, {elsewhere} in a wrong room"),
@@ -181,6 +181,8 @@ impl Bench {
             return Err(Failure::usage("--pid is given once for each --url"));
         }
         let stores = weltenwind_storage::open(storage).await.map_err(unopened)?;
+        // The database's processes are known by a connection to them.
+        stores.health.check().await?;
         let chat = Chat::builder(Arc::clone(&stores.chat)).build();
         let watched = Watched {
             server: args.processes.clone(),
@@ -305,7 +307,7 @@ impl Bench {
     fn places(&self, server: Server, workload: &Workload, nodes: &[SocketAddr]) -> Vec<Place> {
         // A room's publishers sit on all nodes, unless the server keeps their messages in order on one only.
         let stride = if server.dialect().orders_across_nodes() { 1 } else { nodes.len() };
-        let publishes = |member: usize| member % stride == 0 && member / stride < workload.publishers_per_room;
+        let publishes = |member: usize| member.is_multiple_of(stride) && member / stride < workload.publishers_per_room;
         let place = |n: usize| {
             let (room, member) = (n % workload.rooms, n / workload.rooms);
             Place {
@@ -473,7 +475,9 @@ fn measure(
 
 fn row(server: Server, workload: &Workload, runs: &[Run]) -> Row {
     let mut wrong = tally::Wrong::default();
-    runs.iter().for_each(|run| wrong.add(run.wrong));
+    for run in runs {
+        wrong.add(run.wrong);
+    }
     Row {
         server: server.name(),
         workload: workload.name,

@@ -236,7 +236,7 @@ impl Report {
             line.extend([figures.join_p50_ms, figures.join_p95_ms].map(|figure| figure.text(1)));
             line.push(maybe(figures.kib_per_socket, 2));
             line.push(maybe(figures.idle_micros_per_second, 2));
-            line.extend([wrong.lost, wrong.doubled, wrong.out_of_order, wrong.wrong_room].map(|n| n.to_string()));
+            line.extend([wrong.lost, wrong.doubled, wrong.out_of_order, wrong.elsewhere].map(|n| n.to_string()));
             line
         });
         let header = ["server", "workload", "join p50 ms", "p95 ms", "KiB/socket", "idle µs/s/socket"];
@@ -245,7 +245,7 @@ impl Report {
         let replays = self.replays.iter().map(|replay| {
             let wrong = replay.wrong;
             let mut line = vec![replay.server.to_owned(), replay.messages.to_string(), replay.live_ms.text(1)];
-            line.extend([wrong.lost, wrong.doubled, wrong.out_of_order, wrong.wrong_room].map(|n| n.to_string()));
+            line.extend([wrong.lost, wrong.doubled, wrong.out_of_order, wrong.elsewhere].map(|n| n.to_string()));
             line
         });
         let header = ["server", "replayed", "connect to live ms", "lost", "doubled", "out of order", "wrong room"];

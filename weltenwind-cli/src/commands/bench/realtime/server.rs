@@ -58,7 +58,7 @@ pub(super) struct Start {
 
 /// What a server is told so that nothing but its work bounds a run.
 pub(super) const SETTINGS: [&str; 12] = [
-    "log.filter=warn",
+    "log.filter=error",
     "auth.access_token_seconds=3600",
     "realtime.max_connections=20000",
     "realtime.max_connections_per_address=20000",
@@ -85,7 +85,9 @@ impl Start {
     /// Starts a server's nodes, and waits until each says where it listens.
     pub(super) async fn run(&self, server: Server) -> Result<Running, Failure> {
         let mut running = Running::default();
-        for _ in 0..self.nodes {
+        // Floors know nothing of each other.
+        let nodes = if server == Server::Beside(Peer::Floor) { 1 } else { self.nodes };
+        for _ in 0..nodes {
             let (child, lines, address) = self.node(server).await?;
             let id = child.id().ok_or_else(|| Failure::failed(format!("{} has ended", server.name())))?;
             running.addresses.push(address);

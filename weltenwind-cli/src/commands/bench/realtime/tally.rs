@@ -22,7 +22,8 @@ pub(super) struct Wrong {
     pub(super) lost: u64,
     pub(super) doubled: u64,
     pub(super) out_of_order: u64,
-    pub(super) wrong_room: u64,
+    /// Messages of another room than the listener's.
+    pub(super) elsewhere: u64,
 }
 
 impl Ledger {
@@ -44,18 +45,18 @@ impl Ledger {
 
     /// Says what is wrong in a room whose last message is `last`.
     pub(super) fn wrong(&self, last: u64) -> Wrong {
-        let lost = self.missing.len() as u64 + last.saturating_sub(self.highest);
-        Wrong { lost, doubled: self.doubled, out_of_order: self.out_of_order, wrong_room: 0 }
+        let unheard = self.missing.len() as u64 + last.saturating_sub(self.highest);
+        Wrong { lost: unheard, doubled: self.doubled, out_of_order: self.out_of_order, elsewhere: 0 }
     }
 }
 
 impl Wrong {
     pub(super) fn add(&mut self, other: Self) {
-        let Self { lost, doubled, out_of_order, wrong_room } = other;
+        let Self { lost, doubled, out_of_order, elsewhere } = other;
         self.lost += lost;
         self.doubled += doubled;
         self.out_of_order += out_of_order;
-        self.wrong_room += wrong_room;
+        self.elsewhere += elsewhere;
     }
 
     pub(super) fn is_nothing(self) -> bool {
@@ -69,7 +70,9 @@ mod tests {
 
     fn wrong(heard: &[u64], last: u64) -> Wrong {
         let mut ledger = Ledger::default();
-        heard.iter().for_each(|number| ledger.note(*number));
+        for number in heard {
+            ledger.note(*number);
+        }
         assert_eq!(ledger.is_complete(last), ledger.wrong(last).lost == 0);
         ledger.wrong(last)
     }
@@ -82,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_lost_message_is_counted_wherever_it_was() {
-        let lost = |lost| Wrong { lost, ..Wrong::default() };
+        let lost = |count| Wrong { lost: count, ..Wrong::default() };
 
         assert_eq!(wrong(&[1, 3], 3), lost(1), "between two others");
         assert_eq!(wrong(&[3, 4], 4), lost(2), "at the beginning");
@@ -98,7 +101,7 @@ mod tests {
     #[test]
     fn a_late_message_is_out_of_order_and_not_lost() {
         assert_eq!(wrong(&[1, 3, 2, 4], 4), Wrong { out_of_order: 1, ..Wrong::default() });
-        let all = Wrong { out_of_order: 1, doubled: 1, lost: 1, wrong_room: 0 };
+        let all = Wrong { out_of_order: 1, doubled: 1, lost: 1, elsewhere: 0 };
         assert_eq!(wrong(&[1, 4, 2, 2], 4), all);
     }
 }
