@@ -20,6 +20,7 @@ pub(crate) enum Exit {
     NotFound = 3,
     Conflict = 4,
     NotAllowed = 5,
+    Findings = 6,
     TryLater = 75,
 }
 

@@ -34,14 +34,19 @@ impl Output {
         if self.json {
             return line(&json(&items)?);
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(header.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>());
-        for item in items {
-            table.add_row(row(item));
-        }
-        line(&table.trim_fmt())
+        line(&table(header, items.iter().map(row)))
     }
+}
+
+/// Sets rows in columns, for people.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>());
+    for row in rows {
+        table.add_row(row);
+    }
+    table.trim_fmt()
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String, Failure> {

@@ -7,6 +7,7 @@ mod layers;
 mod limits;
 mod load;
 mod nodes;
+mod realtime;
 mod revoke;
 mod sign_in;
 mod socket;
@@ -80,6 +81,16 @@ pub(crate) enum BenchCommand {
         #[command(flatten)]
         args: sign_in::SignInArgs,
     },
+    /// Hold sockets in rooms, post, and measure what a delivery costs and how long it takes; each message is heard once and
+    /// in order, or the exit code is 6.
+    ///
+    /// Without --database it uses a SQLite file in the system's temporary folder, and throws it away. Servers are started for
+    /// each run with room for the sockets and quotas for programs. To give the clients a core of their own:
+    /// `taskset -c 1 weltenwind bench realtime --server-core 0`.
+    Realtime(Box<realtime::RealtimeArgs>),
+    /// Be the least that a server can be; its address is said on standard output.
+    #[command(hide = true)]
+    Floor(realtime::FloorArgs),
     /// Be the clients of another bench; what they do comes on standard input.
     #[command(hide = true)]
     Load,
@@ -120,6 +131,11 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
             let scratch = Scratch::new(&StoreArgs { database: None }, config)?;
             layers::run(&args, scratch.storage.clone(), output)
         }
+        BenchCommand::Realtime(args) => {
+            let scratch = Scratch::new(&StoreArgs { database: args.database.clone() }, config)?;
+            realtime::run(*args, scratch.storage.clone(), output).await
+        }
+        BenchCommand::Floor(args) => realtime::floor(&args),
         BenchCommand::Load => load::run().await,
     }
 }

@@ -1,0 +1,535 @@
+//! `weltenwind bench realtime`: what a delivery over a socket costs, and how long it takes.
+//!
+//! The server runs in processes of its own, started for each run; the clients run in this one. To give each a core of its
+//! own, name the server's and keep this process on the other: `taskset -c 1 weltenwind bench realtime --server-core 0`.
+
+mod crowd;
+mod dialect;
+mod floor;
+mod frames;
+mod processes;
+mod report;
+mod server;
+mod tally;
+mod workload;
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Args;
+use reqwest::Url;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    sync::Semaphore,
+    task::JoinSet,
+};
+use weltenwind_core::{
+    AccountId, Actor, ChannelId, IdGenerator as _, MessageId, Room, Scope, Stores, SystemIds,
+    accounts::DisplayName,
+    chat::{Author, Body, ChannelDraft, Chat, NewMessage},
+    wire::SessionBody,
+};
+use weltenwind_storage::StorageConfig;
+
+pub(super) use self::floor::{FloorArgs, run as floor};
+use self::{
+    crowd::{Crowd, Place},
+    dialect::Stamp,
+    floor::Written,
+    processes::Watched,
+    report::{Figures, Replay, Report, Row, Run, Spread, Watches, Writes, real},
+    server::{Peer, Running, SETTINGS, Server, Start, pinned},
+    workload::{Named, Pace, REPLAYED, Workload},
+};
+use super::nodes::joined;
+use crate::{
+    failure::{Exit, Failure},
+    output::Output,
+    store::unopened,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct RealtimeArgs {
+    /// What to measure, separated by commas; all of it if absent.
+    #[arg(long = "workload", value_enum, value_delimiter = ',', conflicts_with = "sockets")]
+    workloads: Vec<Named>,
+    /// A workload of your own instead: so many sockets, evenly in the rooms.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    sockets: Option<u32>,
+    /// Rooms of your own workload, with one publisher each.
+    #[arg(long, default_value_t = 1, requires = "sockets", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rooms: u32,
+    /// Messages a second of your own workload, in all rooms together.
+    #[arg(long, default_value_t = 100, requires = "sockets", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
+    /// Messages that each publisher of your own workload keeps under way, instead of a rate.
+    #[arg(long, requires = "sockets", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    under_way: Option<u32>,
+    /// Seconds of each measurement, after one second to warm up.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
+    seconds: u64,
+    /// How often each is measured, the servers in turn; the middle one and the range are told.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+    runs: u32,
+    /// Seconds for which the sockets of `many` are measured while nothing is posted.
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(0..=300))]
+    idle_seconds: u64,
+    /// The core that servers are kept on; keep their database on it, too.
+    #[arg(long, value_name = "N")]
+    server_core: Option<usize>,
+    /// Set a configuration value of the servers that are started: --server-set chat.lanes=2.
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "urls")]
+    server_set: Vec<String>,
+    /// Nodes that are started; each room has its members on all of them in turn. More than one need --redis and a Postgres.
+    #[arg(long, default_value_t = 1, conflicts_with = "urls", value_parser = clap::value_parser!(u32).range(1..=8))]
+    nodes: u32,
+    /// The Redis between the nodes.
+    #[arg(long, value_name = "URL", conflicts_with = "urls")]
+    redis: Option<String>,
+    /// A running node to measure instead of starting one; give it once for each node, and its store with --database. Start
+    /// it with one `public_url` for all nodes and the settings that the output names.
+    #[arg(long = "url", value_name = "URL", requires = "database")]
+    urls: Vec<String>,
+    /// The process of a running node, for time on the processor and memory; give it once for each node.
+    #[arg(long = "pid", value_name = "PID", requires = "urls")]
+    processes: Vec<u32>,
+    /// The first process of the database's server, if it is not found by its connections.
+    #[arg(long, value_name = "PID")]
+    database_pid: Option<u32>,
+    /// Measure these beside, by the same clients in the same run.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    beside: Vec<Peer>,
+    /// Measure also what writing costs: a prepared frame to each of 1 000 sockets in turn, once and 16 times a write.
+    #[arg(long)]
+    floor: bool,
+    /// A store to write to; the channels are closed afterwards, their messages stay.
+    #[arg(long, value_name = "URL")]
+    pub(super) database: Option<String>,
+}
+
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Accounts that are made at once.
+const SIGNING_IN: usize = 32;
+/// The sockets and the copies a write of bare writes.
+const FLOORS: [(usize, usize); 2] = [(1000, 1), (1000, 16)];
+const FLOOR_SECONDS: u64 = 2;
+
+pub(crate) async fn run(args: RealtimeArgs, storage: StorageConfig, output: Output) -> Result<(), Failure> {
+    let workloads = workloads(&args)?;
+    let mut bench = Bench::prepare(args, &storage).await?;
+    let report = bench.report(&workloads).await;
+    bench.stores.health.close().await;
+    let report = report?;
+    output.value(&report, Report::text)?;
+    let wrong = report.wrong();
+    if wrong.is_nothing() {
+        return Ok(());
+    }
+    let (lost, doubled, late, elsewhere) = (wrong.lost, wrong.doubled, wrong.out_of_order, wrong.elsewhere);
+    Err(Failure::new(
+        Exit::Findings,
+        format!("{lost} lost, {doubled} doubled, {late} out of order, {elsewhere} in a wrong room"),
+    ))
+}
+
+/// What is measured, one after the other; none stands for `replay`.
+fn workloads(args: &RealtimeArgs) -> Result<Vec<Option<Workload>>, Failure> {
+    if let Some(sockets) = args.sockets {
+        let [sockets, rooms] = [sockets, args.rooms].map(|n| n as usize);
+        if sockets % rooms != 0 {
+            return Err(Failure::usage("--sockets must be a multiple of --rooms"));
+        }
+        let pace = args.under_way.map_or(Pace::Rate(args.rate), |limit| Pace::UnderWay(limit as usize));
+        let members = sockets / rooms;
+        return Ok(vec![Some(Workload { name: "own", rooms, members, publishers_per_room: 1, pace, idles: false })]);
+    }
+    let named = if args.workloads.is_empty() {
+        use Named::{Light, Many, Max, Maxrooms, Mid, Replay, Rooms};
+        let all = [Light, Rooms, Mid, Many, Max, Maxrooms, Replay];
+        // Messages for a replay are put into the store past a server, which only one that starts later notices.
+        all.into_iter().filter(|named| args.urls.is_empty() || *named != Replay).collect()
+    } else {
+        args.workloads.clone()
+    };
+    if !args.urls.is_empty() && named.contains(&Named::Replay) {
+        return Err(Failure::usage("replay starts servers of its own and cannot be measured with --url"));
+    }
+    Ok(named.into_iter().map(Named::workload).collect())
+}
+
+struct Bench {
+    args: RealtimeArgs,
+    stores: Stores,
+    chat: Chat,
+    start: Start,
+    /// Who opens sockets, a token each.
+    tokens: Vec<Arc<str>>,
+    watched: Watched,
+}
+
+impl Bench {
+    async fn prepare(args: RealtimeArgs, storage: &StorageConfig) -> Result<Self, Failure> {
+        let nodes = args.nodes as usize;
+        if nodes > 1 && args.redis.is_none() {
+            return Err(Failure::usage("--nodes takes the --redis between them"));
+        }
+        if !args.processes.is_empty() && args.processes.len() != args.urls.len() {
+            return Err(Failure::usage("--pid is given once for each --url"));
+        }
+        let stores = weltenwind_storage::open(storage).await.map_err(unopened)?;
+        // The database's processes are known by a connection to them.
+        stores.health.check().await?;
+        let chat = Chat::builder(Arc::clone(&stores.chat)).build();
+        let watched = Watched {
+            server: args.processes.clone(),
+            database: database_process(&args, &storage.url)?,
+            broker: args.redis.as_deref().and_then(|url| processes::redis_at(port(url, 6379)?)),
+        };
+        let start = Start {
+            core: args.server_core,
+            nodes,
+            database: storage.url.clone(),
+            redis: args.redis.clone(),
+            settings: args.server_set.clone(),
+        };
+        Ok(Self { args, stores, chat, start, tokens: Vec::new(), watched })
+    }
+
+    async fn report(&mut self, workloads: &[Option<Workload>]) -> Result<Report, Failure> {
+        let sockets = workloads.iter().map(|workload| workload.map_or(1, |workload| workload.sockets()));
+        self.tokens = self.sign_in(sockets.max().unwrap_or_default()).await?;
+        let mut servers = vec![Server::Weltenwind];
+        servers.extend(self.args.beside.iter().map(|peer| Server::Beside(*peer)));
+        let (mut rows, mut replays) = (Vec::new(), Vec::new());
+        for workload in workloads {
+            let Some(workload) = workload else {
+                replays.push(self.replays().await?);
+                continue;
+            };
+            let mut runs: Vec<Vec<Run>> = servers.iter().map(|_| Vec::new()).collect();
+            for _ in 0..self.args.runs {
+                for (server, runs) in servers.iter().zip(&mut runs) {
+                    runs.push(self.run(*server, workload).await?);
+                }
+            }
+            rows.extend(servers.iter().zip(runs).map(|(server, runs)| row(*server, workload, &runs)));
+        }
+        let writes = if self.args.floor { self.floors().await? } else { Vec::new() };
+        Ok(Report { conditions: self.conditions()?, workloads: rows, replays, writes })
+    }
+
+    /// Makes accounts before anything is measured.
+    async fn sign_in(&self, count: usize) -> Result<Vec<Arc<str>>, Failure> {
+        let running = self.serve(Server::Weltenwind).await?;
+        let url = format!("http://{}/api/v1/auth/guest", running.addresses[0]);
+        let (http, places) = (reqwest::Client::new(), Arc::new(Semaphore::new(SIGNING_IN)));
+        let mut signing_in = JoinSet::new();
+        for n in 0..count {
+            let request = http.post(&url).json(&serde_json::json!({ "displayName": format!("Guest {n}") }));
+            let places = Arc::clone(&places);
+            signing_in.spawn(async move {
+                let _place = places.acquire_owned().await.expect("nobody closes the semaphore");
+                let response = request.send().await.and_then(reqwest::Response::error_for_status)?;
+                Ok::<_, reqwest::Error>(response.json::<SessionBody>().await?.access_token)
+            });
+        }
+        let mut tokens = Vec::with_capacity(count);
+        while let Some(token) = signing_in.join_next().await {
+            let token = joined(token)?.map_err(|error| Failure::failed(format!("a guest cannot sign in: {error}")))?;
+            tokens.push(Arc::from(token));
+        }
+        running.end().await?;
+        Ok(tokens)
+    }
+
+    /// Starts a server; one that runs already is used as it is.
+    async fn serve(&self, server: Server) -> Result<Running, Failure> {
+        if server != Server::Weltenwind || self.args.urls.is_empty() {
+            return self.start.run(server).await;
+        }
+        let addresses = self.args.urls.iter().map(|url| address(url)).collect::<Result<_, _>>()?;
+        Ok(Running::elsewhere(addresses))
+    }
+
+    /// Says which processes to look at.
+    fn watched(&self, server: Server, running: &Running) -> Watched {
+        let started = &running.processes;
+        match server {
+            Server::Weltenwind if started.is_empty() => self.watched.clone(),
+            Server::Weltenwind => Watched { server: started.clone(), ..self.watched.clone() },
+            Server::Beside(_) => Watched { server: started.clone(), database: None, broker: self.watched.broker },
+        }
+    }
+
+    async fn run(&self, server: Server, workload: &Workload) -> Result<Run, Failure> {
+        let (mut names, mut channels) = (Vec::new(), Vec::new());
+        for n in 0..workload.rooms {
+            if server == Server::Weltenwind {
+                let id = self.open_channel(n).await?;
+                channels.push(id);
+                names.push(Room::Channel(id).to_string());
+            } else {
+                names.push(format!("bench-{n}"));
+            }
+        }
+        let running = self.serve(server).await?;
+        let watched = self.watched(server, &running);
+        let places = self.places(server, workload, &running.addresses);
+        let (seconds, idle) = (self.args.seconds, self.args.idle_seconds);
+        let workload = *workload;
+        let measuring = tokio::task::spawn_blocking(move || {
+            let idle = Duration::from_secs(if workload.idles { idle } else { 0 });
+            measure(server, &workload, names, places, &watched, Duration::from_secs(seconds), idle)
+        });
+        let run = joined(measuring.await)?;
+        running.end().await?;
+        self.close(channels).await?;
+        run
+    }
+
+    async fn open_channel(&self, n: usize) -> Result<ChannelId, Failure> {
+        let slug = format!("bench-{}-{n}", SystemIds.draw().simple());
+        Ok(self.chat.open_channel(&Actor::operator(), ChannelDraft::new(Scope::Global, &slug, "Bench")).await?.id)
+    }
+
+    async fn close(&self, channels: Vec<ChannelId>) -> Result<(), Failure> {
+        for channel in channels {
+            self.chat.close_channel(&Actor::operator(), channel, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Spreads everybody over rooms and nodes.
+    fn places(&self, server: Server, workload: &Workload, nodes: &[SocketAddr]) -> Vec<Place> {
+        // A room's publishers sit on all nodes, unless the server keeps their messages in order on one only.
+        let stride = if server.dialect().orders_across_nodes() { 1 } else { nodes.len() };
+        let publishes = |member: usize| member.is_multiple_of(stride) && member / stride < workload.publishers_per_room;
+        let place = |n: usize| {
+            let (room, member) = (n % workload.rooms, n / workload.rooms);
+            Place {
+                address: nodes[(room + member) % nodes.len()],
+                token: Arc::clone(&self.tokens[n]),
+                room,
+                publishes: publishes(member),
+                since: None,
+            }
+        };
+        (0..workload.sockets()).map(place).collect()
+    }
+
+    /// Has a socket come back to a room in which much was said.
+    async fn replays(&self) -> Result<Replay, Failure> {
+        let (mut times, mut messages, mut wrong) = (Vec::new(), 0, tally::Wrong::default());
+        for _ in 0..self.args.runs {
+            let channel = self.open_channel(0).await?;
+            let running = self.serve(Server::Weltenwind).await?;
+            let cursor = self.come(&running, channel, None).await?.cursor();
+            let cursor = cursor.ok_or_else(|| Failure::failed("the server names no position in a room"))?;
+            running.end().await?;
+            self.fill(channel).await?;
+            let running = self.serve(Server::Weltenwind).await?;
+            let crowd = self.come(&running, channel, Some(cursor)).await?;
+            let (heard, amiss, time) = crowd.replayed(REPLAYED as u64);
+            drop(crowd);
+            running.end().await?;
+            self.close(vec![channel]).await?;
+            messages = heard;
+            wrong.add(amiss);
+            times.push(time.as_secs_f64() * 1000.0);
+        }
+        let live_ms = Spread::of(times).expect("there is a run");
+        Ok(Replay { server: Server::Weltenwind.name(), messages, live_ms, wrong })
+    }
+
+    /// Has one socket join.
+    async fn come(&self, running: &Running, channel: ChannelId, since: Option<String>) -> Result<Crowd, Failure> {
+        let (address, token) = (running.addresses[0], Arc::clone(&self.tokens[0]));
+        let place = Place { address, token, room: 0, publishes: false, since };
+        let names = vec![Room::Channel(channel).to_string()];
+        let coming =
+            tokio::task::spawn_blocking(move || Crowd::gather(Server::Weltenwind.dialect(), names, vec![place]));
+        joined(coming.await)?
+    }
+
+    /// Puts messages into a channel past the service.
+    async fn fill(&self, channel: ChannelId) -> Result<(), Failure> {
+        let author = Author { id: AccountId::new(SystemIds.draw()), display_name: DisplayName::new("Mira")? };
+        let sent_at = weltenwind_core::Clock::now(&weltenwind_core::SystemClock);
+        let mut text = Vec::new();
+        Stamp { micros: 0, publisher: 0 }.push_text(&mut text);
+        let text = String::from_utf8(text).expect("it is ASCII");
+        let message = |_| NewMessage {
+            id: MessageId::new(SystemIds.draw()),
+            channel,
+            author: author.clone(),
+            body: Body::from_stored(text.clone()),
+            client_id: None,
+            reply_to: None,
+            sent_at,
+        };
+        let messages: Vec<NewMessage> = (0..REPLAYED).map(message).collect();
+        for batch in messages.chunks(1000) {
+            self.stores.chat.append(batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn floors(&self) -> Result<Vec<Writes>, Failure> {
+        let mut rows = Vec::new();
+        for (sockets, copies) in FLOORS {
+            let (mut rates, mut costs) = (Vec::new(), Vec::new());
+            for _ in 0..self.args.runs {
+                let Written { frames, spent, elapsed } = bare_writes(self.args.server_core, sockets, copies).await?;
+                rates.push(real(frames) * 1e6 / real(elapsed));
+                costs.push(real(spent) / real(frames.max(1)));
+            }
+            let spread = |figures| Spread::of(figures).expect("there is a run");
+            rows.push(Writes { sockets, copies, deliveries_per_second: spread(rates), micros: spread(costs) });
+        }
+        Ok(rows)
+    }
+
+    /// Says how it was measured, so that figures can be told from others.
+    fn conditions(&self) -> Result<Vec<String>, Failure> {
+        let cores = |pid: u32| processes::cores_of(pid);
+        let pinned = match self.args.server_core {
+            Some(core) => core.to_string(),
+            None if self.args.urls.is_empty() => cores(std::process::id())?,
+            None => self.watched.server.iter().map(|pid| cores(*pid)).collect::<Result<Vec<_>, _>>()?.join(", "),
+        };
+        let mut lines = vec![
+            format!("weltenwind {}, nodes: {}", env!("CARGO_PKG_VERSION"), self.start.nodes.max(self.args.urls.len())),
+            format!("store: {}", weltenwind_storage::redact(&self.start.database)),
+            format!("cores of the server: {pinned}; of the clients: {}", cores(std::process::id())?),
+        ];
+        if let Some(pid) = self.watched.database {
+            lines.push(format!("cores of the database: {}", cores(pid)?));
+        }
+        if let Some(pid) = self.watched.broker {
+            lines.push(format!("cores of Redis: {}", cores(pid)?));
+        }
+        let settings = SETTINGS.into_iter().chain(self.args.server_set.iter().map(String::as_str));
+        let settings = settings.collect::<Vec<_>>().join(" ");
+        lines.push(if self.args.urls.is_empty() {
+            format!("settings: {settings}")
+        } else {
+            format!("settings: those of the running nodes; this bench starts its own with {settings}")
+        });
+        let Self { args: RealtimeArgs { runs, seconds, .. }, .. } = self;
+        lines.push(format!(
+            "{runs} runs of {seconds} s each; texts of 256 bytes; weltenwind commits each message first"
+        ));
+        Ok(lines)
+    }
+}
+
+/// Runs one workload once. It has its thread to itself.
+fn measure(
+    server: Server,
+    workload: &Workload,
+    names: Vec<String>,
+    places: Vec<Place>,
+    watched: &Watched,
+    time: Duration,
+    idle: Duration,
+) -> Result<Run, Failure> {
+    let is_seen = !watched.server.is_empty();
+    let sockets = real(places.len() as u64);
+    let before = watched.resident_kib()?;
+    let mut crowd = Crowd::gather(server.dialect(), names, places)?;
+    let grown = watched.resident_kib()?.saturating_sub(before);
+    let mut idle_micros = None;
+    if !idle.is_zero() && is_seen {
+        let begun = watched.spent()?;
+        crowd.idle(idle)?;
+        let spent = watched.spent()?.since(begun).server;
+        idle_micros = Some(spent.as_secs_f64() * 1e6 / idle.as_secs_f64() / sockets);
+    }
+    let mut edges = Vec::new();
+    crowd.post(workload.pace, WARM_UP, time, || {
+        edges.push(watched.spent()?);
+        Ok(())
+    })?;
+    let spent = edges[1].since(edges[0]);
+    let wrong = crowd.wrong();
+    let seen = crowd.into_measured();
+    Ok(Run {
+        deliveries: seen.deliveries,
+        messages: seen.messages,
+        window: time,
+        latency: seen.latency,
+        lag: seen.lag,
+        accepted: seen.accepted,
+        joined: seen.joined,
+        spent,
+        kib_per_socket: is_seen.then(|| real(grown) / sockets),
+        idle_micros_per_second: idle_micros,
+        wrong,
+        watches: Watches { server: is_seen, database: watched.database.is_some(), broker: watched.broker.is_some() },
+    })
+}
+
+fn row(server: Server, workload: &Workload, runs: &[Run]) -> Row {
+    let mut wrong = tally::Wrong::default();
+    for run in runs {
+        wrong.add(run.wrong);
+    }
+    Row {
+        server: server.name(),
+        workload: workload.name,
+        sockets: workload.sockets(),
+        rooms: workload.rooms,
+        runs: runs.len(),
+        figures: Figures::of(runs),
+        wrong,
+    }
+}
+
+/// Finds the process of a Postgres; SQLite works in the server's own.
+fn database_process(args: &RealtimeArgs, url: &str) -> Result<Option<u32>, Failure> {
+    if args.database_pid.is_some() || !url.starts_with("postgres") {
+        return Ok(args.database_pid);
+    }
+    match port(url, 5432).and_then(processes::postgres_at) {
+        Some(pid) => Ok(Some(pid)),
+        None => Err(Failure::failed("the database's processes are not found on this machine")
+            .hint("name the first of them with --database-pid, or measure with a database that runs here")),
+    }
+}
+
+fn port(url: &str, default: u16) -> Option<u16> {
+    Some(Url::parse(url).ok()?.port().unwrap_or(default))
+}
+
+/// Finds the address of a running node.
+fn address(url: &str) -> Result<SocketAddr, Failure> {
+    let unusable = || Failure::usage(format!("--url: {url} is no http:// address of a node"));
+    let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "http").ok_or_else(unusable)?;
+    let (host, port) = parsed.host_str().zip(parsed.port_or_known_default()).ok_or_else(unusable)?;
+    (host, port).to_socket_addrs().ok().and_then(|mut addresses| addresses.next()).ok_or_else(unusable)
+}
+
+/// Has a process write to sockets that this one reads from.
+async fn bare_writes(core: Option<usize>, sockets: usize, copies: usize) -> Result<Written, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("the floor does not run: {error}"));
+    let program = std::env::current_exe().map_err(|error| failed(&error))?;
+    let (sockets_text, copies, seconds) = (sockets.to_string(), copies.to_string(), FLOOR_SECONDS.to_string());
+    let mut child = pinned(program.as_os_str(), core)
+        .args(["bench", "floor", "--sockets", &sockets_text, "--copies", &copies, "--seconds", &seconds])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(&error))?;
+    let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+    let line = lines.next_line().await.map_err(|error| failed(&error))?.unwrap_or_default();
+    let address = line.trim_start_matches("Listening ").parse::<SocketAddr>().map_err(|error| failed(&error))?;
+    let reading = tokio::task::spawn_blocking(move || crowd::swallow(address, sockets));
+    let line = lines.next_line().await.map_err(|error| failed(&error))?.unwrap_or_default();
+    joined(reading.await)??;
+    serde_json::from_str(&line).map_err(|error| failed(&error))
+}
