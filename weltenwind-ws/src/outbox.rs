@@ -16,9 +16,6 @@ pub(crate) struct Outbox {
     limit: usize,
 }
 
-/// A queue that once was longer than this gives its memory back when it is empty.
-const KEPT_CAPACITY: usize = 8;
-
 impl Outbox {
     pub(crate) const fn new(limit: usize) -> Self {
         Self { records: VecDeque::new(), bytes: 0, limit }
@@ -55,7 +52,8 @@ impl Outbox {
             self.records.pop_front();
             count += 1;
         }
-        if self.records.is_empty() && self.records.capacity() > KEPT_CAPACITY {
+        if self.records.is_empty() {
+            // A silent socket keeps no queue.
             self.records = VecDeque::new();
         }
         (count > 0).then(|| (frame.finish(), count))

@@ -244,6 +244,8 @@ impl<L: Link> Wire<L> {
                 count += 1;
             }
             if count == 0 {
+                // A silent socket keeps no queue.
+                self.front = VecDeque::new();
                 self.stalled_since = None;
                 return Poll::Ready(Ok(()));
             }

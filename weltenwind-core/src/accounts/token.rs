@@ -165,6 +165,10 @@ impl TokenIssuer {
         };
         let text = encode(&header, &claims, &key.signing)
             .map_err(|error| StorageError::permanent("sign an access token", error))?;
+        // What was just signed need not be verified: whoever signs in here comes back here, as a rule.
+        let expires_at = Timestamp::from_second(claims.exp).unwrap_or(token.expires_at);
+        let known = Verified { token: AccessToken { expires_at, ..*token }, key: Arc::clone(&key.id) };
+        self.verified.insert(Sha256::digest(text.as_bytes()).into(), known);
         Ok(Secret::new(text))
     }
 

@@ -2,12 +2,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use super::{
     model::{Ended, LoggedLoss, Loss, LossSeq, Lost},
-    watch::{Standing, Watcher},
+    watch::{Standing, Told, Watcher},
 };
 use crate::{
     clock::Timestamp,
@@ -89,7 +89,7 @@ impl Memory {
     pub(super) fn distrust(&mut self) {
         self.trust += 1;
         for watcher in self.watchers.values().flatten() {
-            watcher.standing.send_modify(|standing| standing.rights_lost += 1);
+            watcher.told.modify(|standing| standing.rights_lost += 1);
         }
     }
 
@@ -140,18 +140,16 @@ impl Memory {
     }
 
     /// Adds a watcher and answers its name and how its sign-in stands now.
-    pub(super) fn add_watcher(
-        &mut self,
-        account: AccountId,
-        session: SessionId,
-        device: DeviceId,
-    ) -> (u64, tokio::sync::watch::Receiver<Standing>) {
+    pub(super) fn add_watcher(&mut self, account: AccountId, session: SessionId, device: DeviceId) -> (u64, Arc<Told>) {
         let id = self.next_watcher;
         self.next_watcher += 1;
         let standing = Standing { ended: self.ended(account, session, device), rights_lost: 0 };
-        let (sender, receiver) = tokio::sync::watch::channel(standing);
-        self.watchers.entry(account).or_default().push(Watcher { id, session, device, standing: sender });
-        (id, receiver)
+        let told = Arc::new(Told::new(standing));
+        let watchers = self.watchers.entry(account).or_default();
+        // Most accounts have one socket.
+        watchers.reserve_exact(usize::from(watchers.is_empty()));
+        watchers.push(Watcher { id, session, device, told: Arc::clone(&told) });
+        (id, told)
     }
 
     pub(super) fn forget_watcher(&mut self, account: AccountId, id: u64) {
@@ -178,7 +176,7 @@ fn tell(watcher: &Watcher, loss: &Loss, at: Timestamp) {
         Lost::Rights(_) => None,
         Lost::Session(_) | Lost::Device(_) | Lost::Name => return,
     };
-    watcher.standing.send_modify(|standing| match ended {
+    watcher.told.modify(|standing| match ended {
         Some(ended) => {
             standing.ended.get_or_insert((ended, at));
         }

@@ -1,8 +1,8 @@
 //! Who wants to hear of its own losses: a socket does.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{known::Memory, model::Ended};
 use crate::{
@@ -24,7 +24,7 @@ pub struct Standing {
 pub struct LossWatch {
     account: AccountId,
     id: u64,
-    standing: watch::Receiver<Standing>,
+    told: Arc<Told>,
     memory: Weak<std::sync::RwLock<Memory>>,
 }
 
@@ -34,31 +34,46 @@ pub(super) struct Watcher {
     pub(super) id: u64,
     pub(super) session: SessionId,
     pub(super) device: DeviceId,
-    pub(super) standing: watch::Sender<Standing>,
+    pub(super) told: Arc<Told>,
+}
+
+/// What both ends share. Every socket has one, so it is small.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    standing: Mutex<Standing>,
+    changed: Notify,
+}
+
+impl Told {
+    pub(super) fn new(standing: Standing) -> Self {
+        Self { standing: Mutex::new(standing), changed: Notify::new() }
+    }
+
+    pub(super) fn modify(&self, modify: impl FnOnce(&mut Standing)) {
+        modify(&mut self.lock());
+        // One waits, and what is told while nobody waits is kept.
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl LossWatch {
-    pub(super) fn new(
-        account: AccountId,
-        id: u64,
-        standing: watch::Receiver<Standing>,
-        memory: &Arc<std::sync::RwLock<Memory>>,
-    ) -> Self {
-        Self { account, id, standing, memory: Arc::downgrade(memory) }
+    pub(super) fn new(account: AccountId, id: u64, told: Arc<Told>, memory: &Arc<std::sync::RwLock<Memory>>) -> Self {
+        Self { account, id, told, memory: Arc::downgrade(memory) }
     }
 
     /// Returns how the sign-in stands.
     pub fn standing(&self) -> Standing {
-        *self.standing.borrow()
+        *self.told.lock()
     }
 
     /// Waits until something is lost that was not heard of before. Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Standing {
-        if self.standing.changed().await.is_err() {
-            // The node is going down; nothing more is told.
-            std::future::pending::<()>().await;
-        }
-        *self.standing.borrow_and_update()
+        self.told.changed.notified().await;
+        self.standing()
     }
 }
 

@@ -56,7 +56,8 @@ pub(crate) async fn serve<L: Link>(host: Arc<Host>, link: L, read: &[u8], visito
     connection.greet();
     let life = async {
         let end = connection.run().await;
-        connection.finish(end).await;
+        // In a box, because until then a socket need not hold the place for it.
+        Box::pin(connection.finish(end)).await;
         connection.observe_loss();
         end
     };

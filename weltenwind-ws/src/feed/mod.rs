@@ -44,7 +44,8 @@ pub(crate) struct Feed {
     /// The number of the ring's next segment, to be looked at without the lock.
     head: AtomicU64,
     bells: Mutex<Slab<Arc<Bell>>>,
-    channel: Option<Channel>,
+    /// In a box, because most rooms are those of one account and have none.
+    channel: Option<Box<Channel>>,
     budget: Arc<Budget>,
 }
 
@@ -112,7 +113,7 @@ impl fmt::Debug for Feed {
 const NOWHERE: RoomPosition = RoomPosition { epoch: 0, change: weltenwind_core::chat::Change::ZERO };
 
 impl Feed {
-    fn new(room: Room, channel: Option<Channel>, budget: Arc<Budget>) -> Self {
+    fn new(room: Room, channel: Option<Box<Channel>>, budget: Arc<Budget>) -> Self {
         Self {
             room,
             live: frame::of_record(&records::write(&ServerRecord::Live { room })),

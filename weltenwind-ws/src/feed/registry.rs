@@ -63,7 +63,7 @@ impl Shared {
         let mut rooms = lock(&self.rooms);
         let feed = rooms.entry(room).or_insert_with(|| {
             let channel = match room {
-                Room::Channel(id) => Some(Channel::new(id, self.chat.shared(id), self.cursors.clone())),
+                Room::Channel(id) => Some(Box::new(Channel::new(id, self.chat.shared(id), self.cursors.clone()))),
                 _ => None,
             };
             Arc::new(Feed::new(room, channel, Arc::clone(&self.budget)))
