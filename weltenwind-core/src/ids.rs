@@ -94,6 +94,8 @@ ids! {
     ChannelId;
     /// Identifies a message.
     MessageId;
+    /// Identifies a node, from one start to the next at most.
+    NodeId;
 }
 
 /// Draws identifiers.

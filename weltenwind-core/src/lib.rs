@@ -32,6 +32,7 @@ mod ids;
 pub mod limits;
 mod origin;
 mod page;
+pub mod presence;
 pub mod privacy;
 mod random;
 pub mod refusals;
@@ -53,7 +54,7 @@ pub use self::{
     cursor::{CURSOR_LIFE, CursorInvalid, CursorKey, CursorSealer},
     error::{Class, Classify, StorageError, chain},
     ids::{
-        AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, ParseIdError,
+        AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, NodeId, ParseIdError,
         SequentialIds, SessionId, SystemIds, WorldId,
     },
     origin::AllowedOrigins,
