@@ -104,6 +104,7 @@ impl PresenceStore for Wire {
 }
 
 struct Node {
+    started: Instant,
     wire: Arc<Wire>,
     presence: Presence,
     watches: Vec<Watched>,
@@ -173,7 +174,7 @@ impl Town {
             let ((snapshot, watch), ()) = tokio::join!(presence.watch(*room), presence.turn());
             watches.push(Watched::new(&snapshot, watch));
         }
-        self.nodes.push(Node { wire, presence, watches });
+        self.nodes.push(Node { started: Instant::now(), wire, presence, watches });
         self.nodes.len() - 1
     }
 
@@ -441,14 +442,9 @@ enum Trouble {
 
 /// Players come, go and move between nodes that are killed and started. In the end everybody sees the truth.
 ///
-/// Unless the store breaks, nobody is told that somebody left who was there within the debounce: only whoever came back so
-/// late that it was not known everywhere when the debounce ended.
+/// While nothing is lost, nobody is told that somebody left who was there within the debounce: only whoever came back so late
+/// that it was not known everywhere when the debounce ended.
 async fn play(seed: u64, trouble: Trouble) {
-    let known_within = match trouble {
-        Trouble::Nothing => TURN * 3,
-        // Two beats: the one that tells of a flush, and the one that hears of it.
-        Trouble::LostNews | Trouble::BrokenStore => Duration::from_secs(4) + TURN * 3,
-    };
     let breaks = trouble == Trouble::BrokenStore;
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let rooms = [world(1), world(2), Room::Global];
@@ -506,10 +502,8 @@ async fn play(seed: u64, trouble: Trouble) {
                 let node = dice.below(town.nodes.len());
                 let life = lives.remove(node);
                 town.kill(node);
-                // Where news are lost, those who just came may not have been heard of at all.
-                let since = if trouble == Trouble::Nothing { Duration::ZERO } else { DEBOUNCE };
                 for seat in seats.extract_if(.., |seat| seat.life == life) {
-                    last_there.insert((seat.room, seat.account), Instant::now() - since);
+                    last_there.insert((seat.room, seat.account), Instant::now());
                 }
             }
             10 if town.nodes.len() < 5 && dice.one_in(4) => {
@@ -538,10 +532,12 @@ async fn play(seed: u64, trouble: Trouble) {
                     let has_left = !is_there && away.is_some_and(is_over);
                     // Somebody who came back at the last moment, and is still expected elsewhere.
                     let back = came_back.get(&player).map(|(at, left)| (now - *at, left.map(|left| now - left)));
-                    let was_late = back.is_some_and(|(back, away)| back <= known_within && away.is_some_and(is_over));
-                    let is_right = has_left || was_late;
+                    let was_late = back.is_some_and(|(back, away)| back <= TURN * 3 && away.is_some_and(is_over));
+                    // A node that has just started knows nothing of those who were killed before.
+                    let is_new = now - node.started < EXACT;
+                    let is_right = has_left || was_late || is_new;
                     assert!(
-                        breaks || is_right,
+                        trouble != Trouble::Nothing || is_right,
                         "seed {seed}: {account} left after {away:?}, there: {is_there}, back: {back:?}"
                     );
                 }

@@ -61,7 +61,7 @@ mod step;
 mod worlds;
 
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisBus, RedisConfig, RedisConfigError, RedisRateLimiter};
+pub use self::redis::{RedisBus, RedisConfig, RedisConfigError, RedisPresenceStore, RedisRateLimiter};
 #[cfg(feature = "postgres")]
 pub use self::{
     access::{PgApiKeyStore, PgGrantStore},

@@ -41,6 +41,8 @@ pub(super) struct Book {
     peers: HashMap<NodeId, Peer>,
     /// Nodes that are neither alive nor known to be dead; a beat that was given since has told nothing of them.
     strangers: HashSet<NodeId>,
+    /// Dead nodes that this one never knew alive, and since when it knows that they are.
+    dead: HashMap<NodeId, Instant>,
     buried: Vec<NodeId>,
     next_beat: Option<Instant>,
     /// Whether this node has a lease, as far as it knows.
@@ -69,6 +71,7 @@ impl Book {
             leaving: VecDeque::new(),
             peers: HashMap::new(),
             strangers: HashSet::new(),
+            dead: HashMap::new(),
             buried: Vec::new(),
             next_beat: None,
             is_registered: false,
@@ -157,7 +160,10 @@ impl Book {
             self.buried.push(node);
             self.rooms.values_mut().for_each(|room| room.forget(node));
         }
-        self.buried.extend(beat.dead.into_iter().filter(|node| !self.peers.contains_key(node)));
+        // Others may still wait for one whom this node never knew: what it had is not taken from them.
+        let dead = beat.dead.into_iter().filter(|node| !self.peers.contains_key(node));
+        self.dead = dead.map(|node| (node, self.dead.get(&node).copied().unwrap_or(now))).collect();
+        self.buried.extend(self.dead.iter().filter(|(_, since)| now >= **since + LEASE).map(|(node, _)| *node));
     }
 
     /// Notes that the store did not answer. What was known stays; whether it is still true is found out afterwards.

@@ -1,4 +1,4 @@
-//! What nodes share beside the store, over Redis: the bus between them, and their rate limits.
+//! What nodes share beside the store, over Redis: the bus between them, who is where, and their rate limits.
 //!
 //! Redis carries hints and keeps nothing: it may be empty, restarted or away at any time. Each room is a channel of sharded
 //! pub/sub whose name is hash-tagged by the room, so that a cluster spreads rooms over its shards.
@@ -11,6 +11,7 @@
 mod config;
 mod limiter;
 mod link;
+mod presence;
 mod pulse;
 mod shared;
 
@@ -29,6 +30,7 @@ use weltenwind_core::{
 pub use self::{
     config::{RedisConfig, RedisConfigError},
     limiter::RedisRateLimiter,
+    presence::RedisPresenceStore,
 };
 use self::{
     link::{Join, Link, Outgoing},
