@@ -81,7 +81,7 @@ impl Node {
 
     async fn enter(&self, account: u128) {
         let socket = SocketId(u64::try_from(account).expect("it is small"));
-        self.presence.enter(world(), socket, id(account), &DisplayName::new("Mira").unwrap()).await;
+        self.presence.enter(world(), socket, id(account), &DisplayName::new("Mira").expect("a name")).await;
     }
 
     async fn sees(&self, accounts: &[u128]) {

@@ -104,7 +104,9 @@ async fn publish(store: &dyn PresenceStore, flush: Flush) {
 async fn read(store: &dyn PresenceStore, room: Room) -> Vec<Shard> {
     let mut shards = store.read(&[room]).await.expect("the store is read").pop().expect("one room was asked for");
     shards.sort_by_key(|shard| shard.node);
-    shards.iter_mut().for_each(|shard| shard.members.sort_by_key(|member| member.account));
+    for shard in &mut shards {
+        shard.members.sort_by_key(|member| member.account);
+    }
     shards
 }
 
