@@ -76,6 +76,10 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     announce("First admin   weltenwind admin bootstrap")?;
     let retention = tokio::spawn(keep_retention(services.clone()));
     let keys = tokio::spawn(keep_keys(services.clone()));
+    let presence = tokio::spawn({
+        let presence = Arc::clone(&services.presence);
+        async move { presence.run().await }
+    });
     let erasures = tokio::spawn(keep_erasures(services.clone()));
     let refusals = tokio::spawn(keep_refusals(services.clone(), stop.clone()));
     let serving = {
@@ -93,6 +97,8 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     }
     retention.abort();
     keys.abort();
+    // Its members are not taken away: the lease runs out, and until then they have come back on another node.
+    presence.abort();
     erasures.abort();
     if let Err(error) = refusals.await {
         tracing::error!(error = %chain(&error), "the audit of refused attempts ended badly");

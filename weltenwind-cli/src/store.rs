@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weltenwind_core::{ServiceConfig, Services, Shared, Sources, accounts::AccountsConfig, chat::AppendConfig};
-use weltenwind_storage::{OpenError, RedisBus, RedisConfig, RedisConfigError, RedisRateLimiter};
+use weltenwind_storage::{OpenError, RedisBus, RedisConfig, RedisConfigError, RedisPresenceStore, RedisRateLimiter};
 
 use crate::{
     config::Config,
@@ -36,6 +36,7 @@ fn shared(config: &RedisConfig, sources: &Sources) -> Result<Shared, Failure> {
     Ok(Shared {
         bus: Arc::new(RedisBus::connect(config).map_err(unusable)?),
         limiter: Arc::new(RedisRateLimiter::connect(config, Arc::clone(&sources.clock)).map_err(unusable)?),
+        presence: Arc::new(RedisPresenceStore::connect(config).map_err(unusable)?),
     })
 }
 
@@ -58,6 +59,7 @@ fn service_config(config: &Config, public_url: &str) -> ServiceConfig {
         players_may_create_worlds: config.worlds.players_may_create,
         require_two_factor_for_staff: config.auth.require_two_factor_for_staff,
         limits: config.limits.clone(),
+        presence: config.presence,
     }
 }
 

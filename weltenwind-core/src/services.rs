@@ -22,6 +22,7 @@ use crate::{
     idempotency::{Idempotency, IdempotencyStore},
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
+    presence::{MemoryPresenceStore, Presence, PresenceConfig, PresenceStore},
     privacy::{Privacy, PrivacyParts, PrivacyStore},
     random::{RandomSource, SystemRandom},
     refusals::{RefusalStore, Refusals},
@@ -106,6 +107,8 @@ pub struct ServiceConfig {
     pub require_two_factor_for_staff: bool,
     /// How often things may be done.
     pub limits: LimitsConfig,
+    /// How it is told who is where.
+    pub presence: PresenceConfig,
 }
 
 /// What the nodes of an installation share beside their stores.
@@ -115,12 +118,18 @@ pub struct Shared {
     pub bus: Arc<dyn Bus>,
     /// Who counts calls.
     pub limiter: Arc<dyn RateLimiter>,
+    /// Who is where.
+    pub presence: Arc<dyn PresenceStore>,
 }
 
 impl Shared {
-    /// Nothing: a single node, which has both inside its process.
+    /// Nothing: a single node, which has all of it inside its process.
     pub fn nothing(clock: Arc<dyn Clock>) -> Self {
-        Self { bus: Arc::new(LocalBus::default()), limiter: Arc::new(MemoryRateLimiter::new(clock)) }
+        Self {
+            bus: Arc::new(LocalBus::default()),
+            limiter: Arc::new(MemoryRateLimiter::new(clock)),
+            presence: Arc::new(MemoryPresenceStore::default()),
+        }
     }
 }
 
@@ -149,6 +158,8 @@ pub struct Services {
     pub revocations: Revocations,
     /// Who was refused what: [`Refusals::write_down`] is for the host to call every second.
     pub refusals: Refusals,
+    /// Who is where: [`Presence::run`] is for the host to run as long as it serves.
+    pub presence: Arc<Presence>,
     /// Opaque positions.
     pub cursors: CursorSealer,
     /// Time, identity and randomness.
@@ -173,7 +184,8 @@ impl Services {
         config: ServiceConfig,
         sources: Sources,
     ) -> Result<Self, AccountError> {
-        let Shared { bus, limiter } = shared;
+        let Shared { bus, limiter, presence } = shared;
+        let presence = Arc::new(Presence::new(presence, config.presence, sources.clone()));
         let limits = Limits::new(limiter, config.limits);
         let revocations = Revocations::start(
             Arc::clone(&stores.revocations),
@@ -256,6 +268,7 @@ impl Services {
             limits,
             revocations,
             refusals,
+            presence,
             sources,
             health: stores.health,
             bus,

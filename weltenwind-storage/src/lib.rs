@@ -4,8 +4,8 @@
 //! `weltenwind-core`. A program that needs a single port opens a `SqliteDatabase` or `PgDatabase` and puts the one adapter
 //! on it.
 //!
-//! With the feature `redis`, a `RedisBus` carries what happens between nodes that share a Postgres, and a `RedisRateLimiter`
-//! counts calls for all of them.
+//! With the feature `redis`, a `RedisBus` carries what happens between nodes that share a Postgres, a `RedisPresenceStore` tells
+//! who is where on all of them, and a `RedisRateLimiter` counts calls for all.
 //!
 //! The features `sqlite`, `postgres` and `redis` choose what is built; none is on by default.
 //!

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use weltenwind_core::{
     accounts::{AccountsConfig, HashingConfig},
     limits::LimitsConfig,
+    presence::PresenceConfig,
 };
 use weltenwind_http::HttpConfig;
 use weltenwind_storage::{RedisConfig, StorageConfig};
@@ -30,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) http: HttpConfig,
     pub(crate) ops: OpsConfig,
     pub(crate) realtime: RealtimeConfig,
+    pub(crate) presence: PresenceConfig,
     pub(crate) auth: AuthConfig,
     pub(crate) worlds: WorldsConfig,
     pub(crate) chat: ChatConfig,
