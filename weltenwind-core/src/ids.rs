@@ -94,6 +94,8 @@ ids! {
     ChannelId;
     /// Identifies a message.
     MessageId;
+    /// Identifies a worker: one process, from its start to its end.
+    WorkerId;
 }
 
 /// Draws identifiers.

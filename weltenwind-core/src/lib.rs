@@ -31,6 +31,7 @@ pub mod idempotency;
 mod ids;
 pub mod limits;
 mod origin;
+pub mod outbox;
 mod page;
 pub mod privacy;
 mod random;
@@ -54,7 +55,7 @@ pub use self::{
     error::{Class, Classify, StorageError, chain},
     ids::{
         AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, ParseIdError,
-        SequentialIds, SessionId, SystemIds, WorldId,
+        SequentialIds, SessionId, SystemIds, WorkerId, WorldId,
     },
     origin::AllowedOrigins,
     page::{Limit, Page, Revision},

@@ -22,6 +22,7 @@ use crate::{
     idempotency::{Idempotency, IdempotencyStore},
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
+    outbox::{Outbox, OutboxStore},
     privacy::{Privacy, PrivacyParts, PrivacyStore},
     random::{RandomSource, SystemRandom},
     refusals::{RefusalStore, Refusals},
@@ -87,6 +88,8 @@ pub struct Stores {
     pub revocations: Arc<dyn RevocationStore>,
     /// What is held on accounts, and the ledger of erasures.
     pub privacy: Arc<dyn PrivacyStore>,
+    /// Work that follows from steps, which the steps of the others write.
+    pub outbox: Arc<dyn OutboxStore>,
     /// Refused attempts, for the audit log.
     pub refusals: Arc<dyn RefusalStore>,
     /// Health.
@@ -149,6 +152,8 @@ pub struct Services {
     pub revocations: Revocations,
     /// Who was refused what: [`Refusals::write_down`] is for the host to call every second.
     pub refusals: Refusals,
+    /// Work that follows from steps: whoever serves runs a [`Worker`](crate::outbox::Worker) on it.
+    pub outbox: Outbox,
     /// Opaque positions.
     pub cursors: CursorSealer,
     /// Time, identity and randomness.
@@ -252,6 +257,7 @@ impl Services {
             worlds,
             chat,
             privacy,
+            outbox: Outbox::new(stores.outbox, sources.clone()),
             idempotency: Idempotency::new(stores.idempotency, limits.clone(), sources.clone()),
             limits,
             revocations,
