@@ -52,7 +52,8 @@ pub(super) const EXHUME: &str = "DELETE FROM outbox_dead WHERE id = $1";
 pub(super) const PURGE_DEAD: &str =
     "DELETE FROM outbox_dead WHERE id IN (SELECT id FROM outbox_dead WHERE died_at < $1 ORDER BY died_at LIMIT $2)";
 
-/// The job that waits or runs under a dedupe key.
+/// The job that waits or runs under a dedupe key; Postgres also locks it.
+#[cfg(feature = "sqlite")]
 pub(super) const FIND_NAMESAKE: &str = "SELECT id, worker FROM outbox_jobs WHERE kind = $1 AND dedupe_key = $2";
 
 /// One that runs may have read before: it gives its key up.
