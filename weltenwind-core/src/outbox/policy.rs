@@ -39,7 +39,8 @@ pub struct JobPolicy {
     pub jitter_percent: u8,
     /// How long a job is held by a worker that does not tell of itself, in milliseconds; it does so three times as often.
     pub lease_ms: u64,
-    /// How long a slice may take in all, in milliseconds.
+    /// How long a slice may take in all, in milliseconds; from a worker that does not give it up by then it is taken a lease
+    /// later.
     pub deadline_ms: u64,
 }
 

@@ -267,7 +267,8 @@ impl Engine {
             worker: self.worker,
             limit: lane.limit(),
             lease: lane.policy.lease(),
-            deadline: lane.policy.deadline(),
+            // A worker that can still tell gives its slice up at the deadline; whoever cannot is given a lease's time more.
+            deadline: lane.policy.deadline() + lane.policy.lease(),
             max_crashes: lane.policy.max_crashes.max(1),
         };
         let jobs = self.inner.store.claim(&claim, self.inner.now()).await?;
