@@ -58,6 +58,8 @@ pub(crate) struct ServeArgs {
 pub(crate) enum Command {
     /// Serve HTTP and WebSocket (the default).
     Serve(ServeArgs),
+    /// Do jobs and nothing else, beside processes that serve.
+    Worker,
     /// Bring the store's schema up to date.
     Migrate,
     /// Make admins.

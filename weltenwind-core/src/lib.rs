@@ -43,6 +43,7 @@ mod secret;
 pub mod security;
 mod services;
 mod step;
+mod upkeep;
 mod validation;
 pub mod wire;
 pub mod worlds;

@@ -22,11 +22,12 @@ use crate::{
     idempotency::{Idempotency, IdempotencyStore},
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
-    outbox::{Outbox, OutboxStore},
+    outbox::{Outbox, OutboxStore, Worker, WorkerConfig},
     privacy::{Privacy, PrivacyParts, PrivacyStore},
     random::{RandomSource, SystemRandom},
     refusals::{RefusalStore, Refusals},
     revocations::{RevocationStore, Revocations},
+    upkeep::{self, Retention},
     worlds::{WorldStore, Worlds},
 };
 
@@ -267,6 +268,20 @@ impl Services {
             bus,
         })
     }
+
+    /// A worker with everything that follows from what these services do, and what is due by itself. It runs once it is
+    /// started; of an installation one process must, and any number may.
+    pub fn worker(&self, config: WorkerConfig) -> Worker {
+        let retention = Retention {
+            accounts: self.accounts.clone(),
+            chat: self.chat.clone(),
+            idempotency: self.idempotency.clone(),
+            privacy: self.privacy.clone(),
+            revocations: self.revocations.clone(),
+        };
+        Worker::new(self.outbox.clone(), config).handling(Arc::new(retention)).scheduled(upkeep::retention_schedule())
+    }
+
     /// Answers who bears a token: the access token of a session, or an API key.
     ///
     /// # Errors

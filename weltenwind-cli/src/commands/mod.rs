@@ -20,7 +20,7 @@ use crate::{
     config::Layers,
     failure::{Exit, Failure},
     output::Output,
-    serve,
+    serve, worker,
 };
 
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
@@ -28,6 +28,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let layers = Layers::new(&cli.global);
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::run(layers.with_serve_args(&args).load()?, args.no_welcome).await,
+        Command::Worker => worker::run(layers.load()?).await,
         Command::Migrate => migrate::run(&layers.load()?, output).await,
         Command::Admin(command) => admin::run(command, &layers.load()?, output).await,
         Command::User(command) => user::run(command, &layers.load()?, output).await,
