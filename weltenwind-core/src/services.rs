@@ -22,7 +22,7 @@ use crate::{
     idempotency::{Idempotency, IdempotencyStore},
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
-    outbox::{Outbox, OutboxStore, Worker, WorkerConfig},
+    outbox::{Jobs, Outbox, OutboxStore, Worker, WorkerConfig},
     privacy::{Privacy, PrivacyParts, PrivacyStore},
     random::{RandomSource, SystemRandom},
     refusals::{RefusalStore, Refusals},
@@ -155,6 +155,8 @@ pub struct Services {
     pub refusals: Refusals,
     /// Work that follows from steps: whoever serves runs a [`Worker`](crate::outbox::Worker) on it.
     pub outbox: Outbox,
+    /// Jobs as operators and admins see them.
+    pub jobs: Jobs,
     /// Opaque positions.
     pub cursors: CursorSealer,
     /// Time, identity and randomness.
@@ -249,6 +251,8 @@ impl Services {
             sources: sources.clone(),
             limits: limits.clone(),
         });
+        let outbox = Outbox::new(stores.outbox, sources.clone());
+        let jobs = Jobs::new(outbox.clone(), Arc::clone(&access), limits.clone());
         Ok(Self {
             cursors: accounts.cursor_sealer(),
             accounts,
@@ -258,7 +262,8 @@ impl Services {
             worlds,
             chat,
             privacy,
-            outbox: Outbox::new(stores.outbox, sources.clone()),
+            jobs,
+            outbox,
             idempotency: Idempotency::new(stores.idempotency, limits.clone(), sources.clone()),
             limits,
             revocations,

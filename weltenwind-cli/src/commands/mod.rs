@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod grant;
 pub(crate) mod key;
 mod migrate;
+pub(crate) mod outbox;
 pub(crate) mod session;
 pub(crate) mod user;
 pub(crate) mod world;
@@ -35,6 +36,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Session(command) => session::run(command, &layers.load()?, output).await,
         Command::Grant(command) => grant::run(command, &layers.load()?, output).await,
         Command::Key(command) => key::run(command, &layers.load()?, output).await,
+        Command::Outbox(command) => outbox::run(command, &layers.load()?, output).await,
         Command::World(command) => world::run(command, &layers.load()?, output).await,
         Command::Bench(command) => bench::run(command, &layers.load()?, output).await,
         Command::Config(command) => config::run(command, &layers, output),

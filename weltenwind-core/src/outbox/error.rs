@@ -1,8 +1,66 @@
-//! Why work behind a step comes to nothing.
+//! Why work behind a step, or a question about it, comes to nothing.
 
 use std::{fmt, time::Duration};
 
-use crate::error::{Class, Classify, chain};
+use crate::{
+    access::{AccessError, Denied},
+    code::Code,
+    error::{Class, Classify, StorageError, chain},
+    limits::RateLimited,
+};
+
+/// Why a question about jobs was refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutboxError {
+    /// A permission is missing.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The job does not exist, or is not dead.
+    #[error("the job does not exist")]
+    NotFound,
+    /// A quota is used up.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
+    /// Access could not be decided.
+    #[error(transparent)]
+    Access(AccessError),
+    /// The storage backend failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<AccessError> for OutboxError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Denied(denied) => Self::Denied(denied),
+            AccessError::RateLimited(limited) => Self::RateLimited(limited),
+            AccessError::Storage(error) => Self::Storage(error),
+            other => Self::Access(other),
+        }
+    }
+}
+
+impl Classify for OutboxError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Denied(error) => error.code(),
+            Self::NotFound => Code::JobNotFound,
+            Self::RateLimited(error) => error.code(),
+            Self::Access(error) => error.code(),
+            Self::Storage(error) => error.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited(error) => error.retry_after(),
+            Self::Access(error) => error.retry_after(),
+            Self::Storage(error) => error.retry_after(),
+            Self::Denied(_) | Self::NotFound => None,
+        }
+    }
+}
 
 /// Somebody else has the job, or it is done: what was to be finished with it is rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

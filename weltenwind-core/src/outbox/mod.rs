@@ -33,6 +33,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod desk;
 mod error;
 mod handler;
 mod model;
@@ -43,7 +44,8 @@ mod store;
 mod worker;
 
 pub use self::{
-    error::{Cure, JobError, LeaseLost},
+    desk::{Jobs, Why},
+    error::{Cure, JobError, LeaseLost, OutboxError},
     handler::{JobHandler, Verdict, Work},
     model::{
         Claim, Class, DeadJob, Due, ERROR_BYTES, ERRORS_KEPT, How, Job, JobId, JobKind, JobQuery, JobState, Lease,
