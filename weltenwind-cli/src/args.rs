@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand, key::KeyCommand,
-    session::SessionCommand, user::UserCommand, world::WorldCommand,
+    outbox::OutboxCommand, session::SessionCommand, user::UserCommand, world::WorldCommand,
 };
 
 /// Gives game worlds a community: world pages, chat and more, from one binary.
@@ -58,6 +58,8 @@ pub(crate) struct ServeArgs {
 pub(crate) enum Command {
     /// Serve HTTP and WebSocket (the default).
     Serve(ServeArgs),
+    /// Do jobs and nothing else, beside processes that serve.
+    Worker,
     /// Bring the store's schema up to date.
     Migrate,
     /// Make admins.
@@ -78,6 +80,9 @@ pub(crate) enum Command {
     /// Make and list worlds.
     #[command(subcommand)]
     World(WorldCommand),
+    /// List the jobs, say why one does not run, and do dead ones again.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
     /// Show and check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

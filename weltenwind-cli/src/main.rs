@@ -11,6 +11,7 @@ mod security_log;
 mod serve;
 mod store;
 mod welcome;
+mod worker;
 
 use std::process::ExitCode;
 

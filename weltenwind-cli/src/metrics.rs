@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use prometheus::{
-    Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector, core::Desc, proto::MetricFamily,
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector, core::Desc,
+    proto::MetricFamily,
 };
 use weltenwind_core::{
     bus::{Bus, BusCounts},
     limits::Limits,
+    outbox::{JobCounts, Outbox, OutboxCounts, OutboxStats},
 };
+
+use crate::worker::Counted;
 
 /// Tells of the bus at every scrape.
 pub(crate) fn register_bus(bus: Arc<dyn Bus>, registry: &Registry) -> Result<(), prometheus::Error> {
@@ -110,6 +114,90 @@ impl Collector for LimitsCollector {
         }
         catch_up(&self.fallbacks, self.limits.fallbacks());
         self.refusals.collect().into_iter().chain(self.fallbacks.collect()).collect()
+    }
+}
+
+/// Tells of jobs at every scrape: what there is as it was counted last, and what this process has done.
+pub(crate) fn register_outbox(outbox: Outbox, counted: Counted, registry: &Registry) -> Result<(), prometheus::Error> {
+    let gauge = |name, help| Gauge::new(format!("weltenwind_outbox_{name}"), help);
+    let by_kind =
+        |name, help| IntCounterVec::new(Opts::new(format!("weltenwind_outbox_{name}_total"), help), &["kind"]);
+    registry.register(Box::new(OutboxCollector {
+        outbox,
+        counted,
+        jobs: IntGaugeVec::new(
+            Opts::new("weltenwind_outbox_jobs", "Jobs in the store, by how they stand."),
+            &["state"],
+        )?,
+        oldest_due: gauge("oldest_due_seconds", "Seconds that the oldest job has waited that might run.")?,
+        oldest_snapshot: gauge(
+            "oldest_snapshot_seconds",
+            "Postgres: age of the oldest transaction that keeps the database from clearing away behind jobs.",
+        )?,
+        claimed: by_kind("claimed", "Jobs claimed by this process.")?,
+        done: by_kind("done", "Jobs done by this process.")?,
+        failed: by_kind("failed", "Attempts of this process that failed and are repeated.")?,
+        dead: by_kind("dead", "Jobs that failed for good in this process.")?,
+        lost: by_kind("lost", "Jobs that this process lost to another while it worked on them.")?,
+        swept: IntCounter::new("weltenwind_outbox_swept_total", "Jobs taken back from workers that were gone.")?,
+        swept_dead: IntCounter::new("weltenwind_outbox_swept_dead_total", "Of those, jobs that are dead since.")?,
+    }))
+}
+
+/// Copies what is known of jobs into metrics when they are asked for.
+struct OutboxCollector {
+    outbox: Outbox,
+    counted: Counted,
+    jobs: IntGaugeVec,
+    oldest_due: Gauge,
+    oldest_snapshot: Gauge,
+    claimed: IntCounterVec,
+    done: IntCounterVec,
+    failed: IntCounterVec,
+    dead: IntCounterVec,
+    lost: IntCounterVec,
+    swept: IntCounter,
+    swept_dead: IntCounter,
+}
+
+impl OutboxCollector {
+    fn metrics(&self) -> [&dyn Collector; 10] {
+        let Self {
+            outbox: _, counted: _, jobs, oldest_due, oldest_snapshot, claimed, done, failed, dead, lost, ..
+        } = self;
+        let (swept, swept_dead) = (&self.swept, &self.swept_dead);
+        [jobs, oldest_due, oldest_snapshot, claimed, done, failed, dead, lost, swept, swept_dead]
+    }
+}
+
+impl Collector for OutboxCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.metrics().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let OutboxStats { due, later, leased, dead, oldest_due, oldest_snapshot } = self.counted.stats();
+        for (state, count) in [("due", due), ("later", later), ("leased", leased), ("dead", dead)] {
+            self.jobs.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.oldest_due.set(oldest_due.as_secs_f64());
+        self.oldest_snapshot.set(oldest_snapshot.unwrap_or_default().as_secs_f64());
+        let OutboxCounts { kinds, swept, swept_dead } = self.outbox.counts();
+        for (kind, JobCounts { claimed, done, failed, buried, lost }) in kinds {
+            let counts = [
+                (&self.claimed, claimed),
+                (&self.done, done),
+                (&self.failed, failed),
+                (&self.dead, buried),
+                (&self.lost, lost),
+            ];
+            for (counter, count) in counts {
+                catch_up(&counter.with_label_values(&[kind.as_str()]), count);
+            }
+        }
+        catch_up(&self.swept, swept);
+        catch_up(&self.swept_dead, swept_dead);
+        self.metrics().into_iter().flat_map(Collector::collect).collect()
     }
 }
 

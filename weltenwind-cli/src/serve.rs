@@ -11,7 +11,7 @@ use weltenwind_ws::Realtime;
 use crate::{
     config::Config,
     failure::{Exit, Failure},
-    logging, metrics, output, store, welcome,
+    logging, metrics, output, store, welcome, worker,
 };
 
 /// How often keys that other processes made are read, so that each is known everywhere before it is used, and one that was
@@ -20,10 +20,7 @@ const KEYS_EVERY: Duration = Duration::from_secs(5);
 /// How often erasures are gone on with that are not through.
 const ERASURES_EVERY: Duration = Duration::from_secs(30);
 /// How long operators' questions that are being answered may take once the server has stopped, in seconds.
-const OPS_DRAIN_SECONDS: u64 = 1;
-/// How often messages that are older than their channels keep them are deleted, and idempotency keys and losses older than a
-/// day.
-const RETENTION_EVERY: Duration = Duration::from_hours(1);
+pub(crate) const OPS_DRAIN_SECONDS: u64 = 1;
 /// How often refused attempts are written into the audit log.
 const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
@@ -46,8 +43,10 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     }
 
     let registry = prometheus::Registry::new();
+    let counted = worker::Counted::default();
     metrics::register_bus(Arc::clone(&services.bus), &registry)
         .and_then(|()| metrics::register_limits(services.limits.clone(), &registry))
+        .and_then(|()| metrics::register_outbox(services.outbox.clone(), counted.clone(), &registry))
         .map_err(|error| Failure::failed(format!("cannot register metrics: {error}")))?;
     let realtime = Realtime::new(services.clone(), origins, config.realtime.clone(), &registry)
         .map_err(|error| Failure::failed(format!("cannot register metrics: {error}")))?;
@@ -74,7 +73,8 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
         announce(&format!("Bus           {}", weltenwind_storage::redact(&config.redis.url)))?;
     }
     announce("First admin   weltenwind admin bootstrap")?;
-    let retention = tokio::spawn(keep_retention(services.clone()));
+    let worker = config.worker.in_serve.then(|| worker::start(&services, &config));
+    let counting = tokio::spawn(worker::count(services.outbox.clone(), counted));
     let keys = tokio::spawn(keep_keys(services.clone()));
     let presence = tokio::spawn({
         let presence = Arc::clone(&services.presence);
@@ -90,16 +90,23 @@ pub(crate) async fn run(config: Config, no_welcome: bool) -> Result<(), Failure>
     signal.await;
     tracing::info!("draining");
     readiness.drain();
+    // Beside the requests: each has time of its own.
+    let working = worker.map(|worker| tokio::spawn(worker.drain()));
     realtime.drain().await;
     stop.cancel();
     if let Err(error) = serving.await {
         tracing::error!(error = %chain(&error), "the HTTP server ended badly");
     }
-    retention.abort();
+    counting.abort();
     keys.abort();
     // Its members are not taken away: the lease runs out, and until then they have come back on another node.
     presence.abort();
     erasures.abort();
+    if let Some(working) = working
+        && let Err(error) = working.await
+    {
+        tracing::error!(error = %chain(&error), "the worker ended badly");
+    }
     if let Err(error) = refusals.await {
         tracing::error!(error = %chain(&error), "the audit of refused attempts ended badly");
     }
@@ -136,61 +143,19 @@ fn origins(config: &Config, public_url: &str) -> Result<AllowedOrigins, Failure>
     })
 }
 
-async fn bind(key: &str, address: &str) -> Result<TcpListener, Failure> {
+pub(crate) async fn bind(key: &str, address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         let failure = Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"));
         failure.hint(format!("another program may listen there; choose another address: --set {key}=127.0.0.1:0"))
     })
 }
 
-fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+pub(crate) fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     listener.local_addr().map_err(|error| Failure::failed(format!("cannot learn the address listened on: {error}")))
 }
 
 fn announce(line: &str) -> Result<(), Failure> {
     output::line(line)
-}
-
-async fn keep_retention(services: Services) {
-    let mut timer = tokio::time::interval(RETENTION_EVERY);
-    loop {
-        timer.tick().await;
-        match services.chat.enforce_retention().await {
-            Ok(0) => {}
-            Ok(deleted) => tracing::info!(deleted, "deleted messages that were kept long enough"),
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "cannot delete old messages; trying again in an hour");
-            }
-        }
-        match services.idempotency.enforce_retention().await {
-            Ok(0) => {}
-            Ok(deleted) => tracing::debug!(deleted, "deleted idempotency keys of the day before"),
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "cannot delete old idempotency keys; trying again in an hour");
-            }
-        }
-        match services.privacy.enforce_retention().await {
-            Ok(0) => {}
-            Ok(deleted) => tracing::debug!(deleted, "deleted marks of accounts that were erased long ago"),
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "cannot delete marks of erased accounts; trying again in an hour");
-            }
-        }
-        match services.accounts.retire_keys().await {
-            Ok(0) => {}
-            Ok(retired) => tracing::info!(retired, "deleted signing keys whose tokens have run out"),
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "cannot delete old signing keys; trying again in an hour");
-            }
-        }
-        match services.revocations.enforce_retention().await {
-            Ok(0) => {}
-            Ok(deleted) => tracing::debug!(deleted, "deleted losses of the day before"),
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "cannot delete old losses; trying again in an hour");
-            }
-        }
-    }
 }
 
 /// Goes on with erasures, also those that another process began and did not end.
@@ -228,7 +193,7 @@ async fn keep_refusals(services: Services, stop: CancellationToken) {
 }
 
 /// Waits for SIGINT or SIGTERM; the handlers are in place when this returns.
-fn termination() -> Result<impl Future<Output = ()>, Failure> {
+pub(crate) fn termination() -> Result<impl Future<Output = ()>, Failure> {
     let no_signal = |error: std::io::Error| Failure::failed(format!("cannot wait for signals: {error}"));
     #[cfg(unix)]
     {

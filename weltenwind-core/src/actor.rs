@@ -257,6 +257,8 @@ impl Actor {
             at,
             effect_key: self.effect_key.clone(),
             audit,
+            jobs: Vec::new(),
+            finishes: Vec::new(),
         }
     }
 }

@@ -171,6 +171,9 @@ catalogue! {
     /// The device does not exist, or was signed out.
     DeviceNotFound = "device-not-found", NotFound, "The device does not exist",
         "List your devices: it was signed out, or is not yours.";
+    /// The job does not exist, or is not dead.
+    JobNotFound = "job-not-found", NotFound, "The job does not exist",
+        "List the dead jobs: it was replayed, is done, or was given up more than 30 days ago.";
 
     /// Another world has, or had, this slug, or another channel of the scope has it.
     SlugTaken = "slug-taken", Conflict, "The slug is taken",

@@ -96,6 +96,8 @@ ids! {
     MessageId;
     /// Identifies a node, from one start to the next at most.
     NodeId;
+    /// Identifies a worker: one process, from its start to its end.
+    WorkerId;
 }
 
 /// Draws identifiers.

@@ -31,6 +31,7 @@ pub mod idempotency;
 mod ids;
 pub mod limits;
 mod origin;
+pub mod outbox;
 mod page;
 pub mod presence;
 pub mod privacy;
@@ -43,6 +44,7 @@ mod secret;
 pub mod security;
 mod services;
 mod step;
+mod upkeep;
 mod validation;
 pub mod wire;
 pub mod worlds;
@@ -55,7 +57,7 @@ pub use self::{
     error::{Class, Classify, StorageError, chain},
     ids::{
         AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, NodeId, ParseIdError,
-        SequentialIds, SessionId, SystemIds, WorldId,
+        SequentialIds, SessionId, SystemIds, WorkerId, WorldId,
     },
     origin::AllowedOrigins,
     page::{Limit, Page, Revision},

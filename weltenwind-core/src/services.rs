@@ -22,11 +22,13 @@ use crate::{
     idempotency::{Idempotency, IdempotencyStore},
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
+    outbox::{Jobs, Outbox, OutboxStore, Worker, WorkerConfig},
     presence::{MemoryPresenceStore, Presence, PresenceConfig, PresenceStore},
     privacy::{Privacy, PrivacyParts, PrivacyStore},
     random::{RandomSource, SystemRandom},
     refusals::{RefusalStore, Refusals},
     revocations::{RevocationStore, Revocations},
+    upkeep::{self, Retention},
     worlds::{WorldStore, Worlds},
 };
 
@@ -88,6 +90,8 @@ pub struct Stores {
     pub revocations: Arc<dyn RevocationStore>,
     /// What is held on accounts, and the ledger of erasures.
     pub privacy: Arc<dyn PrivacyStore>,
+    /// Work that follows from steps, which the steps of the others write.
+    pub outbox: Arc<dyn OutboxStore>,
     /// Refused attempts, for the audit log.
     pub refusals: Arc<dyn RefusalStore>,
     /// Health.
@@ -160,6 +164,10 @@ pub struct Services {
     pub refusals: Refusals,
     /// Who is where: [`Presence::run`] is for the host to run as long as it serves.
     pub presence: Arc<Presence>,
+    /// Work that follows from steps: whoever serves runs a [`Worker`](crate::outbox::Worker) on it.
+    pub outbox: Outbox,
+    /// Jobs as operators and admins see them.
+    pub jobs: Jobs,
     /// Opaque positions.
     pub cursors: CursorSealer,
     /// Time, identity and randomness.
@@ -255,6 +263,8 @@ impl Services {
             sources: sources.clone(),
             limits: limits.clone(),
         });
+        let outbox = Outbox::new(stores.outbox, sources.clone());
+        let jobs = Jobs::new(outbox.clone(), Arc::clone(&access), limits.clone());
         Ok(Self {
             cursors: accounts.cursor_sealer(),
             accounts,
@@ -264,6 +274,8 @@ impl Services {
             worlds,
             chat,
             privacy,
+            jobs,
+            outbox,
             idempotency: Idempotency::new(stores.idempotency, limits.clone(), sources.clone()),
             limits,
             revocations,
@@ -274,6 +286,20 @@ impl Services {
             bus,
         })
     }
+
+    /// A worker with everything that follows from what these services do, and what is due by itself. It runs once it is
+    /// started; of an installation one process must, and any number may.
+    pub fn worker(&self, config: WorkerConfig) -> Worker {
+        let retention = Retention {
+            accounts: self.accounts.clone(),
+            chat: self.chat.clone(),
+            idempotency: self.idempotency.clone(),
+            privacy: self.privacy.clone(),
+            revocations: self.revocations.clone(),
+        };
+        Worker::new(self.outbox.clone(), config).handling(Arc::new(retention)).scheduled(upkeep::retention_schedule())
+    }
+
     /// Answers who bears a token: the access token of a session, or an API key.
     ///
     /// # Errors

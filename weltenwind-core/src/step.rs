@@ -7,6 +7,7 @@ use crate::{
     actor::CorrelationId,
     clock::Timestamp,
     ids::{AccountId, DeviceId, SessionId},
+    outbox::{Lease, NewJob},
     revocations::Loss,
     scope::Scope,
 };
@@ -31,9 +32,22 @@ pub struct Step {
     pub effect_key: Option<EffectKey>,
     /// What the audit log says of it.
     pub audit: AuditDraft,
+    /// The work that follows from it, written in the same transaction. Adapters in memory have no outbox, and drop it.
+    pub jobs: Vec<NewJob>,
+    /// The jobs whose effect it is. They are finished in the same transaction, which fails if one of them is held by somebody
+    /// else meanwhile: then there was no effect.
+    pub finishes: Vec<Lease>,
 }
 
 impl Step {
+    /// Adds work that follows from it; once the step is committed, [`Outbox::wake`](crate::outbox::Outbox::wake) tells the
+    /// workers.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: impl IntoIterator<Item = NewJob>) -> Self {
+        self.jobs.extend(jobs);
+        self
+    }
+
     /// A step for tests of adapters.
     #[cfg(any(test, feature = "conformance"))]
     pub fn sample(at: Timestamp) -> Self {
@@ -45,6 +59,8 @@ impl Step {
             at,
             effect_key: None,
             audit: AuditDraft::new("test.step", Scope::Global),
+            jobs: Vec::new(),
+            finishes: Vec::new(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     context::App,
     devices,
     layers::{self, Edge, Keyed, Log},
-    limits, messages, pages, preferences,
+    limits, messages, outbox, pages, preferences,
     reference::{self, Calls},
     sessions, two_factor, users, worlds,
 };
@@ -150,6 +150,8 @@ pub(crate) fn api() -> Calls {
         .with(routes!(messages::list, messages::post))
         .with(routes!(channels::mark_read))
         .with(routes!(messages::find, messages::edit, messages::remove))
+        .with(routes!(outbox::list_dead))
+        .with(routes!(outbox::retry_dead))
         .with(routes!(reference::openapi))
         .with(routes!(reference::asyncapi))
 }

@@ -27,6 +27,7 @@ mod manual;
 mod messages;
 mod metrics;
 mod operations;
+mod outbox;
 mod pages;
 mod preferences;
 mod problem;

@@ -28,6 +28,8 @@ use crate::{
 
 /// How long the store may take to answer.
 const STORE_LIMIT: Duration = Duration::from_secs(2);
+/// For how long the worker of a process may not reach the store, if it has one.
+const WORKER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Whether this process wants requests. Whoever stops it says so first, and balancers send requests elsewhere.
 ///
@@ -64,8 +66,8 @@ struct Operations {
 /// `/livez`, `/readyz` and `/metrics`, for a listener of their own that only operators reach.
 ///
 /// `/livez` answers 200 as long as requests are answered at all. `/readyz` answers 200 with each check, or 503 if one fails:
-/// the store answers within two seconds, what was lost could be read within the last ten, and the process is not about to
-/// stop. A bus that is away is told and fails nothing.
+/// the store answers within two seconds, what was lost could be read within the last ten, the worker of the process, if it has
+/// one, has looked for jobs within the last thirty, and the process is not about to stop. A bus that is away is told and fails nothing.
 /// `/metrics` is Prometheus' text format.
 pub fn operations(services: Services, registry: Registry, readiness: Readiness) -> Router {
     // Counted apart, so that a balancer's questions do not pass for players'.
@@ -95,8 +97,12 @@ async fn ready(State(operations): State<Arc<Operations>>) -> Answer {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err("what was lost could not be read for ten seconds"),
     };
+    let jobs = match operations.services.outbox.unreached_for() {
+        Some(age) if age > WORKER_LIMIT => Err("jobs could not be looked for in half a minute"),
+        _ => Ok(()),
+    };
     let draining = if operations.readiness.is_draining() { Err("the process is about to stop") } else { Ok(()) };
-    let checks = [("store", store), ("losses", losses), ("draining", draining)];
+    let checks = [("store", store), ("losses", losses), ("jobs", jobs), ("draining", draining)];
     let failed: Vec<FieldError> = checks
         .iter()
         .filter_map(|(name, outcome)| Some(FieldError::new(*name, Code::Unavailable, outcome.err()?)))

@@ -12,7 +12,7 @@ use std::fmt;
 use http::Method;
 use serde_json::{Value, json};
 use weltenwind_core::{
-    Actor, Scope,
+    Actor, Scope, ScopeKind,
     access::{
         Permission, PermissionSet, Role,
         keys::{ApiKeyDraft, ApiKeyName},
@@ -77,7 +77,7 @@ impl Asker {
             Self::KeyWith => READING.iter().chain([Permission::ChatPost]).chain(needed).collect(),
             Self::KeyWithout => all.filter(|permission| Some(*permission) != needed).collect(),
             // What is legal in a world.
-            _ => all.filter(|permission| *permission != Permission::WorldCreate).collect(),
+            _ => all.filter(|permission| permission.legal_in().contains(&ScopeKind::World)).collect(),
         }
     }
 

@@ -41,6 +41,8 @@ mod chat;
 mod error;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod idempotency;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -68,6 +70,7 @@ pub use self::{
     accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgPreferenceStore, PgSecondFactorStore, PgSessionStore},
     chat::PgChatStore,
     idempotency::PgIdempotencyStore,
+    outbox::PgOutboxStore,
     postgres::PgDatabase,
     privacy::PgPrivacyStore,
     refusals::PgRefusalStore,
@@ -83,6 +86,7 @@ pub use self::{
     },
     chat::SqliteChatStore,
     idempotency::SqliteIdempotencyStore,
+    outbox::SqliteOutboxStore,
     privacy::SqlitePrivacyStore,
     refusals::SqliteRefusalStore,
     revocations::SqliteRevocationStore,

@@ -1,5 +1,5 @@
-//! What every transaction does beside its own work: it knows a repeated request again, and writes the audit log and the log
-//! of losses.
+//! What every transaction does beside its own work: it knows a repeated request again, finishes the jobs whose effect it is,
+//! and writes the audit log, the jobs that follow from it, and the log of losses.
 //!
 //! An adapter opens with [`begin`], answers at once if the step was taken before, and closes with [`finish`]. Both come
 //! before and after everything else, so all transactions lock in the same order.
@@ -7,10 +7,15 @@
 use std::str::FromStr;
 
 use sqlx::{QueryBuilder, types::Json};
-use weltenwind_core::{EffectKey, Outcome, Step, Timestamp, revocations::Loss};
+use weltenwind_core::{
+    CorrelationId, EffectKey, Outcome, Step, Timestamp,
+    outbox::{Lease, NewJob},
+    revocations::Loss,
+};
 
 use crate::{
     error::BrokenRow,
+    outbox,
     revocations::{LossColumns, TAKE_NUMBERS},
     rows::{Instant, ScopeColumns},
 };
@@ -46,21 +51,29 @@ pub(crate) async fn begin<C: Ledger>(tx: &mut C, step: &Step) -> sqlx::Result<Be
     if tx.take_key(key, step.at).await? {
         return Ok(Begun::Fresh);
     }
-    Ok(Begun::Repeated(Target(tx.target_of(key).await?)))
+    let target = Target(tx.target_of(key).await?);
+    // What the jobs were to do is done.
+    tx.finish_jobs(&step.finishes).await?;
+    Ok(Begun::Repeated(target))
 }
 
-/// Finishes a step: writes the audit row, what answers a repeat, and what was lost. The counter of losses is the last lock
-/// that is taken, so whoever waits for it waits for a commit and nothing else.
+/// Finishes a step: writes the audit row, what answers a repeat, the jobs that follow, and what was lost, and finishes the jobs
+/// whose effect it is. It fails if one of those is held by somebody else meanwhile; the transaction is then rolled back. The
+/// counter of losses is the last lock that is taken, so whoever waits for it waits for a commit and nothing else.
 pub(crate) async fn finish<C: Ledger>(tx: &mut C, step: &Step, outcome: &Outcome) -> sqlx::Result<()> {
+    tx.lock_job_keys(&step.jobs).await?;
+    tx.finish_jobs(&step.finishes).await?;
     tx.write_audit(step, outcome).await?;
     if let Some(key) = &step.effect_key {
         tx.set_target(key, &outcome.target).await?;
     }
+    tx.write_jobs(&step.jobs, &step.correlation_id, step.at).await?;
     if outcome.losses.is_empty() { Ok(()) } else { tx.log_losses(&outcome.losses, step.at).await }
 }
 
-/// Finishes a step that has changed nothing and is no refusal: it leaves no trace.
+/// Finishes a step that has changed nothing and is no refusal: it leaves no trace, and no jobs follow from it.
 pub(crate) async fn skip<C: Ledger>(tx: &mut C, step: &Step) -> sqlx::Result<()> {
+    tx.finish_jobs(&step.finishes).await?;
     match &step.effect_key {
         Some(key) => tx.give_key_back(key).await,
         None => Ok(()),
@@ -79,6 +92,14 @@ pub(crate) trait Ledger {
     async fn give_key_back(&mut self, key: &EffectKey) -> sqlx::Result<()>;
 
     async fn write_audit(&mut self, step: &Step, outcome: &Outcome) -> sqlx::Result<()>;
+
+    /// Takes the keys under which jobs are written, before anything else of the outbox is locked.
+    async fn lock_job_keys(&mut self, jobs: &[NewJob]) -> sqlx::Result<()>;
+
+    /// Finishes jobs that are still held, or fails.
+    async fn finish_jobs(&mut self, leases: &[Lease]) -> sqlx::Result<()>;
+
+    async fn write_jobs(&mut self, jobs: &[NewJob], correlation_id: &CorrelationId, at: Timestamp) -> sqlx::Result<()>;
 
     /// Numbers losses and writes them; there is one at least.
     async fn log_losses(&mut self, losses: &[Loss], at: Timestamp) -> sqlx::Result<()>;
@@ -104,7 +125,7 @@ const LOG_LOSSES: &str = "INSERT INTO revocations (seq, at, account_id, kind, su
 const LOSSES_AT_ONCE: usize = 500;
 
 macro_rules! ledger {
-    ($connection:ty, $database:ty) => {
+    ($connection:ty, $database:ty, $jobs:ident) => {
         impl Ledger for $connection {
             async fn take_key(&mut self, key: &EffectKey, at: Timestamp) -> sqlx::Result<bool> {
                 let taken =
@@ -145,6 +166,23 @@ macro_rules! ledger {
                 Ok(())
             }
 
+            async fn lock_job_keys(&mut self, jobs: &[NewJob]) -> sqlx::Result<()> {
+                outbox::$jobs::lock_keys_in(self, jobs).await
+            }
+
+            async fn finish_jobs(&mut self, leases: &[Lease]) -> sqlx::Result<()> {
+                if leases.is_empty() { Ok(()) } else { outbox::$jobs::finish_in(self, leases).await }
+            }
+
+            async fn write_jobs(
+                &mut self,
+                jobs: &[NewJob],
+                correlation_id: &CorrelationId,
+                at: Timestamp,
+            ) -> sqlx::Result<()> {
+                if jobs.is_empty() { Ok(()) } else { outbox::$jobs::write_in(self, jobs, correlation_id, at).await }
+            }
+
             async fn log_losses(&mut self, losses: &[Loss], at: Timestamp) -> sqlx::Result<()> {
                 let count = i64::try_from(losses.len()).expect("losses were in memory");
                 let last: i64 = sqlx::query_scalar(TAKE_NUMBERS).bind(count).fetch_one(&mut *self).await?;
@@ -170,6 +208,6 @@ macro_rules! ledger {
 }
 
 #[cfg(feature = "postgres")]
-ledger!(sqlx::PgConnection, sqlx::Postgres);
+ledger!(sqlx::PgConnection, sqlx::Postgres, postgres);
 #[cfg(feature = "sqlite")]
-ledger!(sqlx::SqliteConnection, sqlx::Sqlite);
+ledger!(sqlx::SqliteConnection, sqlx::Sqlite, sqlite);

@@ -85,6 +85,8 @@ async fn a_step_is_audited_with_everything_that_is_known_of_it(fixture: &Fixture
         audit: AuditDraft::new("world.create", Scope::World(WorldId::new(id(4))))
             .because("it's windy")
             .with(json!({"slug": "mistral", "count": 3})),
+        jobs: Vec::new(),
+        finishes: Vec::new(),
     };
     let bare = Step { correlation_id: CorrelationId::accept("request-43").unwrap(), ..step("world.create") };
 

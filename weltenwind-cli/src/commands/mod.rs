@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod grant;
 pub(crate) mod key;
 mod migrate;
+pub(crate) mod outbox;
 pub(crate) mod session;
 pub(crate) mod user;
 pub(crate) mod world;
@@ -20,7 +21,7 @@ use crate::{
     config::Layers,
     failure::{Exit, Failure},
     output::Output,
-    serve,
+    serve, worker,
 };
 
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
@@ -28,12 +29,14 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let layers = Layers::new(&cli.global);
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::run(layers.with_serve_args(&args).load()?, args.no_welcome).await,
+        Command::Worker => worker::run(layers.load()?).await,
         Command::Migrate => migrate::run(&layers.load()?, output).await,
         Command::Admin(command) => admin::run(command, &layers.load()?, output).await,
         Command::User(command) => user::run(command, &layers.load()?, output).await,
         Command::Session(command) => session::run(command, &layers.load()?, output).await,
         Command::Grant(command) => grant::run(command, &layers.load()?, output).await,
         Command::Key(command) => key::run(command, &layers.load()?, output).await,
+        Command::Outbox(command) => outbox::run(command, &layers.load()?, output).await,
         Command::World(command) => world::run(command, &layers.load()?, output).await,
         Command::Bench(command) => bench::run(command, &layers.load()?, output).await,
         Command::Config(command) => config::run(command, &layers, output),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use weltenwind_core::{
     accounts::{AccountsConfig, HashingConfig},
     limits::LimitsConfig,
+    outbox::WorkerConfig,
     presence::PresenceConfig,
 };
 use weltenwind_http::HttpConfig;
@@ -35,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) auth: AuthConfig,
     pub(crate) worlds: WorldsConfig,
     pub(crate) chat: ChatConfig,
+    pub(crate) worker: WorkerSettings,
     pub(crate) limits: LimitsConfig,
     pub(crate) log: LogConfig,
 }
@@ -126,6 +128,34 @@ pub(crate) struct ChatConfig {
 impl Default for ChatConfig {
     fn default() -> Self {
         Self { lanes: 1 }
+    }
+}
+
+/// Jobs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct WorkerSettings {
+    /// Whether a process that serves also does jobs. If not, `weltenwind worker` must run beside it.
+    pub(crate) in_serve: bool,
+    /// How often a worker that is not told looks for jobs, in milliseconds.
+    pub(crate) poll_ms: u64,
+    /// How often jobs of dead workers are taken back, in milliseconds.
+    pub(crate) sweep_ms: u64,
+    /// How long jobs that are under way may take once the process is told to stop, in seconds.
+    pub(crate) drain_seconds: u64,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        let WorkerConfig { poll_ms, sweep_ms, drain_seconds } = WorkerConfig::default();
+        Self { in_serve: true, poll_ms, sweep_ms, drain_seconds }
+    }
+}
+
+impl WorkerSettings {
+    pub(crate) const fn worker(&self) -> WorkerConfig {
+        let &Self { in_serve: _, poll_ms, sweep_ms, drain_seconds } = self;
+        WorkerConfig { poll_ms, sweep_ms, drain_seconds }
     }
 }
 

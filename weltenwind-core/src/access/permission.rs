@@ -56,6 +56,8 @@ permissions! {
     ChatRead = "chat.read" in [Global, World, Group];
     /// To write in channels.
     ChatPost = "chat.post" in [Global, World, Group];
+    /// To see jobs that are dead, and to replay them.
+    OutboxManage = "outbox.manage" in [Global], sensitive;
 }
 
 impl fmt::Display for Permission {

@@ -51,6 +51,7 @@ const STAFF: PermissionSet = PermissionSet::of(&[
     P::ChatModerate,
     P::ChatRead,
     P::ChatPost,
+    P::OutboxManage,
 ]);
 const MODERATION: PermissionSet = PermissionSet::of(&[P::WorldRead, P::ChatModerate, P::ChatRead, P::ChatPost]);
 const READING: PermissionSet = PermissionSet::of(&[P::WorldRead, P::ChatRead]);

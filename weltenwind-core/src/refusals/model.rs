@@ -86,6 +86,8 @@ impl RefusedAttempt {
             at: self.first_at,
             effect_key: None,
             audit: AuditDraft::new(self.attempt.action(), self.scope).with(details),
+            jobs: Vec::new(),
+            finishes: Vec::new(),
         };
         let outcome = self.target.map_or_else(|| Outcome::of(self.scope), Outcome::of);
         (step, outcome)

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::time::WireTime;
 use crate::{
@@ -16,8 +17,9 @@ use crate::{
     },
     chat::{Channel, Message, Unread},
     error::seconds_up,
-    ids::{AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, MessageId, SessionId, WorldId},
+    ids::{AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, MessageId, SessionId, WorkerId, WorldId},
     limits::LimitState,
+    outbox::{DeadJob, JobId, JobKind, JobState, LiveJob, Mishap},
     scope::Scope,
     worlds::{JoinPolicy, Visibility, World},
 };
@@ -581,6 +583,153 @@ impl From<&ApiKey> for ApiKeyBody {
             secret: None,
         }
     }
+}
+
+/// An attempt of a job that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MishapBody {
+    /// When.
+    pub at: WireTime,
+    /// Why; 2 KiB at most.
+    pub error: String,
+}
+
+impl From<&Mishap> for MishapBody {
+    fn from(mishap: &Mishap) -> Self {
+        Self { at: mishap.at.into(), error: mishap.error.clone() }
+    }
+}
+
+/// A job that is not tried again until it is replayed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DeadJobBody {
+    /// The job's number.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[1-9][0-9]{0,18}$"))]
+    pub id: JobId,
+    /// What was to be done.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub kind: JobKind,
+    /// With what.
+    pub payload: Value,
+    /// Jobs of one kind and this key run one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_key: Option<String>,
+    /// Of jobs of one kind and this key one waits at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe_key: Option<String>,
+    /// The request that it follows from.
+    pub correlation_id: String,
+    /// When it was written.
+    pub created_at: WireTime,
+    /// When it was given up.
+    pub died_at: WireTime,
+    /// How often it failed.
+    pub failures: u32,
+    /// How often it was taken from a worker that was gone, or took too long.
+    pub crashes: u32,
+    /// Why, oldest first: the last eight.
+    pub errors: Vec<MishapBody>,
+    /// The dead job that this one replayed.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^[1-9][0-9]{0,18}$"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<JobId>,
+}
+
+impl From<&DeadJob> for DeadJobBody {
+    fn from(dead: &DeadJob) -> Self {
+        Self {
+            id: dead.id,
+            kind: dead.kind.clone(),
+            payload: dead.payload.clone(),
+            order_key: dead.order_key.clone(),
+            dedupe_key: dead.dedupe_key.clone(),
+            correlation_id: dead.correlation_id.to_string(),
+            created_at: dead.created_at.into(),
+            died_at: dead.died_at.into(),
+            failures: dead.failures,
+            crashes: dead.crashes,
+            errors: dead.errors.iter().map(MishapBody::from).collect(),
+            replay_of: dead.replay_of,
+        }
+    }
+}
+
+/// A job that waits or runs, as the command line shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveJobBody {
+    /// The job's number.
+    pub id: JobId,
+    /// What is to be done.
+    pub kind: JobKind,
+    /// With what.
+    pub payload: Value,
+    /// Jobs of one kind and this key run one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_key: Option<String>,
+    /// Of jobs of one kind and this key one waits at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe_key: Option<String>,
+    /// The request that it follows from.
+    pub correlation_id: String,
+    /// When it was written.
+    pub created_at: WireTime,
+    /// When it may run.
+    pub run_at: WireTime,
+    /// The worker that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// Until when it has it, unless it tells of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_until: Option<WireTime>,
+    /// How often it failed.
+    pub failures: u32,
+    /// How often it was taken from a worker.
+    pub crashes: u32,
+    /// Why, oldest first.
+    pub errors: Vec<MishapBody>,
+    /// The dead job that this one replays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<JobId>,
+}
+
+impl From<&LiveJob> for LiveJobBody {
+    fn from(job: &LiveJob) -> Self {
+        let (worker, lease_until) = match job.state {
+            JobState::Waiting => (None, None),
+            JobState::Leased { worker, until, .. } => (Some(worker), Some(until.into())),
+        };
+        Self {
+            id: job.id,
+            kind: job.kind.clone(),
+            payload: job.payload.clone(),
+            order_key: job.order_key.clone(),
+            dedupe_key: job.dedupe_key.clone(),
+            correlation_id: job.correlation_id.to_string(),
+            created_at: job.created_at.into(),
+            run_at: job.run_at.into(),
+            worker,
+            lease_until,
+            failures: job.failures,
+            crashes: job.crashes,
+            errors: job.errors.iter().map(MishapBody::from).collect(),
+            replay_of: job.replay_of,
+        }
+    }
+}
+
+/// The job that does again what a dead one was to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayedBody {
+    /// Its number.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[1-9][0-9]{0,18}$"))]
+    pub id: JobId,
 }
 
 impl From<&MadeKey> for ApiKeyBody {

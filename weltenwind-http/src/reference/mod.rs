@@ -24,7 +24,8 @@ use serde_json::Value;
 pub(crate) use self::{
     calls::Calls,
     params::{
-        Csrf, IfMatch, InChannel, InWorld, OfAccount, OfDevice, OfGrant, OfKey, OfMember, OfMessage, OfSession, Origin,
+        Csrf, IfMatch, InChannel, InWorld, OfAccount, OfDevice, OfGrant, OfJob, OfKey, OfMember, OfMessage, OfSession,
+        Origin,
     },
 };
 use crate::{

@@ -275,6 +275,7 @@ fn tags() -> Value {
         ("channels", "Where messages are written: on the whole installation, in a world or in a group."),
         ("messages", "What is written, and what becomes of it."),
         ("realtime", "The way to the socket."),
+        ("operations", "What admins see of work that is done behind requests."),
         ("documents", "This document and its sibling."),
     ];
     tags.map(|(name, description)| json!({ "name": name, "description": description })).as_slice().into()

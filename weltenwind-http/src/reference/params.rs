@@ -46,6 +46,8 @@ parameters! {
     OfGrant: "id" in Path, True, id::<GrantId>(), "The grant.";
     /// The API key of a path.
     OfKey: "id" in Path, True, id::<ApiKeyId>(), "The API key.";
+    /// The dead job of a path.
+    OfJob: "id" in Path, True, text().pattern(Some("^[1-9][0-9]{0,18}$")).examples(["4711"]).into(), "The job's number.";
     /// The member of a path.
     OfMember: "userId" in Path, True, id::<AccountId>(), "The member's account.";
     /// The state that a change is meant for.

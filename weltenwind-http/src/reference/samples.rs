@@ -7,12 +7,13 @@ use weltenwind_core::{
     Scope,
     access::{Permission, Role},
     accounts::{AccountKind, LocaleTag, Preferences, QuietHours, Theme, Topic},
+    outbox::{JobId, JobKind},
     wire::{
-        ApiKeyBody, ChannelBody, CheckBody, DeviceBody, EndedBody, ExportBody, ExportedAudit, ExportedDevice,
-        ExportedGrant, ExportedIdentity, ExportedMark, ExportedMessage, ExportedRequest, ExportedSession, GrantBody,
-        HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, PreferencesBody, ProfileBody, ReasonBody,
-        SessionBody, SessionDevice, SessionEntryBody, TicketBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody,
-        UserBody, WorldBody,
+        ApiKeyBody, ChannelBody, CheckBody, DeadJobBody, DeviceBody, EndedBody, ExportBody, ExportedAudit,
+        ExportedDevice, ExportedGrant, ExportedIdentity, ExportedMark, ExportedMessage, ExportedRequest,
+        ExportedSession, GrantBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, MishapBody,
+        PreferencesBody, ProfileBody, ReasonBody, ReplayedBody, SessionBody, SessionDevice, SessionEntryBody,
+        TicketBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody, WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
@@ -32,7 +33,7 @@ pub(super) fn answer(schema: &str) -> Option<Value> {
 }
 
 fn one(schema: &str) -> Option<Value> {
-    let samples: [(_, fn() -> Value); 21] = [
+    let samples: [(_, fn() -> Value); 23] = [
         (ApiKeyBody::name(), || value(&api_key())),
         (ChannelBody::name(), || value(&channel())),
         (CheckBody::name(), || value(&check())),
@@ -43,6 +44,8 @@ fn one(schema: &str) -> Option<Value> {
         (weltenwind_core::wire::MessageBody::name(), || value(&message())),
         (PreferencesBody::name(), || value(&PreferencesBody::from(&preferences()))),
         (ProfileBody::name(), || value(&profile())),
+        (DeadJobBody::name(), || value(&dead_job())),
+        (ReplayedBody::name(), || value(&ReplayedBody { id: JobId::new(4712) })),
         (DeviceBody::name(), || value(&device())),
         (ExportBody::name(), || value(&export())),
         (EndedBody::name(), || value(&EndedBody { ended: 2 })),
@@ -85,6 +88,23 @@ fn api_key() -> ApiKeyBody {
         expires_at: None,
         last_used_at: Some(time(300)),
         secret: None,
+    }
+}
+
+fn dead_job() -> DeadJobBody {
+    DeadJobBody {
+        id: JobId::new(4711),
+        kind: JobKind::named("announcement.fan-out"),
+        payload: serde_json::json!({ "announcement": "01998b2e-7c00-7a20-8f3e-5d2a9c1b0e0c" }),
+        order_key: None,
+        dedupe_key: None,
+        correlation_id: "01998b2e-7c00-7a21-8f3e-5d2a9c1b0e0d".to_owned(),
+        created_at: time(0),
+        died_at: time(300),
+        failures: 12,
+        crashes: 0,
+        errors: vec![MishapBody { at: time(300), error: "the mail server is away".to_owned() }],
+        replay_of: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weltenwind_core::access::Permission::{
-    self, AccessManage, ChatManage, ChatModerate, ChatPost, ChatRead, WorldCreate, WorldManage, WorldRead,
+    self, AccessManage, ChatManage, ChatModerate, ChatPost, ChatRead, OutboxManage, WorldCreate, WorldManage, WorldRead,
 };
 
 /// What one must be, or hold in the scope of what the call is about.
@@ -83,6 +83,8 @@ const TABLE: &[(&str, Who)] = &[
     ("getMessage", Holder(ChatRead)),
     ("editMessage", Author),
     ("removeMessage", AuthorOr(ChatModerate)),
+    ("listDeadJobs", Holder(OutboxManage)),
+    ("retryDeadJob", Holder(OutboxManage)),
     ("getOpenapi", Anyone),
     ("getAsyncapi", Anyone),
 ];

@@ -58,6 +58,7 @@ pub(crate) const CALLS: &[Row] = &[
     ("joinWorld", "write", Repeat::Nature),
     ("leaveWorld", "write", Repeat::Nature),
     ("listChannels", "read", Repeat::Read),
+    ("listDeadJobs", "read", Repeat::Read),
     ("listDevices", "read", Repeat::Read),
     ("listGrants", "read", Repeat::Read),
     ("listKeys", "read", Repeat::Read),
@@ -77,8 +78,9 @@ pub(crate) const CALLS: &[Row] = &[
     ("register", "auth", Repeat::Secret),
     ("removeMember", "write", Repeat::Nature),
     ("removeMessage", "write", Repeat::Nature),
+    ("retryDeadJob", "admin", Repeat::Key),
     ("signIn", "auth", Repeat::Secret),
     ("signOut", "auth", Repeat::Secret),
-    ("upgradeGuest", "auth", Repeat::Secret),
     ("takeRole", "admin", Repeat::Nature),
+    ("upgradeGuest", "auth", Repeat::Secret),
 ];

@@ -7,7 +7,7 @@ use std::{str::FromStr as _, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::{
     Connection as _, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use weltenwind_core::{StorageError, StoreHealth, Stores};
 
@@ -21,6 +21,7 @@ use crate::{
     idempotency::PgIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
+    outbox::PgOutboxStore,
     privacy::PgPrivacyStore,
     refusals::PgRefusalStore,
     revocations::PgRevocationStore,
@@ -35,6 +36,8 @@ use crate::{
 pub struct PgDatabase {
     pool: PgPool,
     readers: Readers,
+    /// One connection that is told of jobs, once somebody listens.
+    listening: PgPool,
 }
 
 /// A connection that lay idle for longer is asked whether it still lives before it is used: a question costs as much as
@@ -56,6 +59,8 @@ impl PgDatabase {
         let patience = Duration::from_secs(config.acquire_timeout_seconds);
         let reading = (config.max_connections / 5).max(1);
         let readers = Readers::new(options.clone(), reading, patience);
+        let listening =
+            PgPoolOptions::new().max_connections(1).acquire_timeout(patience).connect_lazy_with(options.clone());
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections.saturating_sub(reading).max(1))
             .acquire_timeout(patience)
@@ -69,7 +74,7 @@ impl PgDatabase {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool, readers })
+        Ok(Self { pool, readers, listening })
     }
 
     /// Puts every port's adapter on this database.
@@ -88,6 +93,7 @@ impl PgDatabase {
             idempotency: Arc::new(PgIdempotencyStore::new(self.clone())),
             revocations: Arc::new(PgRevocationStore::new(self.clone())),
             privacy: Arc::new(PgPrivacyStore::new(self.clone())),
+            outbox: Arc::new(PgOutboxStore::new(self.clone())),
             refusals: Arc::new(PgRefusalStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }
@@ -101,6 +107,13 @@ impl PgDatabase {
     /// Returns the connections for what is one statement and asked all the time.
     pub(crate) const fn readers(&self) -> &Readers {
         &self.readers
+    }
+
+    /// Listens on a channel, on a connection of its own that is made anew when it breaks.
+    pub(crate) async fn listen(&self, channel: &str) -> sqlx::Result<PgListener> {
+        let mut listener = PgListener::connect_with(&self.listening).await?;
+        listener.listen(channel).await?;
+        Ok(listener)
     }
 
     /// Runs `work` in one transaction; an [`Abort`] rolls it back.
@@ -130,6 +143,7 @@ impl StoreHealth for PgDatabase {
 
     async fn close(&self) {
         self.readers.close();
+        self.listening.close().await;
         self.pool.close().await;
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     idempotency::SqliteIdempotencyStore,
     migrate::{self, Migrated},
     open::OpenError,
+    outbox::SqliteOutboxStore,
     privacy::SqlitePrivacyStore,
     refusals::SqliteRefusalStore,
     revocations::SqliteRevocationStore,
@@ -84,6 +85,7 @@ impl SqliteDatabase {
             idempotency: Arc::new(SqliteIdempotencyStore::new(self.clone())),
             revocations: Arc::new(SqliteRevocationStore::new(self.clone())),
             privacy: Arc::new(SqlitePrivacyStore::new(self.clone())),
+            outbox: Arc::new(SqliteOutboxStore::new(self.clone())),
             refusals: Arc::new(SqliteRefusalStore::new(self.clone())),
             health: Arc::new(self.clone()),
         }

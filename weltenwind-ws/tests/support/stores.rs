@@ -11,8 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    AccountId, ChannelId, DeviceId, ManualClock, MessageId, Page, RandomSource, Revision, Scope, SequentialIds,
-    ServiceConfig, Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
+    AccountId, ChannelId, CorrelationId, DeviceId, ManualClock, MessageId, Page, RandomSource, Revision, Scope,
+    SequentialIds, ServiceConfig, Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp,
+    WorldId,
     access::{MemoryGrantStore, keys::MemoryApiKeyStore},
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Confirmation, Credentials, Device,
@@ -29,6 +30,10 @@ use weltenwind_core::{
     },
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
     limits::{LimitsConfig, Quota, Unit},
+    outbox::{
+        Claim as JobClaim, DeadJob, Job, JobId, JobKind, JobQuery, Lease, LiveJob, NewJob, OutboxStats, OutboxStore,
+        Renewal, ScheduleRow, Settlement, Swept,
+    },
     privacy::{AuditEntry, AuditQuery, Erasure, ErasureQuery, Holdings, NewErasure, PrivacyError, PrivacyStore},
     refusals::{RefusalStore, RefusedAttempt},
     revocations::{LoggedLoss, Loss, LossSeq, Lost, MemoryRevocationStore, RevocationStore},
@@ -74,6 +79,7 @@ impl Town {
             idempotency: accounts.clone(),
             revocations: accounts.clone(),
             privacy: accounts.clone(),
+            outbox: accounts.clone(),
             refusals: accounts.clone(),
             health: accounts.clone(),
         };
@@ -356,6 +362,30 @@ port! {
         fn erasures(&ErasureQuery) -> Result<Page<Erasure>, StorageError>;
         fn unsettled() -> Result<Vec<Erasure>, StorageError>;
         fn purge_marks(Timestamp) -> Result<u64, StorageError>;
+    }
+}
+
+port! {
+    OutboxStore for MemoryAccounts {
+    } refuses {
+        fn enqueue(&[NewJob], &CorrelationId, Timestamp) -> Result<(), StorageError>;
+        fn claim(&JobClaim, Timestamp) -> Result<Vec<Job>, StorageError>;
+        fn renew(&[Renewal], Timestamp) -> Result<Vec<Lease>, StorageError>;
+        fn settle(&[Settlement], Timestamp) -> Result<Vec<Lease>, StorageError>;
+        fn sweep(u16, Timestamp) -> Result<Swept, StorageError>;
+        fn now(Timestamp) -> Result<Timestamp, StorageError>;
+        fn page(&JobQuery) -> Result<Page<LiveJob>, StorageError>;
+        fn find(JobId) -> Result<Option<LiveJob>, StorageError>;
+        fn blocker(JobId) -> Result<Option<LiveJob>, StorageError>;
+        fn page_dead(&JobQuery) -> Result<Page<DeadJob>, StorageError>;
+        fn find_dead(JobId) -> Result<Option<DeadJob>, StorageError>;
+        fn replay(&Step, JobId) -> Result<Option<JobId>, StorageError>;
+        fn purge_dead(Timestamp, u32) -> Result<u64, StorageError>;
+        fn stats(Timestamp) -> Result<OutboxStats, StorageError>;
+        fn schedules(&[String]) -> Result<Vec<ScheduleRow>, StorageError>;
+        fn advance(Option<&ScheduleRow>, &ScheduleRow, Option<&NewJob>, &CorrelationId, Timestamp) -> Result<bool, StorageError>;
+        fn hint(&[JobKind]) -> Result<(), StorageError>;
+        fn hinted() -> Result<Vec<JobKind>, StorageError>;
     }
 }
 
