@@ -1,12 +1,15 @@
 //! What all sockets of one node share.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use weltenwind_core::{AllowedOrigins, Services};
+use weltenwind_core::{AllowedOrigins, Services, presence::SocketId};
 
 use crate::{config::RealtimeConfig, feed::Feeds, limits::Limits, metrics::Metrics};
 
@@ -24,6 +27,7 @@ pub(crate) struct Host {
     pub(crate) drain: CancellationToken,
     /// Cancelled when sockets that are still open shall be cut.
     pub(crate) cut: CancellationToken,
+    sockets: AtomicU64,
     /// The time over which the clients of a drain come back.
     pub(crate) reconnect_window: OnceLock<Duration>,
 }
@@ -52,8 +56,14 @@ impl Host {
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
+            sockets: AtomicU64::new(0),
             reconnect_window: OnceLock::new(),
         })
+    }
+
+    /// Numbers a socket.
+    pub(crate) fn next_socket(&self) -> SocketId {
+        SocketId(self.sockets.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Asks every socket to close and waits for it; answers how many had to be cut.

@@ -93,6 +93,11 @@ impl Reader {
         Self { came_at: head, ..Self::new(at) }
     }
 
+    /// A reader of a room without messages: it hears what passes from this segment on.
+    pub(crate) fn passing(head: u64, at: RoomPosition) -> Self {
+        Self { place: Place::Ring(head), ..Self::new(at) }
+    }
+
     /// Takes the word that replay is over for said.
     #[must_use]
     pub(crate) const fn silently(mut self) -> Self {

@@ -28,6 +28,8 @@ pub(crate) enum Refusal {
     RoomNotFound,
     #[error("messages are posted to rooms of channels")]
     NotAChannel,
+    #[error("nobody is told who is in this room")]
+    NoPresence,
     #[error("the access token is of another session")]
     ForeignToken,
 }
@@ -40,7 +42,7 @@ impl Classify for Refusal {
             Self::NotJoined => Code::NotJoined,
             Self::TooManyRooms(_) => Code::TooManyRooms,
             Self::RoomNotFound => Code::RoomNotFound,
-            Self::NotAChannel => Code::ValidationFailed,
+            Self::NotAChannel | Self::NoPresence => Code::ValidationFailed,
             Self::ForeignToken => Code::TokenInvalid,
         }
     }
@@ -174,6 +176,7 @@ mod tests {
             (r#"{"t":"pub","id":7,"room":"global","clientId":"a","body":"b","reply_to":null}"#, Some(7)),
             (r#"{"t":"dance","id":7}"#, Some(7)),
             (r#"{"t":"presence","id":7,"room":"global","state":{}}"#, Some(7)),
+            (r#"{"t":"foreground","id":7}"#, Some(7)),
             (r#"{"id":7}"#, Some(7)),
             (r#"{"t":"join","id":7,"id":8,"room":"global"}"#, None),
         ] {

@@ -7,14 +7,16 @@ use weltenwind_core::{
     access::{Permission, Place},
     accounts::AccountError,
     chat::Draft,
+    limits::Policy,
+    presence::{Presence, PresenceState, SocketId},
     revocations::Ended,
-    wire::{MessageBody, ServerRecord},
+    wire::{MessageBody, PresenceRecord, ServerRecord},
     worlds::WorldRef,
 };
 
 use crate::{
     bell::Bell,
-    feed::Attendance,
+    feed::{self, Attendance},
     host::Host,
     reader::Reader,
     records::{Failure, Refusal},
@@ -28,6 +30,29 @@ pub(crate) struct Asker {
     pub(crate) sign_in: SignIn,
     pub(crate) request: CorrelationId,
     pub(crate) bell: Arc<Bell>,
+    /// The socket, as presence knows it.
+    pub(crate) socket: SocketId,
+}
+
+/// That others see one in a room, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    presence: Arc<Presence>,
+    room: Room,
+    socket: SocketId,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.presence.leave(self.room, self.socket);
+    }
+}
+
+/// Who is in a room that was just entered.
+#[derive(Debug)]
+pub(crate) struct Present {
+    pub(crate) snapshot: PresenceRecord,
+    pub(crate) seat: Seat,
 }
 
 /// What became of a request.
@@ -35,7 +60,14 @@ pub(crate) enum Answer {
     /// The answer is a record and nothing else.
     Record(Box<ServerRecord>),
     /// A room may be joined.
-    Joined { id: i64, cursor: Option<String>, recovered: bool, attendance: Attendance, reader: Reader },
+    Joined {
+        id: i64,
+        cursor: Option<String>,
+        recovered: bool,
+        attendance: Attendance,
+        reader: Reader,
+        present: Option<Present>,
+    },
     /// A message has its place; the answer comes with its commit.
     Posted(Pin<Box<dyn Future<Output = Answer> + Send>>),
     /// A newer token carries the socket.
@@ -75,15 +107,64 @@ impl Asker {
                 return Err(CursorInvalid.into());
             }
             let attendance = feeds.attend_silent(room, &self.bell);
-            let reader = Reader::new(attendance.feed.position());
-            return Ok(Answer::Joined { id, cursor: None, recovered: false, attendance, reader });
+            // First in the room, then who is there: whoever comes behind that is heard.
+            let reader = Reader::passing(attendance.feed.head(), attendance.feed.position());
+            let present = self.enter(&actor, room).await;
+            return Ok(Answer::Joined { id, cursor: None, recovered: false, attendance, reader, present });
         };
         let since = since.map(|cursor| services.cursors.open_room(channel, &cursor)).transpose()?;
         // First in the room, then the position: what happens behind it is heard.
         let attendance = feeds.attend(room, &self.bell).await?;
         let (reader, at, recovered) = attendance.feed.reader(since).await?;
         let cursor = Some(services.cursors.seal_room(channel, at));
-        Ok(Answer::Joined { id, cursor, recovered, attendance, reader })
+        Ok(Answer::Joined { id, cursor, recovered, attendance, reader, present: None })
+    }
+
+    /// Lets others see that the actor is in a room, if that is told of it. Game servers and bots are not seen.
+    async fn enter(&self, actor: &Actor, room: Room) -> Option<Present> {
+        let (Some(account), Some(name)) = (actor.account_id(), actor.name()) else { return None };
+        if !feed::has_presence(room) {
+            return None;
+        }
+        let presence = &self.services().presence;
+        let seat = Seat { presence: Arc::clone(presence), room, socket: self.socket };
+        let snapshot = presence.enter(room, self.socket, account, name).await;
+        Some(Present { snapshot: feed::snapshot(&snapshot), seat })
+    }
+
+    /// Says something of the actor in a room that is told who is in it.
+    pub(crate) async fn say(self, id: Option<i64>, room: Room, state: Option<String>) -> Answer {
+        let said = self.try_say(id, room, state).await;
+        self.answer(id, said)
+    }
+
+    async fn try_say(&self, id: Option<i64>, room: Room, state: Option<String>) -> Result<Answer, Failure> {
+        let services = self.services();
+        let actor = self.sign_in.actor(services, self.request.clone()).await?;
+        let state = state.map(|state| PresenceState::new(&state)).transpose()?;
+        services.limits.charge(&actor, Policy::Write).await?;
+        if !services.presence.say(room, self.socket, state) {
+            return Err(Refusal::NoPresence.into());
+        }
+        Ok(Answer::Record(Box::new(ServerRecord::Ok { id, message: None })))
+    }
+
+    /// Tells a room that the actor is writing; only who may post in a channel is heard there.
+    pub(crate) async fn type_in(self, id: Option<i64>, room: Room) -> Answer {
+        let typed = self.try_type_in(id, room).await;
+        self.answer(id, typed)
+    }
+
+    async fn try_type_in(&self, id: Option<i64>, room: Room) -> Result<Answer, Failure> {
+        let services = self.services();
+        let actor = self.sign_in.actor(services, self.request.clone()).await?;
+        if let Room::Channel(channel) = room {
+            services.chat.check_post(&actor, channel).await?;
+        }
+        if let (Some(account), Some(name)) = (actor.account_id(), actor.name()) {
+            services.presence.type_in(room, account, name).await;
+        }
+        Ok(Answer::Record(Box::new(ServerRecord::Ok { id, message: None })))
     }
 
     /// Passes if the actor may be in a room.

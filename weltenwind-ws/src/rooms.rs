@@ -7,6 +7,7 @@ use weltenwind_core::{Code, Room};
 use crate::{
     feed::{Attendance, Feed, SharedPage},
     reader::{PageKey, Piece, Reader},
+    requests::Seat,
 };
 
 /// The rooms of one socket.
@@ -23,6 +24,8 @@ struct Membership {
     reader: Reader,
     /// Held for others who read the same page.
     page: Option<SharedPage>,
+    /// Whether others see one there.
+    _seat: Option<Seat>,
 }
 
 /// A piece of what a room has to tell.
@@ -54,11 +57,11 @@ impl Rooms {
         self.joined.iter().map(Membership::room).collect()
     }
 
-    pub(crate) fn join(&mut self, attendance: Attendance, mut reader: Reader) {
+    pub(crate) fn join(&mut self, attendance: Attendance, mut reader: Reader, seat: Option<Seat>) {
         attendance.feed.read(|ring| reader.settle(ring));
         debug_assert!(!self.contains(attendance.feed.room), "a room is joined once");
         self.joined.reserve_exact(1);
-        self.joined.push(Membership { attendance, reader, page: None });
+        self.joined.push(Membership { attendance, reader, page: None, _seat: seat });
     }
 
     /// Leaves a room and returns whether it was joined. Nothing more is heard of it.
@@ -83,7 +86,7 @@ impl Rooms {
                 break;
             }
             let room = (self.first + turn) % count;
-            let Membership { attendance, reader, page } = &mut self.joined[room];
+            let Membership { attendance, reader, page, .. } = &mut self.joined[room];
             let feed = &attendance.feed;
             if reader.is_at(feed.head()) {
                 continue;

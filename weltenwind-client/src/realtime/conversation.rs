@@ -187,7 +187,7 @@ impl Conversation {
                 self.connection = conn;
                 return Ok(Some(Wish::PingsEvery(Duration::from_secs(ping_every_seconds))));
             }
-            ServerRecord::Joined { id, room, cursor, recovered } => self.joined(id, room, cursor, recovered),
+            ServerRecord::Joined { id, room, cursor, recovered, .. } => self.joined(id, room, cursor, recovered),
             ServerRecord::Msg { room, cursor, message, .. } => self.take(room, Kind::News, cursor, message),
             ServerRecord::Update { room, cursor, message } => self.take(room, Kind::Change, cursor, message),
             ServerRecord::Live { room } => {
@@ -212,6 +212,8 @@ impl Conversation {
             }
             ServerRecord::Left { id: None, room, code } => self.taken_away(room, code.unwrap_or_default()),
             ServerRecord::Left { .. } => {}
+            // Who is where is not told on yet.
+            ServerRecord::Presence { .. } | ServerRecord::Typing { .. } => {}
             ServerRecord::RefreshNeeded => return Ok(Some(Wish::NewToken)),
             // A sign of life goes first.
             ServerRecord::Ping => self.outbox.push_front(ClientRecord::Pong),

@@ -22,6 +22,6 @@ pub use self::{
         TicketBody, TombstoneBody, TopicsBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody, WorldBody,
     },
     problem::{ProblemBody, ProblemError},
-    realtime::{ClientRecord, LimitsRecord, SUBPROTOCOL, ServerRecord, close},
+    realtime::{ClientRecord, LimitsRecord, MemberRecord, PresenceRecord, SUBPROTOCOL, ServerRecord, close},
     time::WireTime,
 };

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{http::MessageBody, time::WireTime};
-use crate::{ids::MessageId, room::Room};
+use crate::{
+    ids::{AccountId, MessageId},
+    room::Room,
+};
 
 /// The subprotocol of the socket.
 pub const SUBPROTOCOL: &str = "weltenwind.v1";
@@ -74,6 +77,33 @@ pub enum ClientRecord {
         /// The token.
         token: String,
     },
+    /// Says something of oneself in a room with presence; without `state`, nothing any more.
+    Presence {
+        /// The request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<i64>,
+        /// The room.
+        room: Room,
+        /// What is said: 1 to 64 characters on one line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<String>,
+    },
+    /// Tells a room that something is being written; more than one in three seconds is passed over.
+    Typing {
+        /// The request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<i64>,
+        /// The room.
+        room: Room,
+    },
+    /// Says whether somebody looks at the client right now: toasts are for them alone.
+    Foreground {
+        /// The request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<i64>,
+        /// Whether somebody does.
+        on: bool,
+    },
     /// Answers a ping.
     Pong,
 }
@@ -109,6 +139,9 @@ pub enum ServerRecord {
         cursor: Option<String>,
         /// Whether everything since the asked position follows.
         recovered: bool,
+        /// Who is in the room, oneself included; absent in rooms without presence.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        presence: Option<PresenceRecord>,
     },
     /// A new message.
     Msg {
@@ -143,6 +176,29 @@ pub enum ServerRecord {
         cause: String,
         /// The position after it.
         cursor: String,
+    },
+    /// Who came, went, or says something new of themselves.
+    Presence {
+        /// The room.
+        room: Room,
+        /// One more than that of the record before, or of `joined.presence`: what is not above that is known already, and
+        /// behind a hole the room has to be joined anew.
+        version: u64,
+        /// Who came, and who says something new.
+        join: Vec<MemberRecord>,
+        /// Who went; also everybody who was listed, once there are more than are listed.
+        leave: Vec<AccountId>,
+        /// How many there are now.
+        count: usize,
+    },
+    /// Somebody is writing something.
+    Typing {
+        /// The room.
+        room: Room,
+        /// The account.
+        user: AccountId,
+        /// The name it is shown by.
+        display_name: String,
     },
     /// A request succeeded.
     Ok {
@@ -196,6 +252,33 @@ pub enum ServerRecord {
         /// Whether cursors still hold.
         resume: bool,
     },
+}
+
+/// Who is in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PresenceRecord {
+    /// Counts what changes: the next `presence` has one more.
+    pub version: u64,
+    /// Everybody; nobody where there are more than are listed.
+    pub members: Vec<MemberRecord>,
+    /// How many there are, listed or not.
+    pub count: usize,
+}
+
+/// Somebody who is in a room, on however many devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MemberRecord {
+    /// The account.
+    pub id: AccountId,
+    /// The name it is shown by.
+    pub display_name: String,
+    /// What it says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
 }
 
 /// What a connection may do.

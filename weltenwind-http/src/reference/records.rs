@@ -4,7 +4,10 @@ use std::str::FromStr;
 
 use weltenwind_core::{
     ChannelId, Code, ParseIdError, Room, Timestamp,
-    wire::{ClientRecord, LimitsRecord, MessageAuthor, MessageBody, ServerRecord, WireTime, close},
+    wire::{
+        ClientRecord, LimitsRecord, MemberRecord, MessageAuthor, MessageBody, PresenceRecord, ServerRecord, WireTime,
+        close,
+    },
 };
 
 pub(super) const ACCOUNT: &str = "01998b2e-7c00-7a11-8f3e-5d2a9c1b0e01";
@@ -19,6 +22,9 @@ pub(super) fn of_client() -> Vec<ClientRecord> {
         ClientRecord::Join { id: 1, room, since: Some(CURSOR.to_owned()) },
         ClientRecord::Leave { id: 2, room },
         ClientRecord::Pub { id: 3, room, client_id: "a1".to_owned(), body: "well met".to_owned(), reply_to: None },
+        ClientRecord::Presence { id: Some(5), room: Room::Global, state: Some("in a raid".to_owned()) },
+        ClientRecord::Typing { id: Some(6), room },
+        ClientRecord::Foreground { id: Some(7), on: true },
         ClientRecord::Refresh { id: Some(4), token: "eyJhbGciOiJFZERTQSJ9…".to_owned() },
         ClientRecord::Pong,
     ]
@@ -37,7 +43,22 @@ pub(super) fn of_server() -> Vec<ServerRecord> {
             token_ttl_seconds: 300,
             limits: LimitsRecord { rooms: 128, frame_bytes: 65_536, replay_window: 10_000 },
         },
-        ServerRecord::Joined { id: 1, room, cursor: Some(cursor.clone()), recovered: true },
+        ServerRecord::Joined { id: 1, room, cursor: Some(cursor.clone()), recovered: true, presence: None },
+        ServerRecord::Joined {
+            id: 8,
+            room: Room::Global,
+            cursor: None,
+            recovered: false,
+            presence: Some(PresenceRecord { version: 6, members: vec![member(None)], count: 1 }),
+        },
+        ServerRecord::Presence {
+            room: Room::Global,
+            version: 7,
+            join: vec![member(Some("in a raid"))],
+            leave: Vec::new(),
+            count: 1,
+        },
+        ServerRecord::Typing { room, user: id(ACCOUNT), display_name: "Mira".to_owned() },
         ServerRecord::Msg { room, seq: 42, cursor: cursor.clone(), message: message() },
         ServerRecord::Update { room, cursor: cursor.clone(), message: edited },
         ServerRecord::Live { room },
@@ -61,6 +82,10 @@ pub(super) fn of_server() -> Vec<ServerRecord> {
             resume: true,
         },
     ]
+}
+
+fn member(state: Option<&str>) -> MemberRecord {
+    MemberRecord { id: id(ACCOUNT), display_name: "Mira".to_owned(), state: state.map(str::to_owned) }
 }
 
 fn room() -> Room {

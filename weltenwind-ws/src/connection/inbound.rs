@@ -152,6 +152,24 @@ impl<L: Link> Connection<L> {
                 }
                 Err(refusal) => self.refuse(Some(id), refusal, &request),
             },
+            ClientRecord::Presence { id, room, state } => {
+                if self.rooms.contains(room) {
+                    self.request = Some(Box::pin(self.asker(request).say(id, room, state)));
+                } else {
+                    self.refuse(id, Refusal::NotJoined, &request);
+                }
+            }
+            ClientRecord::Typing { id, room } => {
+                if self.rooms.contains(room) {
+                    self.request = Some(Box::pin(self.asker(request).type_in(id, room)));
+                } else {
+                    self.refuse(id, Refusal::NotJoined, &request);
+                }
+            }
+            ClientRecord::Foreground { id, on } => {
+                self.is_foreground = on;
+                self.say(&ServerRecord::Ok { id, message: None });
+            }
             ClientRecord::Refresh { id, token } => {
                 self.request = Some(Box::pin(self.asker(request).refresh(id, token)));
             }
@@ -184,10 +202,12 @@ impl<L: Link> Connection<L> {
             Answer::Record(_) if !self.posts.is_empty() => self.posts.push_back(Box::pin(std::future::ready(answer))),
             Answer::Record(_) | Answer::Ended(_) => self.give(answer),
             Answer::Posted(post) => self.posts.push_back(post),
-            Answer::Joined { id, cursor, recovered, attendance, reader } => {
+            Answer::Joined { id, cursor, recovered, attendance, reader, present } => {
                 self.host.metrics.joins.inc();
-                self.say(&ServerRecord::Joined { id, room: attendance.feed.room, cursor, recovered });
-                self.rooms.join(attendance, reader);
+                let (presence, seat) = present.map(|present| (present.snapshot, present.seat)).unzip();
+                let room = attendance.feed.room;
+                self.say(&ServerRecord::Joined { id, room, cursor, recovered, presence });
+                self.rooms.join(attendance, reader, seat);
                 if self.losses.standing().rights_lost != self.rights_at_request {
                     // What was lost while the request was under way may be the right to be in this room.
                     self.suspect();

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use weltenwind_core::{
     Class, Classify as _, Code, CorrelationId, Room, chain,
     chat::{ChatError, REPLAY_WINDOW},
+    presence::SocketId,
     revocations::{LossWatch, Standing},
     wire::{ClientRecord, LimitsRecord, ServerRecord, close},
 };
@@ -79,6 +80,8 @@ type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 struct Connection<L> {
     host: Arc<Host>,
     conn: String,
+    /// The socket, as presence knows it.
+    socket: SocketId,
     sign_in: SignIn,
     /// What the session, its device and its account lose.
     losses: LossWatch,
@@ -109,6 +112,8 @@ struct Connection<L> {
     strikes: Strikes,
     records: u64,
     draining: bool,
+    /// Whether somebody looks at the client right now.
+    is_foreground: bool,
     end: Option<End>,
 }
 
@@ -119,7 +124,7 @@ impl<L: Link> Connection<L> {
         let mut rooms = Rooms::default();
         let own = host.feeds.attend_silent(Room::User(sign_in.account), &bell);
         let reader = Reader::new(own.feed.position());
-        rooms.join(own, reader.silently());
+        rooms.join(own, reader.silently(), None);
         Self {
             wire,
             outbox: Outbox::new(config.send_buffer()),
@@ -141,6 +146,8 @@ impl<L: Link> Connection<L> {
             records: 0,
             draining: false,
             end: None,
+            is_foreground: false,
+            socket: host.next_socket(),
             host,
             conn,
             sign_in,
@@ -250,7 +257,13 @@ impl<L: Link> Connection<L> {
     }
 
     fn asker(&self, request: CorrelationId) -> Asker {
-        Asker { host: Arc::clone(&self.host), sign_in: self.sign_in.clone(), request, bell: Arc::clone(&self.bell) }
+        Asker {
+            host: Arc::clone(&self.host),
+            sign_in: self.sign_in.clone(),
+            request,
+            bell: Arc::clone(&self.bell),
+            socket: self.socket,
+        }
     }
 
     /// Names the next thing that happens on this connection.

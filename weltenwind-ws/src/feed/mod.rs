@@ -3,6 +3,7 @@
 mod pages;
 mod registry;
 mod source;
+mod whispers;
 
 use std::{
     fmt,
@@ -15,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use prometheus::IntGauge;
 use slab::Slab;
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{sync::OnceCell, task::AbortHandle, time::Instant};
 use weltenwind_core::{
     ChannelId, Code, CursorSealer, Room,
     chat::{RoomPosition, SharedChannel},
@@ -26,6 +27,7 @@ use self::pages::Pages;
 pub(crate) use self::{
     pages::{SharedPage, name_of},
     registry::{Attendance, Feeds},
+    whispers::{has_presence, snapshot},
 };
 use crate::{
     bell::Bell,
@@ -47,6 +49,8 @@ pub(crate) struct Feed {
     /// In a box, because most rooms are those of one account and have none.
     channel: Option<Box<Channel>>,
     budget: Arc<Budget>,
+    /// What tells the room who comes and goes.
+    whispers: OnceLock<AbortHandle>,
 }
 
 /// What the rings of a node may keep together, and what they do keep.
@@ -82,6 +86,9 @@ impl Budget {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.budget.grow(self.read(Ring::bytes), 0);
+        if let Some(whispers) = self.whispers.get() {
+            whispers.abort();
+        }
     }
 }
 
@@ -123,6 +130,7 @@ impl Feed {
             bells: Mutex::default(),
             channel,
             budget,
+            whispers: OnceLock::new(),
         }
     }
 

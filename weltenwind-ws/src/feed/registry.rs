@@ -8,9 +8,10 @@ use std::{
 use weltenwind_core::{
     CursorSealer, Room, Services,
     chat::{Chat, ChatError},
+    presence::Presence,
 };
 
-use super::{Budget, Channel, Feed, MOST_KEPT, lock, source};
+use super::{Budget, Channel, Feed, MOST_KEPT, lock, source, whispers};
 use crate::{bell::Bell, metrics::Metrics};
 
 /// Every room of this node, each with one feed.
@@ -23,6 +24,7 @@ pub(crate) struct Feeds {
 pub(super) struct Shared {
     chat: Chat,
     cursors: CursorSealer,
+    presence: Arc<Presence>,
     rooms: Mutex<HashMap<Room, Arc<Feed>>>,
     budget: Arc<Budget>,
 }
@@ -32,8 +34,9 @@ impl Feeds {
     pub(crate) fn new(services: &Services, bytes: usize, metrics: &Metrics) -> Self {
         let (rooms, counted) = (metrics.rooms.clone(), metrics.ring_bytes.clone());
         let budget = Arc::new(Budget { total: bytes, kept: MOST_KEPT.into(), rooms, bytes: counted });
-        let (chat, cursors) = (services.chat.clone(), services.cursors.clone());
-        Self { shared: Arc::new(Shared { chat, cursors, rooms: Mutex::default(), budget }) }
+        let (chat, cursors, presence) =
+            (services.chat.clone(), services.cursors.clone(), Arc::clone(&services.presence));
+        Self { shared: Arc::new(Shared { chat, cursors, presence, rooms: Mutex::default(), budget }) }
     }
 
     /// Attends a room: from when this returns, the bell rings whenever the room has something to tell.
@@ -66,7 +69,11 @@ impl Shared {
                 Room::Channel(id) => Some(Box::new(Channel::new(id, self.chat.shared(id), self.cursors.clone()))),
                 _ => None,
             };
-            Arc::new(Feed::new(room, channel, Arc::clone(&self.budget)))
+            let feed = Arc::new(Feed::new(room, channel, Arc::clone(&self.budget)));
+            if !matches!(room, Room::User(_)) {
+                whispers::follow(&self.presence, &feed);
+            }
+            feed
         });
         // Under the lock, so that nobody enters a room that is just given up.
         let seat = lock(&feed.bells).insert(Arc::clone(bell));
