@@ -60,6 +60,8 @@ struct Stage {
     rooms: Vec<Room>,
     publishers: Vec<Publisher>,
     measured: Measured,
+    /// Messages that each publisher keeps under way; none while nobody posts, or at a rate.
+    under_way: usize,
     joined: usize,
     live: usize,
     elsewhere: u64,
@@ -165,7 +167,16 @@ impl Crowd {
             buffer: vec![0; BUFFER].into_boxed_slice(),
             clock: Instant::now(),
             players: Vec::with_capacity(count),
-            stage: Stage { dialect, rooms, publishers: Vec::new(), measured, joined: 0, live: 0, elsewhere: 0 },
+            stage: Stage {
+                dialect,
+                rooms,
+                publishers: Vec::new(),
+                measured,
+                under_way: 0,
+                joined: 0,
+                live: 0,
+                elsewhere: 0,
+            },
         };
         let mut places = places.into_iter();
         let (mut progress, mut seen) = (crowd.clock.elapsed(), (0, 0, 0));
@@ -267,6 +278,7 @@ impl Crowd {
         let measured = &mut self.stage.measured;
         (measured.counts, measured.deliveries, measured.messages) = (true, 0, 0);
         self.post_until(self.clock.elapsed() + time, pace, pause)?;
+        self.stage.under_way = 0;
         self.stage.measured.counts = false;
         edge()?;
         let (deliveries, messages) = (self.stage.measured.deliveries, self.stage.measured.messages);
@@ -287,14 +299,13 @@ impl Crowd {
                     Pace::Rate(_) => {
                         while self.stage.publishers[n].due <= now {
                             self.stage.publishers[n].due += pause;
-                            self.push_post(n);
+                            self.players[self.stage.publishers[n].player].push_post(&mut self.stage, self.clock);
                         }
                         next = next.min(self.stage.publishers[n].due);
                     }
                     Pace::UnderWay(limit) => {
-                        while self.stage.publishers[n].under_way < limit {
-                            self.push_post(n);
-                        }
+                        self.stage.under_way = limit;
+                        self.players[self.stage.publishers[n].player].top_up(&mut self.stage, self.clock);
                     }
                 }
                 let player = self.stage.publishers[n].player;
@@ -302,17 +313,6 @@ impl Crowd {
             }
             self.turn(next.saturating_sub(now))?;
         }
-    }
-
-    fn push_post(&mut self, n: usize) {
-        let publisher = &mut self.stage.publishers[n];
-        let player = &mut self.players[publisher.player];
-        let now = micros(self.clock.elapsed());
-        publisher.sent.push(now);
-        publisher.under_way += 1;
-        let stamp = Stamp { micros: now, publisher: n };
-        let room = &self.stage.rooms[player.place.room].name;
-        self.stage.dialect.push_post(&mut player.out, room, publisher.sent.len(), stamp);
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
@@ -370,6 +370,8 @@ impl Crowd {
             }
             if event.is_readable() {
                 player.read(&mut self.buffer, &mut self.stage, self.clock, event.is_read_closed())?;
+                // At once: a server should not wait until everybody else was read.
+                player.top_up(&mut self.stage, self.clock);
                 player.flush()?;
             }
         }
@@ -462,6 +464,24 @@ impl Player {
             }
         }
         Ok(at)
+    }
+
+    fn push_post(&mut self, stage: &mut Stage, clock: Instant) {
+        let Some(n) = self.publisher else { return };
+        let (publisher, micros) = (&mut stage.publishers[n], micros(clock.elapsed()));
+        publisher.sent.push(micros);
+        publisher.under_way += 1;
+        let stamp = Stamp { micros, publisher: n };
+        let room = &stage.rooms[self.place.room].name;
+        stage.dialect.push_post(&mut self.out, room, publisher.sent.len(), stamp);
+    }
+
+    /// Posts as much as may be under way.
+    fn top_up(&mut self, stage: &mut Stage, clock: Instant) {
+        let Some(n) = self.publisher else { return };
+        while stage.publishers[n].under_way < stage.under_way {
+            self.push_post(stage, clock);
+        }
     }
 
     fn join(&mut self, stage: &Stage) {
