@@ -30,6 +30,10 @@ pub struct RealtimeConfig {
     pub max_rooms: usize,
     /// Bytes that a frame from a client may have.
     pub frame_bytes: usize,
+    /// Bytes that a client may send in a second, as an average; what comes faster is read later.
+    pub bytes_per_second: u64,
+    /// Bytes that a client may send at once.
+    pub bytes_burst: u64,
     /// Bytes of answers that may wait for a slow reader before nothing more is done for it.
     pub send_buffer_bytes: usize,
     /// Bytes that the newest frames of all rooms of this node may take together, each room at least 16 KiB and at most
@@ -55,6 +59,8 @@ impl Default for RealtimeConfig {
             max_connections_per_address: 200,
             max_rooms: 128,
             frame_bytes: 64 * 1024,
+            bytes_per_second: 128 * 1024,
+            bytes_burst: 1024 * 1024,
             send_buffer_bytes: 16 * 1024,
             rings_bytes: 256 * 1024 * 1024,
             write_timeout_seconds: 30,

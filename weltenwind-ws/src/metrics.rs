@@ -13,7 +13,9 @@ pub(crate) struct Metrics {
     pub(crate) closed: IntCounterVec,
     pub(crate) gaps: IntCounterVec,
     pub(crate) replayed: IntCounter,
+    pub(crate) pages: IntCounterVec,
     pub(crate) refused: IntCounterVec,
+    pub(crate) connect: Histogram,
     pub(crate) deliver: Histogram,
     pub(crate) revoke: Histogram,
 }
@@ -37,6 +39,8 @@ impl Metrics {
         let deliver =
             "Seconds from a message's acceptance until the frame with it is written; the oldest one of each frame.";
         let deliver = HistogramOpts::new("weltenwind_ws_deliver_seconds", deliver).buckets(BUCKETS.to_vec());
+        let connect = "Seconds from the handshake until `welcome` is written.";
+        let connect = HistogramOpts::new("weltenwind_ws_connect_seconds", connect).buckets(BUCKETS.to_vec());
         let revoke = "Seconds from the end of a session or device until its socket is closed.";
         let revoke = HistogramOpts::new("weltenwind_ws_revoke_seconds", revoke).buckets(BUCKETS.to_vec());
         Ok(Self {
@@ -48,8 +52,14 @@ impl Metrics {
             records_out: records.with_label_values(&["out"]),
             closed: counters("weltenwind_ws_closed_total", "Closed sockets, by close code or who left.", "code")?,
             gaps: counters("weltenwind_ws_gaps_total", "Gaps that clients were told of, by cause.", "cause")?,
+            pages: counters(
+                "weltenwind_ws_pages_total",
+                "Pages that sockets asked for, because they came back or lag behind.",
+                "why",
+            )?,
             replayed: counter("weltenwind_ws_replayed_total", "Messages that were replayed after a join.")?,
             refused: counters("weltenwind_ws_refused_total", "Handshakes that were refused, by code.", "code")?,
+            connect: keep(registry, Histogram::with_opts(connect)?)?,
             deliver: keep(registry, Histogram::with_opts(deliver)?)?,
             revoke: keep(registry, Histogram::with_opts(revoke)?)?,
         })

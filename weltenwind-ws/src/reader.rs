@@ -123,6 +123,11 @@ impl Reader {
         self.is_live && matches!(self.place, Place::Ring(next) if next == head)
     }
 
+    /// Returns whether it was told that replay is over.
+    pub(crate) const fn is_live(&self) -> bool {
+        self.is_live
+    }
+
     pub(crate) const fn is_on_page(&self) -> bool {
         matches!(self.place, Place::Page(..))
     }

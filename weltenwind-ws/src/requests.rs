@@ -100,6 +100,7 @@ impl Asker {
     async fn try_join(&self, id: i64, room: Room, since: Option<String>) -> Result<Answer, Failure> {
         let services = self.services();
         let actor = self.sign_in.actor(services, self.request.clone()).await?;
+        services.limits.charge(&actor, Policy::Join).await?;
         self.require_room(&actor, room).await?;
         let feeds = &self.host.feeds;
         let Room::Channel(channel) = room else {

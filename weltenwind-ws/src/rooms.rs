@@ -112,12 +112,16 @@ impl Rooms {
         self.joined[told.room].reader.pass(&told.piece);
     }
 
-    /// Returns a page that one of the readers waits for.
-    pub(crate) fn wants(&self) -> Option<(Arc<Feed>, PageKey)> {
-        let wants = |membership: &Membership| {
-            membership.reader.wants().map(|key| (Arc::clone(&membership.attendance.feed), key))
-        };
-        self.joined.iter().find_map(wants)
+    pub(crate) fn wants_page(&self) -> bool {
+        self.joined.iter().any(|membership| membership.reader.wants().is_some())
+    }
+
+    /// Returns a page that one of the readers waits for, and whether that is because it lags behind.
+    pub(crate) fn wants(&self) -> Option<(Arc<Feed>, PageKey, bool)> {
+        self.joined.iter().find_map(|Membership { attendance, reader, .. }| {
+            let key = reader.wants()?;
+            Some((Arc::clone(&attendance.feed), key, reader.is_live()))
+        })
     }
 
     pub(crate) fn feed_of(&self, room: Room) -> Option<Arc<Feed>> {

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use prometheus::Registry;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 use weltenwind_core::{AllowedOrigins, Classify as _, CorrelationId, Services};
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     handshake::{self, Passed},
     host::Host,
     metrics::Metrics,
+    wire::Link,
 };
 
 /// The sockets of one node: a tower service that answers a WebSocket handshake at any path it is mounted on.
@@ -90,13 +91,13 @@ impl<B> tower::Service<Request<B>> for Realtime {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // A handshake has no body.
         let (mut head, _) = request.into_parts();
-        let host = Arc::clone(&self.host);
+        let (host, began_at) = (Arc::clone(&self.host), Instant::now());
         Box::pin(async move {
             let correlation_id = head.extensions.get().cloned();
             let correlation_id = correlation_id.unwrap_or_else(|| CorrelationId::draw(&*host.services.sources.ids));
             match handshake::negotiate(&host, &mut head, &correlation_id).await {
                 Ok(Passed { sign_in, losses, permit, upgrade, response }) => {
-                    let visitor = Visitor { sign_in, losses, correlation_id, permit };
+                    let visitor = Visitor { sign_in, losses, correlation_id, permit, began_at };
                     host.tasks.spawn(open(Arc::clone(&host), upgrade, visitor));
                     Ok(response)
                 }
@@ -128,8 +129,13 @@ async fn open(host: Arc<Host>, upgrade: OnUpgrade, visitor: Visitor) {
             // A copy, because the bytes hold on to the whole buffer of the handshake.
             let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
             drop(parts.read_buf);
-            connection::serve(host, stream, &read, visitor).await;
+            begin(&host, stream, read, visitor);
         }
-        Err(upgraded) => connection::serve(host, TokioIo::new(upgraded), &[], visitor).await,
+        Err(upgraded) => begin(&host, TokioIo::new(upgraded), Vec::new(), visitor),
     }
+}
+
+/// Serves a socket in a task of its own, which has no place for what the handshake needed.
+fn begin<L: Link + 'static>(host: &Arc<Host>, link: L, read: Vec<u8>, visitor: Visitor) {
+    host.tasks.spawn(connection::serve(Arc::clone(host), link, read, visitor));
 }

@@ -109,6 +109,37 @@ impl Expiry {
     }
 }
 
+/// Bytes that a client may send: what comes faster is read later.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    per_second: u64,
+    burst: u64,
+    /// When everything that was taken is made up for.
+    level_at: Instant,
+}
+
+impl Allowance {
+    pub(crate) const fn new(per_second: u64, burst: u64, now: Instant) -> Self {
+        Self { per_second, burst, level_at: now }
+    }
+
+    /// Takes bytes that have come in.
+    pub(crate) fn take(&mut self, bytes: usize, now: Instant) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.level_at = self.level_at.max(now) + self.time_for(bytes);
+    }
+
+    /// Returns when reading goes on, if it has to wait.
+    pub(crate) fn opens_at(&self, now: Instant) -> Option<Instant> {
+        let opens_at = self.level_at.checked_sub(self.time_for(self.burst))?;
+        (opens_at > now).then_some(opens_at)
+    }
+
+    const fn time_for(&self, bytes: u64) -> Duration {
+        Duration::from_micros(bytes.saturating_mul(1_000_000) / self.per_second)
+    }
+}
+
 /// Counts records that cannot be read.
 #[derive(Debug, Default)]
 pub(crate) struct Strikes {
@@ -171,6 +202,20 @@ mod tests {
         assert_eq!(expiry.age(start + 240 * SECOND), Some(Age::Refresh));
         assert_eq!(expiry.age(start + 324 * SECOND), None);
         assert_eq!(expiry.age(start + 325 * SECOND), Some(Age::Over));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_more_than_allowed_is_read_later() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(100, 1_000, start);
+
+        allowance.take(1_000, start);
+        assert_eq!(allowance.opens_at(start), None, "the burst is free");
+        allowance.take(200, start);
+        assert_eq!(allowance.opens_at(start), Some(start + 2 * SECOND));
+        assert_eq!(allowance.opens_at(start + 2 * SECOND), None);
+        allowance.take(50, start + 60 * SECOND);
+        assert_eq!(allowance.opens_at(start + 60 * SECOND), None, "what was taken is made up for");
     }
 
     #[tokio::test(start_paused = true)]

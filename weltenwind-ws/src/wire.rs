@@ -82,8 +82,8 @@ impl<L> fmt::Debug for Wire<L> {
 pub(crate) enum Turn {
     /// Something was written.
     Written(Written),
-    /// Frames came in.
-    Read,
+    /// So many bytes came in.
+    Read(usize),
     /// A room's next page is needed, and there is nothing else to do.
     PageWanted,
     /// The connection is gone.
@@ -196,13 +196,13 @@ impl<L: Link> Wire<L> {
                     _ if written.bytes > 0 => return Poll::Ready(Turn::Written(written)),
                     _ => {}
                 }
-                if !is_fetching && rooms.wants().is_some() {
+                if !is_fetching && rooms.wants_page() {
                     return Poll::Ready(Turn::PageWanted);
                 }
             }
             if reading {
                 return self.poll_read(cx).map(|read| match read {
-                    Ok(1..) => Turn::Read,
+                    Ok(bytes @ 1..) => Turn::Read(bytes),
                     Ok(0) | Err(_) => Turn::Lost,
                 });
             }

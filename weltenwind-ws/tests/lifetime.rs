@@ -151,8 +151,8 @@ async fn records_that_cannot_be_read_are_answered_and_twenty_in_a_minute_are_too
         ("", Value::Null),
         (r#"{"t":"dance","id":3}"#, json!(3)),
         (r#"{"t":"presence","room":"global","state":{}}"#, Value::Null),
-        (r#"{"t":"typing","room":"global"}"#, Value::Null),
-        (r#"{"t":"foreground","on":true}"#, Value::Null),
+        (r#"{"t":"typing","room":"lobby"}"#, Value::Null),
+        (r#"{"t":"foreground","on":"yes"}"#, Value::Null),
         (r#"{"t":"leave","id":5}"#, json!(5)),
         (r#"{"t":"leave","id":5,"room":"global","now":true}"#, json!(5)),
     ] {

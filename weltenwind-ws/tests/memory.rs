@@ -18,7 +18,7 @@ async fn send(stream: &mut TcpStream, text: &str) {
     let length = u8::try_from(text.len()).expect("short texts are sent here");
     assert!(length < 126);
     let frame = [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat();
-    stream.write_all(&frame).await.unwrap();
+    stream.write_all(&frame).await.expect("the socket is open");
 }
 
 /// Reads until this has come.
@@ -26,7 +26,7 @@ async fn read_to(stream: &mut TcpStream, text: &str) {
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains(text) {
         let mut part = [0; 4096];
-        let length = stream.read(&mut part).await.unwrap();
+        let length = stream.read(&mut part).await.expect("the socket is open");
         assert!(length > 0, "{}", String::from_utf8_lossy(&read));
         read.extend_from_slice(&part[..length]);
     }
@@ -40,7 +40,7 @@ async fn open(node: &Node, grant: &SessionGrant) -> TcpStream {
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Sec-WebSocket-Protocol: weltenwind.v1\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.expect("the server listens");
     read_to(&mut stream, r#""t":"welcome""#).await;
     stream
 }
@@ -51,7 +51,7 @@ async fn a_joined_socket_that_is_silent_takes_few_bytes() {
     let node = Node::start().await;
     let lobby = node.channel("lobby").await;
     let mut grants = Vec::new();
-    for n in 0..SOCKETS + 1 {
+    for n in 0..=SOCKETS {
         grants.push(node.guest(&format!("guest-{n}")).await);
     }
     let mut sockets = Vec::with_capacity(grants.len());

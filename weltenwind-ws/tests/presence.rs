@@ -24,8 +24,8 @@ async fn join(client: &mut Client) -> Value {
 }
 
 fn names(members: &Value) -> Vec<&str> {
-    let mut names: Vec<&str> =
-        members.as_array().unwrap().iter().map(|member| member["displayName"].as_str().unwrap()).collect();
+    let members = members.as_array().expect("members are a list");
+    let mut names: Vec<&str> = members.iter().filter_map(|member| member["displayName"].as_str()).collect();
     names.sort_unstable();
     names
 }

@@ -113,7 +113,7 @@ async fn the_records_of_a_session() {
     > {"t":"join","id":5,"room":"channel:id-1"}
     < {"t":"err","id":5,"code":"already-joined","detail":"The room is joined already.","correlationId":"id-0.5"}
     > {"t":"dance"}
-    < {"t":"err","id":null,"code":"record-unreadable","detail":"The record cannot be read: unknown variant `dance`, expected one of `join`, `leave`, `pub`, `refresh`, `pong` at line 1 column 12.","correlationId":"id-0.6"}
+    < {"t":"err","id":null,"code":"record-unreadable","detail":"The record cannot be read: unknown variant `dance`, expected one of `join`, `leave`, `pub`, `refresh`, `presence`, `typing`, `foreground`, `pong` at line 1 column 12.","correlationId":"id-0.6"}
     < {"t":"ping"}
     < {"t":"left","room":"channel:id-1","code":"channel-not-found"}
     > {"t":"pong"}

@@ -222,7 +222,10 @@ async fn rooms_without_messages_are_joined_and_left_like_others() {
 
     for name in ["global".to_owned(), format!("world:{}", world.id)] {
         mira.send(json!({ "t": "join", "id": 1, "room": name })).await;
-        assert_eq!(mira.expect("joined").await, json!({ "t": "joined", "id": 1, "room": name, "recovered": false }));
+        let members = json!([{ "id": grant.account.id.to_string(), "displayName": "Mira" }]);
+        let presence = json!({ "version": 0, "members": members, "count": 1 });
+        let joined = json!({ "t": "joined", "id": 1, "room": name, "recovered": false, "presence": presence });
+        assert_eq!(mira.expect("joined").await, joined);
         assert_eq!(mira.expect("live").await["room"], name);
     }
     let own = format!("user:{}", grant.account.id);

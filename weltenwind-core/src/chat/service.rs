@@ -26,7 +26,7 @@ use crate::{
     clock::Timestamp,
     error::StorageError,
     ids::{AccountId, ChannelId, MessageId},
-    limits::{Limits, LimitsConfig, Policy},
+    limits::{LimitKey, Limits, LimitsConfig, Policy},
     page::Page,
     room::Room,
     scope::Scope,
@@ -169,6 +169,8 @@ impl Chat {
         let inner = &self.inner;
         let (standing, author) = self.require_post(actor, draft.channel).await?;
         inner.limits.charge(actor, Policy::Chat).await?;
+        let room = LimitKey::Room(Room::Channel(draft.channel));
+        inner.limits.charge_to(actor, Policy::ChatRoom, room).await?;
         let channel = &standing.channel;
         let request = actor.effect_key.as_ref();
         let client_id = match &draft.client_id {

@@ -40,6 +40,10 @@ pub struct LimitsConfig {
     pub write: Quota,
     /// Messages of an account.
     pub chat: Quota,
+    /// Messages in a channel, of all its authors together.
+    pub chat_room: Quota,
+    /// Rooms that an account joins over its sockets.
+    pub join: Quota,
     /// Invites of an account.
     pub invite: Quota,
     /// Changes of an account's notifications.
@@ -66,6 +70,8 @@ impl Default for LimitsConfig {
             read_anonymous: Quota::per(60, Unit::Second),
             write: Quota::per(60, Unit::Second),
             chat: Quota::per(5, Unit::Second).burst(20),
+            chat_room: Quota::per(500, Unit::Second).burst(1_000),
+            join: Quota::per(50, Unit::Second).burst(500),
             invite: Quota::per(200, Unit::Day),
             notification: Quota::per(60, Unit::Minute),
             telemetry: Quota::per(100, Unit::Minute),
@@ -89,6 +95,8 @@ impl LimitsConfig {
             read_anonymous: quota,
             write: quota,
             chat: quota,
+            chat_room: quota,
+            join: quota,
             invite: quota,
             notification: quota,
             telemetry: quota,
@@ -113,6 +121,8 @@ impl LimitsConfig {
             (Policy::Invite, _) => self.invite,
             (Policy::Notification, _) => self.notification,
             (Policy::Telemetry, _) => self.telemetry,
+            (Policy::ChatRoom, _) => self.chat_room,
+            (Policy::Join, _) => self.join,
             (Policy::Report, _) => self.report,
             (Policy::Admin, _) => self.admin,
         }

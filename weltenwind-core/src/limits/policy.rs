@@ -84,6 +84,10 @@ policies! {
     Write = "write" by [Account];
     /// Posting messages.
     Chat = "chat" by [Account];
+    /// Posting messages in one channel, all its authors together.
+    ChatRoom = "chat-room" by [Room];
+    /// Joining rooms over a socket.
+    Join = "join" by [Account];
     /// Inviting others.
     Invite = "invite" by [Issuer];
     /// Changing one's notifications.

@@ -52,7 +52,7 @@ impl Incoming {
 impl<L: Link> Connection<L> {
     pub(super) fn is_reading(&self) -> bool {
         let is_free = self.incoming.is_none() && !self.wire.has_received() && self.waiting.len() < MAX_WAITING;
-        is_free && !self.draining
+        is_free && !self.draining && self.allowance.opens_at(Instant::now()).is_none()
     }
 
     /// Returns whether everything that was read is answered.

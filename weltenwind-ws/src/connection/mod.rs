@@ -30,7 +30,7 @@ use crate::{
     requests::{Answer, Asker, Checked},
     rooms::Rooms,
     sign_in::SignIn,
-    timing::{Expiry, Heartbeat, Strikes},
+    timing::{Allowance, Expiry, Heartbeat, Strikes},
     wire::{Link, Saying, Turn, Wire, Written},
 };
 
@@ -41,19 +41,23 @@ pub(crate) struct Visitor {
     pub(crate) losses: LossWatch,
     pub(crate) correlation_id: CorrelationId,
     pub(crate) permit: Permit,
+    /// When the handshake began.
+    pub(crate) began_at: Instant,
 }
 
 /// Serves a socket until it is closed; `read` is what came along with the handshake.
-pub(crate) async fn serve<L: Link>(host: Arc<Host>, link: L, read: &[u8], visitor: Visitor) {
-    let Visitor { sign_in, losses, correlation_id, permit: _permit } = visitor;
+pub(crate) async fn serve<L: Link>(host: Arc<Host>, link: L, read: Vec<u8>, visitor: Visitor) {
+    let Visitor { sign_in, losses, correlation_id, permit: _permit, began_at } = visitor;
     let conn = host.services.sources.ids.draw().to_string();
     let account = sign_in.account;
     let opened_at = Instant::now();
     let _counted = host.metrics.count();
     tracing::info!(conn, %account, %correlation_id, "a socket is open");
 
-    let wire = Wire::new(link, read, host.config.frame_bytes, host.config.write_timeout());
+    let wire = Wire::new(link, &read, host.config.frame_bytes, host.config.write_timeout());
+    drop(read);
     let mut connection = Connection::new(Arc::clone(&host), wire, sign_in, losses, conn.clone());
+    connection.began_at = Some(began_at);
     connection.greet();
     let life = async {
         let end = connection.run().await;
@@ -74,6 +78,9 @@ pub(crate) async fn serve<L: Link>(host: Arc<Host>, link: L, read: &[u8], visito
     tracing::info!(conn, %account, %correlation_id, code, seconds, "a socket is closed");
 }
 
+/// A page of replay that was asked for.
+type Fetched = (Room, PageKey, Result<SharedPage, ChatError>);
+
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The state of one socket, owned by one task.
@@ -82,6 +89,8 @@ struct Connection<L> {
     conn: String,
     /// The socket, as presence knows it.
     socket: SocketId,
+    /// When the handshake began, until the first frame is written.
+    began_at: Option<Instant>,
     sign_in: SignIn,
     /// What the session, its device and its account lose.
     losses: LossWatch,
@@ -91,7 +100,7 @@ struct Connection<L> {
     /// Rings when a room has something to tell.
     bell: Arc<Bell>,
     /// The page of replay that is being read.
-    page: Option<Task<(Room, PageKey, Result<SharedPage, ChatError>)>>,
+    page: Option<Task<Fetched>>,
     /// The frame that is being taken apart.
     incoming: Option<Incoming>,
     /// What was read and has not begun. Requests are answered one after the other, so a client's posts keep their order,
@@ -110,6 +119,7 @@ struct Connection<L> {
     heartbeat: Heartbeat,
     expiry: Expiry,
     strikes: Strikes,
+    allowance: Allowance,
     records: u64,
     draining: bool,
     /// Whether somebody looks at the client right now.
@@ -143,10 +153,12 @@ impl<L: Link> Connection<L> {
             heartbeat: Heartbeat::new(config.ping_every(), config.pong_grace(), now),
             expiry: Expiry::new(sign_in.life, now),
             strikes: Strikes::default(),
+            allowance: Allowance::new(config.bytes_per_second.max(1), config.bytes_burst, now),
             records: 0,
             draining: false,
             end: None,
             is_foreground: false,
+            began_at: None,
             socket: host.next_socket(),
             host,
             conn,
@@ -279,7 +291,11 @@ impl<L: Link> Connection<L> {
                 self.count(&written);
                 return written.is_much;
             }
-            Turn::Read => self.heartbeat.heard(Instant::now()),
+            Turn::Read(bytes) => {
+                let now = Instant::now();
+                self.heartbeat.heard(now);
+                self.allowance.take(bytes, now);
+            }
             Turn::PageWanted => {}
             Turn::Lost => self.end(End::Lost),
         }
@@ -291,6 +307,9 @@ impl<L: Link> Connection<L> {
             self.heartbeat.written(Instant::now());
         }
         let metrics = &self.host.metrics;
+        if let Some(began_at) = self.began_at.take() {
+            metrics.connect.observe(began_at.elapsed().as_secs_f64());
+        }
         metrics.records_out.inc_by(written.records);
         if written.replayed > 0 {
             metrics.replayed.inc_by(written.replayed);
@@ -308,8 +327,9 @@ impl<L: Link> Connection<L> {
     fn begin_page(&mut self) {
         if self.page.is_none()
             && !self.is_suspect
-            && let Some((feed, key)) = self.rooms.wants()
+            && let Some((feed, key, is_late)) = self.rooms.wants()
         {
+            self.host.metrics.pages.with_label_values(&[if is_late { "lag" } else { "replay" }]).inc();
             self.page = Some(Box::pin(async move { (feed.room, key, feed.page(key).await) }));
         }
     }

@@ -38,12 +38,12 @@ impl Visit {
         let token = grant.access_token.expose();
         let sign_in = SignIn::by_token(&services, token, correlation_id.clone()).await.unwrap();
         let losses = sign_in.watch(&services.revocations);
-        let visitor = Visitor { sign_in, losses, correlation_id, permit: host.limits.admit(None).unwrap() };
+        let (permit, began_at) = (host.limits.admit(None).unwrap(), Instant::now());
+        let visitor = Visitor { sign_in, losses, correlation_id, permit, began_at };
 
         let (client, server) = tokio::io::duplex(64);
         let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
-        let serving = Arc::clone(&host);
-        let connection = tokio::spawn(async move { serve(serving, server, &[], visitor).await });
+        let connection = tokio::spawn(serve(Arc::clone(&host), server, Vec::new(), visitor));
         Self { host, client, connection }
     }
 

@@ -17,7 +17,8 @@ impl<L: Link> Connection<L> {
         let check = self.check.is_none().then_some(self.check_at);
         // While something waits to be written, that the client takes it is sign of life enough.
         let write = self.wire.give_up_at().or_else(|| self.heartbeat.due());
-        [check, write].into_iter().flatten().fold(self.expiry.due(), Instant::min)
+        let read = self.allowance.opens_at(Instant::now());
+        [check, write, read].into_iter().flatten().fold(self.expiry.due(), Instant::min)
     }
 
     /// Sets the timer. One that rings too early costs less than one that is moved with every record.

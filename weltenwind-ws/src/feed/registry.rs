@@ -76,7 +76,14 @@ impl Shared {
             feed
         });
         // Under the lock, so that nobody enters a room that is just given up.
-        let seat = lock(&feed.bells).insert(Arc::clone(bell));
+        let seat = {
+            let mut bells = lock(&feed.bells);
+            if bells.is_empty() {
+                // Most rooms are those of one account, which has one socket.
+                bells.reserve_exact(1);
+            }
+            bells.insert(Arc::clone(bell))
+        };
         let attendance = Attendance { feed: Arc::clone(feed), seat, rooms: Arc::downgrade(self) };
         self.budget.share(rooms.len());
         attendance

@@ -48,7 +48,8 @@ pub(crate) enum BenchCommand {
     ///
     /// Rooms are made in the store as the operator; all else goes through the nodes' API. Start the nodes with the same
     /// `public_url`, with room for the sockets and with quotas for programs: `--set
-    /// realtime.max_connections_per_address=10000 --set limits.guest=1000000/s --set limits.chat=1000000/s`.
+    /// realtime.max_connections_per_address=10000 --set limits.guest=1000000/s --set limits.chat=1000000/s
+    /// --set limits.chat_room=1000000/s`.
     Nodes(nodes::NodesArgs),
     /// End sessions on two running nodes, and measure how long until their sockets are closed.
     ///

@@ -57,7 +57,7 @@ pub(super) struct Start {
 }
 
 /// What a server is told so that nothing but its work bounds a run.
-pub(super) const SETTINGS: [&str; 12] = [
+pub(super) const SETTINGS: [&str; 15] = [
     "log.filter=error",
     "auth.access_token_seconds=3600",
     "realtime.max_connections=20000",
@@ -68,6 +68,9 @@ pub(super) const SETTINGS: [&str; 12] = [
     "limits.read_anonymous=1000000/s",
     "limits.write=1000000/s",
     "limits.chat=1000000/s",
+    "limits.chat_room=1000000/s",
+    "limits.join=1000000/s",
+    "realtime.bytes_per_second=1000000000",
     // Tokens of one node hold on another and after a restart.
     "public_url=http://bench.invalid",
     "ops.listen=",
