@@ -12,14 +12,16 @@ use crate::ring::{Ring, What};
 
 /// Where a reader is in a room.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Reader {
     /// What it has been told.
     at: RoomPosition,
-    /// Where the replay that it is in began: what was posted later is news to it, whatever became of that.
+    /// Where the replay that it is in began, up to where it was told everything: what was posted later is news to it, whatever
+    /// became of that.
     replay_from: Change,
     place: Place,
     /// Whether it has been told every change up to there, and not merely those that no later one had overwritten when its
-    /// last page was read. The ring goes on only from such a place.
+    /// last page was read. It goes into the ring only from such a place.
     is_whole: bool,
     /// How far the room was when the reader came: everything up to there is replay.
     came_at: RoomPosition,
@@ -28,6 +30,7 @@ pub(crate) struct Reader {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 enum Place {
     /// The next page has to be read.
     Store,
@@ -79,7 +82,7 @@ pub(crate) struct Piece {
 enum Then {
     OnPage(usize),
     Live,
-    InRing { next: u64, at: RoomPosition },
+    InRing { next: u64, at: RoomPosition, whole: Change },
 }
 
 impl Reader {
@@ -142,7 +145,7 @@ impl Reader {
             self.place = Place::Store;
         }
         if let Place::Ring(next) = self.place {
-            let next = if ring.has_dropped(next) { None } else { ring.first_unknown(next, self.at) };
+            let next = if ring.has_dropped(next) { None } else { ring.first_unknown(next, self.at, self.replay_from) };
             self.place = next.map_or(Place::Store, Place::Ring);
         }
         if matches!(self.place, Place::Store) && self.is_whole {
@@ -193,6 +196,7 @@ impl Reader {
             }
             Place::Ring(next) => {
                 let (mut next, mut at, mut is_live) = (*next, self.at, self.is_live);
+                let mut whole = self.replay_from;
                 loop {
                     if !is_live && self.has_caught_up(at) {
                         is_live = true;
@@ -209,13 +213,16 @@ impl Reader {
                     let (frame, records) = segment.for_reader(at);
                     let gap = if let What::Gap(cause) = segment.what { Some(cause) } else { None };
                     left = left.saturating_sub(frame.len());
-                    at = if is_passing { at } else { segment.after };
-                    let then = Then::InRing { next, at };
+                    if !is_passing {
+                        at = segment.after;
+                        whole = if gap.is_some() { at.change } else { whole.max(segment.whole) };
+                    }
+                    let then = Then::InRing { next, at, whole };
                     let replayed = if is_live || gap.is_some() { 0 } else { records };
                     let accepted_at = segment.accepted_at.filter(|_| is_live);
                     take(Piece { frame, records, replayed, gap, accepted_at, then });
                     // What only the store can tell is asked for when the reader has got there.
-                    let Some(unknown) = ring.first_unknown(next, at) else { return };
+                    let Some(unknown) = ring.first_unknown(next, at, whole) else { return };
                     next = unknown;
                 }
             }
@@ -241,7 +248,10 @@ impl Reader {
                 }
             }
             Then::Live => self.is_live = true,
-            Then::InRing { next, at } => (self.place, self.at) = (Place::Ring(next), at),
+            Then::InRing { next, at, whole } => {
+                (self.place, self.at, self.replay_from) = (Place::Ring(next), at, whole);
+                self.is_whole = whole == at.change;
+            }
         }
     }
 }
@@ -253,7 +263,10 @@ mod tests {
     use super::*;
     use crate::{
         frame,
-        ring::tests::{at, changes, passing},
+        ring::{
+            SegmentBuilder,
+            tests::{at, changes, passing},
+        },
     };
 
     const ALL: usize = 1 << 20;
@@ -362,6 +375,31 @@ mod tests {
         ring.push(changes(11, 13), ALL);
 
         assert_eq!(read(&mut reader, &ring), ["r13"]);
+    }
+
+    #[test]
+    fn who_leaves_a_replay_of_the_ring_goes_on_with_it_in_the_store() {
+        let mut ring = Ring::new(at(10));
+        let mut reader = Reader::new(at(10));
+        assert_eq!(read(&mut reader, &ring), ["live"]);
+        // The room read a page of the store and has to read another one. In between, what was posted as change 11 is edited.
+        let mut page = SegmentBuilder::new(at(10));
+        page.push(Change::new(12), b"r12", None);
+        ring.push(page.finish(Some(Change::new(10))), ALL);
+        assert_eq!(read(&mut reader, &ring), ["r12"]);
+        let (mut late, mut lagging) = (Reader::new(at(12)), reader.clone());
+        assert_eq!(read(&mut late, &ring), ["live"]);
+        let mut rest = SegmentBuilder::new(at(12));
+        rest.push(Change::new(13), b"r13, posted as r11", None);
+        rest.weave(Change::new(10));
+        ring.push(rest.finish(None), ALL);
+
+        assert_eq!(read(&mut reader, &ring), ["r13, posted as r11"]);
+        assert_eq!(read(&mut late, &ring), Vec::<String>::new());
+        assert_eq!(late.wants(), Some(PageKey { at: at(12), replay_from: Change::new(12) }), "to it that is no news");
+        ring.push(changes(14, 40), 10);
+        assert_eq!(read(&mut lagging, &ring), Vec::<String>::new());
+        assert_eq!(lagging.wants(), Some(PageKey { at: at(12), replay_from: Change::new(10) }), "to it that is news");
     }
 
     #[test]

@@ -21,9 +21,13 @@ pub(crate) struct Segment {
     pub(crate) after: RoomPosition,
     /// When its oldest message was accepted.
     pub(crate) accepted_at: Option<Timestamp>,
-    /// Whether a message in it is new and was edited since: read from the store, after the bus had lost something. To who
-    /// stands between the two that is something else, and only the store can tell it to them.
-    pub(crate) is_woven: bool,
+    /// Set if a message in it is new and was edited since: read from the store, after the bus had lost something. It is new
+    /// to who was told everything up to here and nothing more; to whoever knows more that may be something else, and only
+    /// the store can tell it to them.
+    pub(crate) woven_since: Option<Change>,
+    /// Up to where everything is told behind it: up to its end, unless a page of the store ends there and another one has to
+    /// be read. What stood on the first may have been overwritten meanwhile, and comes later.
+    pub(crate) whole: Change,
 }
 
 /// What a frame tells.
@@ -56,17 +60,21 @@ impl Segment {
 
     /// Makes one that is of the moment.
     pub(crate) const fn passing(frame: Bytes, records: u32, at: RoomPosition) -> Self {
-        Self { frame, what: What::Passing(records), before: at, after: at, accepted_at: None, is_woven: false }
+        Self::new(frame, What::Passing(records), at, at)
     }
 
     /// Makes one that tells of a gap.
     pub(crate) const fn gap(frame: Bytes, cause: GapCause, before: RoomPosition, after: RoomPosition) -> Self {
-        Self { frame, what: What::Gap(cause), before, after, accepted_at: None, is_woven: false }
+        Self::new(frame, What::Gap(cause), before, after)
     }
 
-    /// Returns whether a reader at `at`, to whom something in it is new, can read it.
-    const fn serves(&self, at: RoomPosition) -> bool {
-        !self.is_woven || at.change.get() <= self.before.change.get()
+    const fn new(frame: Bytes, what: What, before: RoomPosition, after: RoomPosition) -> Self {
+        Self { frame, what, before, after, accepted_at: None, woven_since: None, whole: after.change }
+    }
+
+    /// Returns whether it can be read by who was told everything up to `whole`, and to whom something in it is new.
+    fn serves(&self, whole: Change) -> bool {
+        self.woven_since.is_none_or(|since| whole <= since)
     }
 
     /// Returns whether a reader at `at` has nothing to learn from it.
@@ -96,17 +104,17 @@ pub(crate) struct SegmentBuilder {
     marks: Vec<Mark>,
     before: RoomPosition,
     accepted_at: Option<Timestamp>,
-    is_woven: bool,
+    woven_since: Option<Change>,
 }
 
 impl SegmentBuilder {
     pub(crate) fn new(before: RoomPosition) -> Self {
-        Self { frame: FrameBuilder::new(), marks: Vec::new(), before, accepted_at: None, is_woven: false }
+        Self { frame: FrameBuilder::new(), marks: Vec::new(), before, accepted_at: None, woven_since: None }
     }
 
-    /// Notes that a message in it is new and was edited since.
-    pub(crate) const fn weave(&mut self) {
-        self.is_woven = true;
+    /// Notes that a message in it was edited since, and is new to who knows nothing behind `since`.
+    pub(crate) fn weave(&mut self, since: Change) {
+        self.woven_since.get_or_insert(since);
     }
 
     /// Adds a change's record; of a new message also when it was accepted.
@@ -126,7 +134,8 @@ impl SegmentBuilder {
         self.frame.len()
     }
 
-    pub(crate) fn finish(self) -> Segment {
+    /// Ends it. In the midst of a replay, everything is told up to where that began; else up to here.
+    pub(crate) fn finish(self, replayed_since: Option<Change>) -> Segment {
         let change = self.marks.last().map_or(self.before.change, |mark| mark.change);
         Segment {
             frame: self.frame.finish(),
@@ -134,7 +143,8 @@ impl SegmentBuilder {
             before: self.before,
             after: RoomPosition { change, ..self.before },
             accepted_at: self.accepted_at,
-            is_woven: self.is_woven,
+            woven_since: self.woven_since,
+            whole: replayed_since.unwrap_or(change),
         }
     }
 }
@@ -192,7 +202,8 @@ impl Ring {
         }
     }
 
-    /// Returns the number of the segment that a reader at `at` reads next; none if only the store knows what comes next.
+    /// Returns the number of the segment that a reader reads next who was told everything up to `at`; none if only the store
+    /// knows what comes next.
     pub(crate) fn enter(&self, at: RoomPosition) -> Option<u64> {
         if at.epoch != self.position.epoch {
             return None;
@@ -208,19 +219,19 @@ impl Ring {
                 return None;
             }
             if is_first && segment.before.change <= at.change {
-                return segment.serves(at).then_some(number);
+                return segment.serves(at.change).then_some(number);
             }
         }
         None
     }
 
-    /// Returns the number of the first segment from `number` on that a reader at `at` has something to learn from; none if
-    /// only the store can tell it what is in there.
-    pub(crate) fn first_unknown(&self, mut number: u64, at: RoomPosition) -> Option<u64> {
+    /// Returns the number of the first segment from `number` on that a reader at `at`, who was told everything up to
+    /// `whole`, has something to learn from; none if only the store can tell it what is in there.
+    pub(crate) fn first_unknown(&self, mut number: u64, at: RoomPosition, whole: Change) -> Option<u64> {
         while self.get(number).is_some_and(|segment| segment.is_known_at(at)) {
             number += 1;
         }
-        self.get(number).is_none_or(|segment| segment.serves(at)).then_some(number)
+        self.get(number).is_none_or(|segment| segment.serves(whole)).then_some(number)
     }
 }
 
@@ -238,7 +249,7 @@ pub(crate) mod tests {
         for change in from..=to {
             builder.push(Change::new(change), format!("r{change}").as_bytes(), None);
         }
-        builder.finish()
+        builder.finish(None)
     }
 
     pub(crate) fn passing(at: RoomPosition) -> Segment {
@@ -252,6 +263,10 @@ pub(crate) mod tests {
             ring.push(changes(from, to), kept);
         }
         ring
+    }
+
+    fn first_unknown(ring: &Ring, number: u64, change: i64) -> Option<u64> {
+        ring.first_unknown(number, at(change), Change::new(change))
     }
 
     #[test]
@@ -308,11 +323,11 @@ pub(crate) mod tests {
         // Posted as change 14, edited as change 16.
         woven.push(Change::new(15), b"r15", None);
         woven.push(Change::new(16), b"r16", None);
-        woven.weave();
-        ring.push(woven.finish(), 1 << 20);
+        woven.weave(Change::new(13));
+        ring.push(woven.finish(None), 1 << 20);
 
         assert_eq!([12, 13, 14, 15, 16].map(|change| ring.enter(at(change))), [Some(0), Some(1), None, None, Some(2)]);
-        assert_eq!([13, 14, 16].map(|change| ring.first_unknown(1, at(change))), [Some(1), None, Some(2)]);
+        assert_eq!([13, 14, 16].map(|change| first_unknown(&ring, 1, change)), [Some(1), None, Some(2)]);
     }
 
     #[test]
@@ -321,8 +336,8 @@ pub(crate) mod tests {
         ring.push(passing(at(14)), 1 << 20);
         ring.push(changes(15, 16), 1 << 20);
 
-        assert_eq!([10, 12, 13, 14, 16].map(|change| ring.first_unknown(0, at(change))), [0, 0, 1, 2, 2].map(Some));
-        assert_eq!(ring.first_unknown(3, at(16)), Some(4));
+        assert_eq!([10, 12, 13, 14, 16].map(|change| first_unknown(&ring, 0, change)), [0, 0, 1, 2, 2].map(Some));
+        assert_eq!(first_unknown(&ring, 3, 16), Some(4));
         assert_eq!(ring.enter(at(14)), Some(3), "what has passed has passed");
     }
 }

@@ -84,6 +84,8 @@ pub struct LiveChannel {
     behind: bool,
     /// Where the replay under way began; it may take several pages.
     replay_from: Option<Change>,
+    /// Where the last replay began.
+    replayed_since: Change,
     live: bool,
 }
 
@@ -111,6 +113,7 @@ impl LiveChannel {
             hole_until: None,
             behind: position != head,
             replay_from: None,
+            replayed_since: position.change,
             live: false,
         }
     }
@@ -123,6 +126,17 @@ impl LiveChannel {
     /// Returns whether everything since the asked position will be heard.
     pub fn is_recovered(&self) -> bool {
         !matches!(self.pending.front(), Some(LiveEvent::Gap(_)))
+    }
+
+    /// Returns whether a replay from the store is under way. What was heard last is then not all that happened up to there:
+    /// what was changed since comes at the place of its newest change.
+    pub fn is_replaying(&self) -> bool {
+        self.replay_from.is_some() || !self.pending.is_empty()
+    }
+
+    /// Returns from where on the last replay told what is new, and what was changed since.
+    pub const fn replayed_since(&self) -> Change {
+        self.replayed_since
     }
 
     /// Waits for the next event. Dropping the future loses nothing.
@@ -228,6 +242,7 @@ impl LiveChannel {
         match self.store.changes(&query).await {
             Ok(changes) => {
                 let from = *self.replay_from.get_or_insert(seen.change);
+                self.replayed_since = from;
                 self.position = changes.position;
                 self.behind = changes.page.more;
                 if !self.behind {

@@ -107,7 +107,8 @@ impl Source {
 
     fn finish(&self, segment: SegmentBuilder) {
         if !segment.is_empty() {
-            self.feed.tell(segment.finish());
+            let whole = self.live.is_replaying().then(|| self.live.replayed_since());
+            self.feed.tell(segment.finish(whole));
         }
     }
 
@@ -119,7 +120,7 @@ impl Source {
         };
         let RoomEvent { message, epoch, .. } = &*event;
         if is_news && !message.is_new() {
-            segment.weave();
+            segment.weave(self.live.replayed_since());
         }
         let record = records::write_change(message, *epoch, is_news, &self.cursors);
         segment.push(message.change, &record, is_news.then_some(message.sent_at));

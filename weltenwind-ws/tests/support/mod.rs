@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, and not the functions that they share")]
 
+pub(crate) mod raw;
 pub(crate) mod stores;
 
 use std::{collections::VecDeque, net::IpAddr};

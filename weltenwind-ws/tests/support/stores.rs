@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -65,33 +65,43 @@ impl Town {
             ids: Arc::new(SequentialIds::default()),
             random: Arc::new(CountingRandom::default()),
         };
-        let stores = Stores {
-            accounts: accounts.clone(),
-            sessions: accounts.clone(),
-            devices: accounts.clone(),
-            keys: accounts.clone(),
-            factors: accounts.clone(),
-            preferences: accounts.clone(),
-            grants: grants.clone(),
-            api_keys: Arc::new(MemoryApiKeyStore::default()),
-            worlds: Arc::new(MemoryWorlds::default()),
-            chat: chat.clone(),
-            idempotency: accounts.clone(),
-            revocations: accounts.clone(),
-            privacy: accounts.clone(),
-            outbox: accounts.clone(),
-            refusals: accounts.clone(),
-            health: accounts.clone(),
-        };
+        let stores = stores(chat.clone(), &accounts, grants.clone(), Arc::new(MemoryWorlds::default()));
         let config = ServiceConfig { limits, ..ServiceConfig::default() };
         let services = Services::start(stores, config, sources).await.expect("services start");
         Self { services, chat, accounts, grants, clock }
     }
 }
 
+/// Puts every port together.
+pub(crate) fn stores(
+    chat: Arc<dyn ChatStore>,
+    accounts: &Arc<MemoryAccounts>,
+    grants: Arc<MemoryGrantStore>,
+    worlds: Arc<MemoryWorlds>,
+) -> Stores {
+    Stores {
+        accounts: accounts.clone(),
+        sessions: accounts.clone(),
+        devices: accounts.clone(),
+        keys: accounts.clone(),
+        factors: accounts.clone(),
+        preferences: accounts.clone(),
+        grants,
+        api_keys: Arc::new(MemoryApiKeyStore::default()),
+        worlds,
+        chat,
+        idempotency: accounts.clone(),
+        revocations: accounts.clone(),
+        privacy: accounts.clone(),
+        outbox: accounts.clone(),
+        refusals: accounts.clone(),
+        health: accounts.clone(),
+    }
+}
+
 /// The same bytes in every run, and never the same twice.
 #[derive(Debug, Default)]
-struct CountingRandom(AtomicU64);
+pub(crate) struct CountingRandom(AtomicU64);
 
 impl RandomSource for CountingRandom {
     fn fill(&self, buffer: &mut [u8]) {
@@ -109,6 +119,8 @@ pub(crate) struct MemoryAccounts {
     pub(crate) log: Arc<MemoryRevocationStore>,
     /// Whether the store is away.
     pub(crate) away: AtomicBool,
+    /// What the first node brought.
+    keys: OnceLock<ServerKeys>,
 }
 
 #[derive(Debug, Default)]
@@ -312,7 +324,7 @@ impl RevocationStore for MemoryAccounts {
 port! {
     KeyStore for MemoryAccounts {
         async fn adopt(&self, fresh: &ServerKeys) -> Result<ServerKeys, StorageError> {
-            Ok(fresh.clone())
+            Ok(self.keys.get_or_init(|| fresh.clone()).clone())
         }
     }
     refuses {
@@ -390,7 +402,7 @@ port! {
 }
 
 #[derive(Debug, Default)]
-struct MemoryWorlds {
+pub(crate) struct MemoryWorlds {
     worlds: Mutex<HashMap<WorldId, World>>,
 }
 

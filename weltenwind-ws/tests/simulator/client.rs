@@ -1,0 +1,599 @@
+//! A client that comes back by its cursors, reads as fast or as slowly as it likes, and holds all it hears against the
+//! oracles.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::Instant;
+use weltenwind_core::Actor;
+
+use crate::{
+    dice::Dice,
+    oracle::{Broken, Ear, Shown},
+    pipe::Hose,
+    support::raw::{CLOSE, FIN, Frame, Raw, TEXT, masked},
+    town::{DEN, LOBBY, Mutation, Resident, Town, in_time, request, text},
+};
+
+/// A record, as far as a client looks at it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    t: &'a str,
+    id: Option<i64>,
+    room: Option<&'a str>,
+    cursor: Option<&'a str>,
+    recovered: Option<bool>,
+    seq: Option<i64>,
+    cause: Option<&'a str>,
+    /// A word, or the number of a `bye`.
+    code: Option<serde_json::Value>,
+    message: Option<Message<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Message<'a> {
+    id: &'a str,
+    seq: i64,
+    body: Option<&'a str>,
+}
+
+/// A post that is not acknowledged yet.
+#[derive(Debug)]
+struct Post {
+    room: usize,
+    client_id: String,
+    body: String,
+}
+
+/// A room, and what this client makes of it.
+struct Place {
+    room: usize,
+    name: String,
+    ear: Option<Ear>,
+    /// Accounts of before it joined anew without a cursor.
+    former: Vec<Ear>,
+    standing: Standing,
+    /// Whether it hopes to hear everything to the end.
+    is_wanted: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Out,
+    Asked { since: bool },
+    In,
+}
+
+pub(crate) struct Client {
+    town: Arc<Town>,
+    n: usize,
+    resident: Arc<Resident>,
+    token: String,
+    refresh: String,
+    dice: Dice,
+    places: Vec<Place>,
+    posts: VecDeque<Post>,
+    counted: u64,
+    /// Frames that a mutation holds back, and how many are left until it strikes.
+    held: Option<Frame>,
+    strikes_in: Option<u64>,
+    is_done: Arc<AtomicBool>,
+}
+
+/// Why a socket is left.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    /// It comes back.
+    Resume,
+    /// It gets another token first.
+    Renew,
+    /// This session is over.
+    Stop,
+}
+
+type Socket = Raw<Hose>;
+
+impl Client {
+    pub(crate) fn new(town: &Arc<Town>, n: usize, mut dice: Dice) -> Self {
+        let resident = Arc::clone(&town.residents.lock().expect("no panic")[n]);
+        let places = [LOBBY, DEN].into_iter().filter(|room| *room == LOBBY || resident.is_member);
+        let places: Vec<Place> = places
+            .map(|room| Place {
+                room,
+                name: format!("channel:{}", town.channel(room)),
+                ear: None,
+                former: Vec::new(),
+                standing: Standing::Out,
+                is_wanted: true,
+            })
+            .collect();
+        // One client is lied to; which frame it is differs from run to run.
+        let strikes_in = (n == 0).then(|| dice.within(1..8));
+        Self {
+            town: Arc::clone(town),
+            n,
+            token: resident.grant.access_token.expose().clone(),
+            refresh: resident.grant.refresh_token.expose().clone(),
+            resident,
+            places,
+            dice,
+            posts: VecDeque::new(),
+            counted: 0,
+            held: None,
+            strikes_in,
+            is_done: Arc::default(),
+        }
+    }
+
+    /// Tells whether it has got to the end.
+    pub(crate) fn is_done(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_done)
+    }
+
+    /// Lives until the town is over, and hands in its account.
+    pub(crate) async fn live(mut self) {
+        let mut node = self.dice.below(self.town.plan.nodes);
+        while !self.town.is_over() {
+            let connected = match self.town.node(node) {
+                Some(node) => self.connect(&node).await,
+                None => Err(Left::Resume),
+            };
+            let left = match connected {
+                Ok(socket) => {
+                    let left = self.converse(socket).await;
+                    self.is_done.store(false, Ordering::SeqCst);
+                    self.places.iter_mut().for_each(|place| place.standing = Standing::Out);
+                    // A mutation holds nothing back over the end of a socket.
+                    self.held = None;
+                    left
+                }
+                Err(left) => left,
+            };
+            if self.dice.percent(40) {
+                node += 1;
+            }
+            match left {
+                Left::Resume => {}
+                Left::Renew => self.renew().await,
+                Left::Stop => self.begin_anew().await,
+            }
+            let pause = self.dice.millis(10..700);
+            tokio::time::sleep(pause).await;
+        }
+        self.hand_in();
+    }
+
+    async fn connect(&mut self, node: &Arc<crate::town::Node>) -> Result<Socket, Left> {
+        let bytes = self.dice.pick(&[200, 600, 4 * 1024, 64 * 1024]);
+        let hose = node.connect(&self.town, &self.resident, bytes).await;
+        let Some(hose) = hose else {
+            // The store does not answer, or the session has ended.
+            return Err(self.why_refused(node).await);
+        };
+        match in_time(Raw::open(hose, &self.token)).await {
+            Some(Ok(mut socket)) => {
+                socket.sip = self.dice.pick(&[64, 700, 4096]);
+                Ok(socket)
+            }
+            Some(Err(Some(401))) => Err(Left::Renew),
+            Some(Err(None | Some(503))) | None => Err(Left::Resume),
+            Some(Err(Some(status))) => {
+                self.town.breaks(format!("client {}: a handshake is answered {status}", self.n));
+                Err(Left::Stop)
+            }
+        }
+    }
+
+    async fn why_refused(&self, node: &Arc<crate::town::Node>) -> Left {
+        use weltenwind_core::accounts::AccountError;
+        match node.services.accounts.actor_of_session(self.resident.grant.session, request()).await {
+            Err(AccountError::SessionEnded | AccountError::DeviceRevoked) => Left::Stop,
+            _ => Left::Resume,
+        }
+    }
+
+    /// Gets another token; a session that has ended gets none.
+    async fn renew(&mut self) {
+        use weltenwind_core::{Class, Classify as _};
+        let Some(node) = self.town.some_node(&mut self.dice) else { return };
+        let anonymous = Actor::anonymous(request());
+        match node.services.accounts.refresh(&anonymous, &self.refresh).await {
+            Ok(grant) => {
+                self.token.clone_from(grant.access_token.expose());
+                self.refresh.clone_from(grant.refresh_token.expose());
+            }
+            Err(error) if error.class() == Class::Unavailable => {}
+            Err(_) => self.begin_anew().await,
+        }
+    }
+
+    /// Comes as somebody else: a cursor belongs to the room and not to the account.
+    async fn begin_anew(&mut self) {
+        let Some(node) = self.town.some_node(&mut self.dice) else { return };
+        self.resident = self.town.settle(&node.services, &format!("Again {}", self.n), false).await;
+        self.token.clone_from(self.resident.grant.access_token.expose());
+        self.refresh.clone_from(self.resident.grant.refresh_token.expose());
+        // Who posted is somebody else now, too.
+        self.posts.clear();
+        for place in &mut self.places {
+            place.is_wanted &= place.room == LOBBY;
+        }
+    }
+
+    /// Speaks and listens on a socket until it ends.
+    async fn converse(&mut self, mut socket: Socket) -> Left {
+        let mut act_at = Instant::now();
+        let answers_pings = self.dice.percent(95) || self.town.is_settling();
+        loop {
+            self.note_whether_done();
+            if self.town.is_over() {
+                return Left::Resume;
+            }
+            let frame = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(act_at) => None,
+                frame = socket.next() => Some(frame),
+            };
+            let left = match frame {
+                None => {
+                    let pause = if self.town.is_settling() { 300..301 } else { 20..1_500 };
+                    act_at = Instant::now() + self.dice.millis(pause);
+                    self.act(&mut socket).await
+                }
+                Some(None) => Err(Left::Resume),
+                Some(Some(frame)) => self.take(&mut socket, frame, answers_pings).await,
+            };
+            if let Err(left) = left {
+                return left;
+            }
+        }
+    }
+
+    fn note_whether_done(&self) {
+        let is_at_end = |place: &Place| {
+            let at = place.ear.as_ref().map(|ear| (ear.at(), ear.is_live()));
+            at == Some((self.town.depot.head(place.room), true)) && place.standing == Standing::In
+        };
+        let is_done = self.posts.is_empty() && self.places.iter().filter(|place| place.is_wanted).all(is_at_end);
+        self.is_done.store(is_done, Ordering::SeqCst);
+    }
+
+    async fn send(&mut self, socket: &mut Socket, record: serde_json::Value) -> Result<(), Left> {
+        match in_time(socket.send_text(&record.to_string())).await {
+            Some(Ok(())) => Ok(()),
+            _ => Err(Left::Resume),
+        }
+    }
+
+    /// Does something, or nothing.
+    async fn act(&mut self, socket: &mut Socket) -> Result<(), Left> {
+        for n in 0..self.places.len() {
+            let Place { ref name, ref ear, standing, is_wanted, room, .. } = self.places[n];
+            if standing == Standing::Out && is_wanted {
+                let id = i64::try_from(room).expect("few rooms");
+                let mut join = json!({ "t": "join", "id": id, "room": name });
+                if let Some(ear) = ear {
+                    join["since"] = ear.cursor().into();
+                }
+                self.places[n].standing = Standing::Asked { since: join.get("since").is_some() };
+                self.send(socket, join).await?;
+            }
+        }
+        if self.town.is_settling() {
+            return self.say_again(socket).await;
+        }
+        match self.dice.below(20) {
+            0..8 => self.post(socket).await,
+            8 => {
+                // Looks away, and the pipe fills.
+                self.is_done.store(false, Ordering::SeqCst);
+                let pause = self.dice.millis(100..9_000);
+                tokio::time::sleep(pause).await;
+                Ok(())
+            }
+            9 => Err(Left::Resume),
+            10 => {
+                // Says goodbye as it should be done.
+                let close = masked(FIN | CLOSE, [0; 4], &1000_u16.to_be_bytes());
+                let _ = in_time(socket.send(&close)).await;
+                Err(Left::Resume)
+            }
+            11 => self.leave(socket).await,
+            12 => self.say_again(socket).await,
+            13 => {
+                socket.sip = self.dice.pick(&[16, 64, 700, 4096]);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn leave(&mut self, socket: &mut Socket) -> Result<(), Left> {
+        let n = self.dice.below(self.places.len());
+        if self.places[n].standing != Standing::In {
+            return Ok(());
+        }
+        let leave = json!({ "t": "leave", "id": 10, "room": self.places[n].name });
+        self.send(socket, leave).await?;
+        // What is still on its way is not for this client any more, as it sees it.
+        loop {
+            let Some(Some(frame)) = in_time(socket.next()).await else { return Err(Left::Resume) };
+            let is_left = frame.head == FIN | TEXT && frame.text().contains(r#""t":"left","id":10"#);
+            self.take(socket, frame, true).await?;
+            if is_left {
+                break;
+            }
+        }
+        let place = &mut self.places[n];
+        place.standing = Standing::Out;
+        if self.dice.percent(20) {
+            place.former.extend(place.ear.take());
+        }
+        Ok(())
+    }
+
+    async fn post(&mut self, socket: &mut Socket) -> Result<(), Left> {
+        let joined: Vec<usize> =
+            self.places.iter().filter(|place| place.standing == Standing::In).map(|place| place.room).collect();
+        if joined.is_empty() {
+            return Ok(());
+        }
+        self.counted += 1;
+        let post = Post {
+            room: self.dice.pick(&joined),
+            client_id: format!("client-{}-{}", self.n, self.counted),
+            body: text(&mut self.dice, self.counted),
+        };
+        self.posts.push_back(post);
+        let publish = self.publish(self.posts.len() - 1);
+        self.send(socket, publish).await
+    }
+
+    fn publish(&self, n: usize) -> serde_json::Value {
+        let Post { room, client_id, body } = &self.posts[n];
+        let name = format!("channel:{}", self.town.channel(*room));
+        let id: i64 = client_id.rsplit('-').next().and_then(|n| n.parse().ok()).expect("a number");
+        json!({ "t": "pub", "id": id + 100, "room": name, "clientId": client_id, "body": body })
+    }
+
+    /// Repeats what nobody acknowledged.
+    async fn say_again(&mut self, socket: &mut Socket) -> Result<(), Left> {
+        let is_in = |room| self.places.iter().any(|place| place.room == room && place.standing == Standing::In);
+        let records: Vec<_> =
+            (0..self.posts.len()).filter(|n| is_in(self.posts[*n].room)).map(|n| self.publish(n)).collect();
+        for record in records {
+            self.send(socket, record).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a frame, or what a mutation makes of it.
+    async fn take(&mut self, socket: &mut Socket, frame: Frame, answers_pings: bool) -> Result<(), Left> {
+        for frame in self.mutated(frame) {
+            if frame.opcode() == CLOSE {
+                return Err(Left::Resume);
+            }
+            if frame.head != FIN | TEXT {
+                self.town.breaks(format!("client {}: a frame of no kind: {:#x}", self.n, frame.head));
+                return Err(Left::Stop);
+            }
+            for line in frame.text().lines() {
+                self.hear(socket, line, answers_pings).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mutated(&mut self, mut frame: Frame) -> Vec<Frame> {
+        let mutation = self.town.plan.mutation;
+        let tells = match mutation {
+            Mutation::HideGap => r#""t":"gap""#,
+            Mutation::Alter => r#","body":""#,
+            _ => r#""t":"msg""#,
+        };
+        let is_news = frame.head == FIN | TEXT && frame.text().contains(tells);
+        if let Some(held) = self.held.take() {
+            return vec![frame, held];
+        }
+        if !is_news {
+            return vec![frame];
+        }
+        if mutation != Mutation::HideGap
+            && let Some(left) = self.strikes_in.as_mut().filter(|left| **left > 0)
+        {
+            *left -= 1;
+            return vec![frame];
+        }
+        let (None | Some(0), true) = (self.strikes_in, self.n == 0) else { return vec![frame] };
+        match mutation {
+            Mutation::Drop | Mutation::HideGap => return Vec::new(),
+            Mutation::Double => {
+                let again = Frame { head: frame.head, payload: frame.payload.clone() };
+                return vec![frame, again];
+            }
+            Mutation::Swap => {
+                self.held = Some(frame);
+                return Vec::new();
+            }
+            Mutation::Alter => frame.payload = frame.text().replace(r#","body":""#, r#","body":"not "#).into(),
+            _ => {}
+        }
+        vec![frame]
+    }
+
+    async fn hear(&mut self, socket: &mut Socket, line: &str, answers_pings: bool) -> Result<(), Left> {
+        let record: Record<'_> = match serde_json::from_str(line) {
+            Ok(record) => record,
+            Err(error) => return Err(self.breaks(format!("{error}: {line}"))),
+        };
+        let kind = record.t.bytes().fold(0, |kind, byte| kind << 8 | u64::from(byte));
+        let seq = record.message.as_ref().map_or(0, |message| message.seq);
+        self.town.witness([self.n as u64, kind, record.id.unwrap_or(-1).unsigned_abs(), seq.unsigned_abs()]);
+        match record.t {
+            "ping" if answers_pings => return self.send(socket, json!({ "t": "pong" })).await,
+            "welcome" | "ping" => {}
+            "refresh-needed" => {
+                if self.dice.percent(70) {
+                    self.renew().await;
+                    let refresh = json!({ "t": "refresh", "id": 11, "token": self.token });
+                    return self.send(socket, refresh).await;
+                }
+            }
+            "ok" => self.take_ok(&record),
+            "err" => self.take_err(&record)?,
+            "left" => self.take_left(&record)?,
+            "bye" => {
+                return Err(match record.code.as_ref().and_then(serde_json::Value::as_u64) {
+                    Some(4000..4100) => Left::Resume,
+                    Some(4100..4200) => Left::Renew,
+                    Some(4200 | 4201) => Left::Stop,
+                    code => self.breaks(format!("bye {code:?}")),
+                });
+            }
+            _ => {
+                if let Err(broken) = self.hear_room(&record) {
+                    return Err(self.breaks(broken));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn breaks(&self, broken: Broken) -> Left {
+        self.town.breaks(format!("client {}: {broken}", self.n));
+        Left::Stop
+    }
+
+    fn hear_room(&mut self, record: &Record<'_>) -> Result<(), Broken> {
+        let place = self.places.iter_mut().find(|place| Some(place.name.as_str()) == record.room);
+        let place = place.ok_or_else(|| format!("a record of no room: {record:?}"))?;
+        let cursor = || record.cursor.ok_or("a record without a cursor");
+        if record.t == "joined" {
+            let recovered = record.recovered.ok_or("whether it recovered")?;
+            match (&mut place.ear, place.standing) {
+                (Some(ear), Standing::Asked { since: true }) => ear.rejoin(cursor()?, recovered)?,
+                (None, Standing::Asked { since: false }) => {
+                    place.ear = Some(Ear::open(place.room, cursor()?, recovered)?);
+                }
+                _ => return Err(format!("joined, and nobody asked: {record:?}")),
+            }
+            place.standing = Standing::In;
+            return Ok(());
+        }
+        if place.standing != Standing::In {
+            return Err(format!("{} of a room that is not joined", record.t));
+        }
+        let ear = place.ear.as_mut().ok_or("a room without a position")?;
+        match (record.t, &record.message) {
+            ("msg" | "update", Some(message)) => {
+                if record.t == "msg" && record.seq != Some(message.seq) {
+                    return Err(format!("two numbers: {record:?}"));
+                }
+                let Message { id, seq, body } = *message;
+                let shown = Shown { message: id.to_owned(), seq, body: body.map(str::to_owned) };
+                let cursor = cursor()?;
+                ear.is_exact = !self.town.depot.has_torn();
+                self.town.depot.with_ledger(|ledger| ear.message(ledger, record.t == "msg", cursor, shown))
+            }
+            ("live", _) => ear.live(),
+            ("gap", _) => {
+                // A gap is told only where there is one.
+                let may_be = match record.cause {
+                    Some("window") => self.town.depot.has_window(),
+                    Some("epoch") => self.town.depot.lives() > 0,
+                    _ => false,
+                };
+                if !may_be {
+                    return Err(format!("a gap without a cause: {record:?}"));
+                }
+                ear.gap(cursor()?)
+            }
+            _ => Err(format!("a record of no kind: {record:?}")),
+        }
+    }
+
+    fn take_ok(&mut self, record: &Record<'_>) {
+        let (Some(id), Some(message)) = (record.id, &record.message) else { return };
+        let suffix = format!("-{}", id - 100);
+        if let Some(n) = self.posts.iter().position(|post| post.client_id.ends_with(&suffix)) {
+            let post = self.posts.remove(n).expect("it is there");
+            self.town.acknowledge(post.room, message.id.to_owned());
+        }
+    }
+
+    fn take_err(&mut self, record: &Record<'_>) -> Result<(), Left> {
+        let code = record.code.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let id = record.id.unwrap_or(-1);
+        if id < 2
+            && let Some(place) = self.places.iter_mut().find(|place| i64::try_from(place.room) == Ok(id))
+            && matches!(place.standing, Standing::Asked { .. })
+        {
+            place.standing = Standing::Out;
+            if matches!(code.as_str(), "channel-not-found" | "forbidden" | "access-denied") {
+                return self.lose(id);
+            }
+        }
+        match code.as_str() {
+            // It is said again.
+            "unavailable" | "overloaded" | "not-joined" => Ok(()),
+            "already-joined" | "token-expired" | "token-invalid" => Err(Left::Renew),
+            // A member that was shown out has nothing to say there.
+            "channel-not-found" | "forbidden" if self.resident.has_left.load(Ordering::SeqCst) => Ok(()),
+            _ => Err(self.breaks(format!("refused: {record:?}"))),
+        }
+    }
+
+    /// Gives up a room, if there is a reason.
+    fn lose(&mut self, room: i64) -> Result<(), Left> {
+        let is_den = i64::try_from(DEN) == Ok(room);
+        if !is_den || !self.resident.has_left.load(Ordering::SeqCst) {
+            return Err(self.breaks(format!("shown out of room {room} without a reason")));
+        }
+        self.posts.retain(|post| post.room != DEN);
+        for place in self.places.iter_mut().filter(|place| place.room == DEN) {
+            (place.standing, place.is_wanted) = (Standing::Out, false);
+        }
+        Ok(())
+    }
+
+    fn take_left(&mut self, record: &Record<'_>) -> Result<(), Left> {
+        if record.id.is_some() {
+            return Ok(());
+        }
+        let place = self.places.iter().find(|place| Some(place.name.as_str()) == record.room);
+        match place.map(|place| i64::try_from(place.room).expect("few rooms")) {
+            Some(room) => self.lose(room),
+            None => Err(self.breaks(format!("left what it was not in: {record:?}"))),
+        }
+    }
+
+    /// Is asked whether anything is missing.
+    fn hand_in(self) {
+        if self.town.broken().is_some() {
+            return;
+        }
+        let acknowledged = self.town.acknowledged.lock().expect("no panic").clone();
+        for place in &self.places {
+            for (ear, stayed) in
+                place.former.iter().map(|ear| (ear, false)).chain(place.ear.iter().map(|ear| (ear, place.is_wanted)))
+            {
+                let judged = self.town.depot.with_ledger(|ledger| ear.judge(ledger, &acknowledged, stayed));
+                if let Err(broken) = judged {
+                    self.town.breaks(format!("client {}: {broken}", self.n));
+                }
+            }
+        }
+    }
+}
+
+/// How long a client may take to get to the end once nothing fails any more.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);

@@ -1,0 +1,201 @@
+//! Whole nodes in a simulation: everything that can fail fails, in an order that a seed chooses, and time is tokio's own.
+//!
+//! Nodes run the real service over pipes; they share a store in memory and a network between their buses. Clients come back
+//! by their cursors, and hold all they hear against the oracles in `oracle.rs`. The same seed is the same history.
+//!
+//! ```sh
+//! cargo test -p weltenwind-ws --test simulator                          # the seeds of every day
+//! WW_SEEDS=0..1000000 cargo test -p weltenwind-ws --test simulator      # more of them
+//! WW_SEEDS=4711..4712 cargo test -p weltenwind-ws --test simulator      # one of them again
+//! ```
+
+#![allow(clippy::unwrap_used, reason = "clippy knows tests, and not the functions that they share")]
+
+mod client;
+mod depot;
+mod dice;
+mod network;
+mod oracle;
+mod pipe;
+#[path = "../support/mod.rs"]
+mod support;
+mod town;
+
+use std::{
+    cell::RefCell,
+    ops::Range,
+    sync::{
+        Arc, Mutex, Once,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use self::{
+    client::{Client, PATIENCE},
+    dice::Dice,
+    town::{Mutation, Town},
+};
+
+/// Seeds that are tried in every run of the tests.
+const SEEDS: Range<u64> = 0..2_000;
+/// Seeds that have failed once, one a line; what follows a `#` says why.
+const FAILED_ONCE: &str = include_str!("seeds.txt");
+
+thread_local! {
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A task that panics ends alone, so the simulation has to ask.
+fn gather_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
+            before(info);
+        }));
+    });
+}
+
+/// Runs a seed and answers the fingerprint of its history, or what broke.
+fn run(seed: u64, mutation: Mutation) -> Result<u64, String> {
+    gather_panics();
+    PANICS.take();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let outcome = runtime.block_on(simulate(seed, mutation));
+    drop(runtime);
+    match PANICS.take().into_iter().next() {
+        Some(panic) => Err(panic),
+        None => outcome,
+    }
+}
+
+async fn simulate(seed: u64, mutation: Mutation) -> Result<u64, String> {
+    let mut dice = Dice::new(!seed);
+    let town = Town::found(seed, mutation).await;
+    let mut done = Vec::new();
+    let mut clients = Vec::new();
+    for n in 0..town.plan.clients {
+        let client = Client::new(&town, n, dice.fork());
+        done.push(client.is_done());
+        clients.push(tokio::spawn(client.live()));
+    }
+    let mut writers = Vec::new();
+    for writer in 0..dice.below(3) + 1 {
+        let (town, dice) = (Arc::clone(&town), dice.fork());
+        writers.push(tokio::spawn(async move { town.write(dice, writer).await }));
+    }
+    let weighing = tokio::spawn({
+        let town = Arc::clone(&town);
+        async move { town.weigh().await }
+    });
+    town.befall(dice.fork()).await;
+    for writer in writers {
+        writer.await.map_err(|error| error.to_string())?;
+    }
+
+    // What was on its way to the store when the last writer left gets there in the meantime.
+    let (settling, mut agreed, mut heads) = (Instant::now(), 0, town.heads());
+    while agreed < 5 && !town.is_over() {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let before = std::mem::replace(&mut heads, town.heads());
+        let is_quiet = heads == before && done.iter().all(|done| done.load(Ordering::SeqCst));
+        agreed = if is_quiet { agreed + 1 } else { 0 };
+        if settling.elapsed() > PATIENCE {
+            let behind: Vec<usize> = (0..done.len()).filter(|n| !done[*n].load(Ordering::SeqCst)).collect();
+            town.breaks(format!("clients {behind:?} do not get to the end"));
+        }
+    }
+    if mutation == Mutation::Acknowledge {
+        town.acknowledge(0, "never stored".to_owned());
+    }
+    town.is_over.store(true, Ordering::SeqCst);
+    for client in clients {
+        client.await.map_err(|error| error.to_string())?;
+    }
+    weighing.await.map_err(|error| error.to_string())?;
+    if town.broken().is_none() {
+        // A room without people is kept for a moment.
+        tokio::time::sleep(Duration::from_secs(45)).await;
+        town.look_for_remains();
+    }
+    match town.broken() {
+        Some(broken) => Err(broken),
+        None => Ok(town.digest()),
+    }
+}
+
+/// Runs seeds on all cores and answers those that failed, at most a few of them.
+fn run_all(seeds: impl Iterator<Item = u64> + Send) -> Vec<(u64, String)> {
+    const ENOUGH: usize = 5;
+    let (seeds, failed) = (Mutex::new(seeds), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let Some(seed) = seeds.lock().unwrap().next() else { return };
+                    if let Err(broken) = run(seed, Mutation::None) {
+                        println!("seed {seed}: {broken}");
+                        let mut failed = failed.lock().unwrap();
+                        failed.push((seed, broken));
+                        if failed.len() >= ENOUGH {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap()
+}
+
+fn seeds_of_today() -> Range<u64> {
+    let Ok(seeds) = std::env::var("WW_SEEDS") else { return SEEDS };
+    let bounds = seeds.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    bounds.unwrap_or_else(|| panic!("WW_SEEDS is from..to, and not {seeds}"))
+}
+
+#[test]
+fn whatever_fails_everybody_hears_everything_once_in_order_or_is_told_that_not() {
+    let begun = Instant::now();
+    let kept = FAILED_ONCE.lines().filter_map(|line| line.split('#').next()?.trim().parse().ok());
+    let seeds = seeds_of_today();
+
+    let failed = run_all(kept.chain(seeds.clone()));
+
+    println!("{} seeds in {:?}", seeds.end - seeds.start, begun.elapsed());
+    assert!(failed.is_empty(), "add what is to be remembered to tests/simulator/seeds.txt: {failed:#?}");
+}
+
+#[test]
+fn a_seed_is_one_history() {
+    for seed in 0..6 {
+        let (one, other) = (run(seed, Mutation::None), run(seed, Mutation::None));
+
+        println!("seed {seed}: {one:x?}");
+        assert_eq!(one, other, "seed {seed}");
+    }
+}
+
+#[test]
+fn every_oracle_bites() {
+    static TRIED: AtomicU64 = AtomicU64::new(0);
+    for (mutation, complaint) in [
+        (Mutation::Drop, "was never told"),
+        (Mutation::Double, "a repeat or out of order"),
+        (Mutation::Swap, "a repeat or out of order"),
+        (Mutation::Alter, "is told in two ways"),
+        (Mutation::HideGap, "without a gap"),
+        (Mutation::Acknowledge, "acknowledged and never stored"),
+        (Mutation::Revoke, "written after its loss was known"),
+        (Mutation::Starve, "may keep 0"),
+    ] {
+        let complaints: Vec<String> = (0..40).filter_map(|seed| run(seed, mutation).err()).collect();
+
+        TRIED.fetch_add(1, Ordering::SeqCst);
+        assert!(complaints.iter().any(|words| words.contains(complaint)), "{mutation:?}: {complaints:#?}");
+    }
+}
