@@ -51,7 +51,7 @@ async fn the_dead_are_listed_page_by_page_with_what_they_died_of() {
 
     let first = server.get("outbox/dead?limit=2&kind=test.work").by(&admin).await.expect(200).json();
     let cursor = first["nextCursor"].as_str().unwrap();
-    let rest = server.get(&format!("outbox/dead?limit=2&kind=test.work&cursor={cursor}")).by(&admin).await;
+    let rest = server.get(format!("outbox/dead?limit=2&kind=test.work&cursor={cursor}")).by(&admin).await;
     let rest = rest.expect(200).json();
     let others = server.get("outbox/dead?kind=test.other").by(&admin).await.expect(200).json();
 
@@ -61,7 +61,7 @@ async fn the_dead_are_listed_page_by_page_with_what_they_died_of() {
     assert_eq!((&items[0]["failures"], &items[0]["crashes"]), (&json!(1), &json!(0)));
     assert!(rest["nextCursor"].is_null() && others["items"] == json!([]));
     server.get("outbox/dead?kind=No+Kind").by(&admin).await.expect(400);
-    server.get(&format!("outbox/dead?cursor={cursor}")).by(&admin).await.expect(400);
+    server.get(format!("outbox/dead?cursor={cursor}")).by(&admin).await.expect(400);
 }
 
 #[tokio::test]

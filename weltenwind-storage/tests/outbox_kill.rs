@@ -144,7 +144,7 @@ impl JobHandler for Hands {
         std::thread::sleep(Duration::from_millis(self.orders.pause_ms));
         let mut verdicts = Vec::new();
         for job in work.jobs() {
-            if number(job) % 10 == 0 && job.failures == 0 {
+            if number(job).is_multiple_of(10) && job.failures == 0 {
                 verdicts.push(Verdict::Failed(JobError::new("the first attempt of every tenth")));
                 continue;
             }

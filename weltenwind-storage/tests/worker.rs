@@ -191,19 +191,20 @@ mod postgres {
 }
 
 /// Long enough for a machine under load.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const KIND: JobKind = JobKind::named("test.work");
 /// Nobody finds a job by looking again.
 const NEVER: u64 = 3_600_000;
 
 type Answer = Result<Vec<Verdict>, JobError>;
+type Instead = dyn Fn(&Work) -> Option<Answer> + Send + Sync;
 
 /// Does jobs as a test says; by default each slice leaves a row in the audit log that names its jobs.
 struct Hands {
     privacy: Arc<dyn PrivacyStore>,
     policy: JobPolicy,
     /// What a slice comes to in place of its effect.
-    instead: Box<dyn Fn(&Work) -> Option<Answer> + Send + Sync>,
+    instead: Box<Instead>,
     /// How long a slice takes before.
     pause: Duration,
     /// Slices that were begun.
