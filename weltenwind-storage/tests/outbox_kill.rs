@@ -144,7 +144,7 @@ impl JobHandler for Hands {
         std::thread::sleep(Duration::from_millis(self.orders.pause_ms));
         let mut verdicts = Vec::new();
         for job in work.jobs() {
-            if number(job) % 10 == 0 && job.failures == 0 {
+            if number(job).is_multiple_of(10) && job.failures == 0 {
                 verdicts.push(Verdict::Failed(JobError::new("the first attempt of every tenth")));
                 continue;
             }
@@ -476,7 +476,8 @@ async fn without_the_fence(town: &Town) {
 }
 
 /// The tests of the fence see one that is missing.
-async fn a_store_without_the_fence_fails_the_same_tests(town: &Town, ports: Ports) {
+async fn a_store_without_the_fence_fails_the_same_tests(town: &Town) {
+    let ports = ports(&town.fixture);
     without_the_fence(town).await;
 
     assert!(!is_late_effect_refused(town).await);
@@ -570,62 +571,66 @@ fn ports(fixture: &Fixture) -> Ports {
     }
 }
 
-macro_rules! on_both {
-    ($($case:ident)+) => {
-        mod sqlite {
-            use super::*;
+mod sqlite {
+    use super::*;
 
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    super::$case(&Town::of(fixture::sqlite().await)).await;
-                }
-            )+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_worker_that_ends_at_any_seam_costs_nothing() {
+        super::a_worker_that_ends_at_any_seam_costs_nothing(&Town::of(fixture::sqlite().await)).await;
+    }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn a_store_without_the_fence_fails_the_same_tests() {
-                let town = Town::of(fixture::sqlite().await);
-                let ports = ports(&town.fixture);
-                super::a_store_without_the_fence_fails_the_same_tests(&town, ports).await;
-            }
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_worker_that_is_killed_before_its_commit_has_done_nothing() {
+        super::a_worker_that_is_killed_before_its_commit_has_done_nothing(&Town::of(fixture::sqlite().await)).await;
+    }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "takes a minute"]
-            async fn a_minute_of_killing_loses_and_doubles_nothing() {
-                super::a_minute_of_killing_loses_and_doubles_nothing(&Town::of(fixture::sqlite().await)).await;
-            }
-        }
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_worker_that_stood_still_for_two_leases_is_refused() {
+        super::a_worker_that_stood_still_for_two_leases_is_refused(&Town::of(fixture::sqlite().await)).await;
+    }
 
-        mod postgres {
-            use super::*;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_store_without_the_fence_fails_the_same_tests() {
+        super::a_store_without_the_fence_fails_the_same_tests(&Town::of(fixture::sqlite().await)).await;
+    }
 
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                #[ignore = "needs WW_TEST_POSTGRES_URL"]
-                async fn $case() {
-                    super::$case(&Town::of(fixture::postgres().await)).await;
-                }
-            )+
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs WW_TEST_POSTGRES_URL"]
-            async fn a_store_without_the_fence_fails_the_same_tests() {
-                let town = Town::of(fixture::postgres().await);
-                let ports = ports(&town.fixture);
-                super::a_store_without_the_fence_fails_the_same_tests(&town, ports).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "takes a minute and needs WW_TEST_POSTGRES_URL"]
-            async fn a_minute_of_killing_loses_and_doubles_nothing() {
-                super::a_minute_of_killing_loses_and_doubles_nothing(&Town::of(fixture::postgres().await)).await;
-            }
-        }
-    };
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "takes a minute"]
+    async fn a_minute_of_killing_loses_and_doubles_nothing() {
+        super::a_minute_of_killing_loses_and_doubles_nothing(&Town::of(fixture::sqlite().await)).await;
+    }
 }
 
-on_both! {
-    a_worker_that_ends_at_any_seam_costs_nothing
-    a_worker_that_is_killed_before_its_commit_has_done_nothing
-    a_worker_that_stood_still_for_two_leases_is_refused
+mod postgres {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_worker_that_ends_at_any_seam_costs_nothing() {
+        super::a_worker_that_ends_at_any_seam_costs_nothing(&Town::of(fixture::postgres().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_worker_that_is_killed_before_its_commit_has_done_nothing() {
+        super::a_worker_that_is_killed_before_its_commit_has_done_nothing(&Town::of(fixture::postgres().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_worker_that_stood_still_for_two_leases_is_refused() {
+        super::a_worker_that_stood_still_for_two_leases_is_refused(&Town::of(fixture::postgres().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_store_without_the_fence_fails_the_same_tests() {
+        super::a_store_without_the_fence_fails_the_same_tests(&Town::of(fixture::postgres().await)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "takes a minute and needs WW_TEST_POSTGRES_URL"]
+    async fn a_minute_of_killing_loses_and_doubles_nothing() {
+        super::a_minute_of_killing_loses_and_doubles_nothing(&Town::of(fixture::postgres().await)).await;
+    }
 }

@@ -28,61 +28,183 @@ use weltenwind_core::{
 
 use self::fixture::Fixture;
 
-/// Each of these on either database.
-macro_rules! on_both {
-    ($($case:ident)+) => {
-        mod sqlite {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    super::$case(&super::fixture::sqlite().await).await;
-                }
-            )+
-        }
+mod sqlite {
+    use super::*;
 
-        mod postgres {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                #[ignore = "needs WW_TEST_POSTGRES_URL"]
-                async fn $case() {
-                    super::$case(&super::fixture::postgres().await).await;
-                }
-            )+
-        }
-    };
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_job_has_its_effect_once() {
+        super::every_job_has_its_effect_once(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_fails_is_tried_again_and_in_the_end_dead() {
+        super::what_fails_is_tried_again_and_in_the_end_dead(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_no_repeat_cures_is_dead_at_once() {
+        super::what_no_repeat_cures_is_dead_at_once(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_bad_job_fails_alone() {
+        super::one_bad_job_fails_alone(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_outage_is_nobodys_fault() {
+        super::an_outage_is_nobodys_fault(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_panic_is_its_jobs_alone() {
+        super::a_panic_is_its_jobs_alone(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_handler_that_hangs_is_given_up() {
+        super::a_handler_that_hangs_is_given_up(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_job_that_takes_long_is_kept() {
+        super::a_job_that_takes_long_is_kept(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_lost_a_job_stops() {
+        super::who_lost_a_job_stops(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_not_done_in_time_is_given_back() {
+        super::what_is_not_done_in_time_is_given_back(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_under_way_is_done_before_a_worker_ends() {
+        super::what_is_under_way_is_done_before_a_worker_ends(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_worker_is_told_of_jobs() {
+        super::a_worker_is_told_of_jobs(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_schedule_is_kept_by_all_workers_together() {
+        super::a_schedule_is_kept_by_all_workers_together(&fixture::sqlite().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_clock_that_is_wrong_neither_takes_nor_keeps_a_job() {
+        super::a_clock_that_is_wrong_neither_takes_nor_keeps_a_job(&fixture::sqlite().await).await;
+    }
 }
 
-on_both! {
-    every_job_has_its_effect_once
-    what_fails_is_tried_again_and_in_the_end_dead
-    what_no_repeat_cures_is_dead_at_once
-    one_bad_job_fails_alone
-    an_outage_is_nobodys_fault
-    a_panic_is_its_jobs_alone
-    a_handler_that_hangs_is_given_up
-    a_job_that_takes_long_is_kept
-    who_lost_a_job_stops
-    what_is_not_done_in_time_is_given_back
-    what_is_under_way_is_done_before_a_worker_ends
-    a_worker_is_told_of_jobs
-    a_schedule_is_kept_by_all_workers_together
-    a_clock_that_is_wrong_neither_takes_nor_keeps_a_job
+mod postgres {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn every_job_has_its_effect_once() {
+        super::every_job_has_its_effect_once(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn what_fails_is_tried_again_and_in_the_end_dead() {
+        super::what_fails_is_tried_again_and_in_the_end_dead(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn what_no_repeat_cures_is_dead_at_once() {
+        super::what_no_repeat_cures_is_dead_at_once(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn one_bad_job_fails_alone() {
+        super::one_bad_job_fails_alone(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn an_outage_is_nobodys_fault() {
+        super::an_outage_is_nobodys_fault(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_panic_is_its_jobs_alone() {
+        super::a_panic_is_its_jobs_alone(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_handler_that_hangs_is_given_up() {
+        super::a_handler_that_hangs_is_given_up(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_job_that_takes_long_is_kept() {
+        super::a_job_that_takes_long_is_kept(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn who_lost_a_job_stops() {
+        super::who_lost_a_job_stops(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn what_is_not_done_in_time_is_given_back() {
+        super::what_is_not_done_in_time_is_given_back(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn what_is_under_way_is_done_before_a_worker_ends() {
+        super::what_is_under_way_is_done_before_a_worker_ends(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_worker_is_told_of_jobs() {
+        super::a_worker_is_told_of_jobs(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_schedule_is_kept_by_all_workers_together() {
+        super::a_schedule_is_kept_by_all_workers_together(&fixture::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_clock_that_is_wrong_neither_takes_nor_keeps_a_job() {
+        super::a_clock_that_is_wrong_neither_takes_nor_keeps_a_job(&fixture::postgres().await).await;
+    }
 }
 
 /// Long enough for a machine under load.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const KIND: JobKind = JobKind::named("test.work");
 /// Nobody finds a job by looking again.
 const NEVER: u64 = 3_600_000;
 
 type Answer = Result<Vec<Verdict>, JobError>;
+type Instead = dyn Fn(&Work) -> Option<Answer> + Send + Sync;
 
 /// Does jobs as a test says; by default each slice leaves a row in the audit log that names its jobs.
 struct Hands {
     privacy: Arc<dyn PrivacyStore>,
     policy: JobPolicy,
     /// What a slice comes to in place of its effect.
-    instead: Box<dyn Fn(&Work) -> Option<Answer> + Send + Sync>,
+    instead: Box<Instead>,
     /// How long a slice takes before.
     pause: Duration,
     /// Slices that were begun.
