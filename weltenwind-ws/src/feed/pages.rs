@@ -63,21 +63,26 @@ impl Feed {
             return Ok((Reader::new(head), head, false));
         };
         // What this node has not heard of may have happened all the same.
-        let head = self.confirmed().await?;
+        let head = self.confirmed(since).await?;
         Ok(match since.gap_before(head) {
             None => (Reader::since(since, head), since, true),
             Some(cause) => (Reader::behind_gap(self.gap(cause, head), cause, head), head, false),
         })
     }
 
-    /// Reads how far the room is in the store, once for all who come back at about the same time.
-    async fn confirmed(&self) -> Result<RoomPosition, ChatError> {
+    /// Reads how far the room is in the store, once for all who come back at about the same time; whoever was told of more
+    /// meanwhile has it read anew.
+    async fn confirmed(&self, since: RoomPosition) -> Result<RoomPosition, ChatError> {
         let channel = self.channel.as_ref().ok_or(ChatError::ChannelNotFound)?;
         let mut head = channel.head.lock().await;
-        let read_at = match *head {
-            Some((read_at, head)) if read_at.elapsed() < BELIEVED => return Ok(newer(head, self.position())),
-            _ => Instant::now(),
-        };
+        if let Some((read_at, known)) = *head {
+            let known = newer(known, self.position());
+            let is_told = since.epoch == known.epoch && since.change <= known.change;
+            if is_told && read_at.elapsed() < BELIEVED {
+                return Ok(known);
+            }
+        }
+        let read_at = Instant::now();
         let read = channel.shared.head().await?;
         *head = Some((read_at, read));
         Ok(newer(read, self.position()))

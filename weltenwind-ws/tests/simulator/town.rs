@@ -20,6 +20,7 @@ use weltenwind_core::{
     accounts::{AccountsConfig, DeviceDraft, DisplayName, SessionGrant},
     chat::{ChannelDraft, Draft, RemovalMode},
     limits::{LimitsConfig, MemoryRateLimiter, Quota, Unit},
+    presence::MemoryPresenceStore,
     revocations::Mark,
     worlds::{Visibility, WorldAmendment, WorldDraft, WorldRef},
 };
@@ -241,7 +242,8 @@ impl Town {
             accounts: AccountsConfig { access_token_life: self.plan.token_life, ..AccountsConfig::default() },
             ..ServiceConfig::default()
         };
-        let shared = Shared { bus: line, limiter };
+        let presence = Arc::new(MemoryPresenceStore::default());
+        let shared = Shared { bus: line, limiter, presence };
         let services = Services::start_shared(stores, shared, config, sources).await.expect("services start");
         let registry = Registry::new();
         let origins = AllowedOrigins::new([ORIGIN]);

@@ -46,11 +46,11 @@ pub(crate) fn masked(head: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
     match length {
         0..126 => frame.push(0x80 | u8::try_from(length).expect("less than 126")),
         126..0x1_0000 => {
-            frame.push(0x80 | 126);
+            frame.push(0x80 | 0x7e);
             frame.extend(u16::try_from(length).expect("less than 64 KiB").to_be_bytes());
         }
         _ => {
-            frame.push(0x80 | 127);
+            frame.push(0x80 | 0x7f);
             frame.extend((length as u64).to_be_bytes());
         }
     }
