@@ -86,7 +86,9 @@ pub(crate) async fn count(outbox: Outbox, counted: Counted) {
     loop {
         timer.tick().await;
         match outbox.stats().await {
-            Ok(stats) => *counted.0.lock().unwrap_or_else(PoisonError::into_inner) = stats,
+            Ok(stats) => {
+                *counted.0.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+            }
             Err(error) => {
                 tracing::debug!(error = %chain(&error), "cannot count the jobs; trying again in five seconds")
             }
