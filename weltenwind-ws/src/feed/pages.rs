@@ -38,7 +38,9 @@ pub(super) struct Pages {
 impl Pages {
     fn slot(&self, key: PageKey) -> Arc<Slot> {
         let mut slots = lock(&self.slots);
-        if let Some(slot) = slots.get(&key).and_then(Weak::upgrade) {
+        // A page on which nothing stood is kept by whoever does not read: meanwhile there may be something.
+        let leads_on = |slot: &Arc<Slot>| slot.get().is_none_or(|page| page.after != key.at);
+        if let Some(slot) = slots.get(&key).and_then(Weak::upgrade).filter(leads_on) {
             return slot;
         }
         slots.retain(|_, slot| slot.strong_count() > 0);
@@ -159,5 +161,26 @@ pub(crate) const fn name_of(cause: GapCause) -> &'static str {
     match cause {
         GapCause::Window => "window",
         GapCause::Epoch => "epoch",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::tests::at;
+
+    #[test]
+    fn a_page_is_shared_while_it_is_read_and_while_it_leads_on() {
+        let pages = Pages::default();
+        let key = |from| PageKey { at: at(from), replay_from: at(from).change };
+        let page = |after| Arc::new(Page { frames: Vec::new(), after, more: false });
+        let (some, none) = (pages.slot(key(1)), pages.slot(key(2)));
+        assert!(Arc::ptr_eq(&some, &pages.slot(key(1))) && Arc::ptr_eq(&none, &pages.slot(key(2))));
+
+        some.set(page(at(5))).unwrap();
+        none.set(page(at(2))).unwrap();
+
+        assert!(Arc::ptr_eq(&some, &pages.slot(key(1))));
+        assert!(!Arc::ptr_eq(&none, &pages.slot(key(2))), "whoever comes to it would come to it for ever");
     }
 }

@@ -83,8 +83,9 @@ pub(crate) struct Client {
     places: Vec<Place>,
     posts: VecDeque<Post>,
     counted: u64,
-    /// Frames that a mutation holds back, and how many are left until it strikes.
+    /// A frame that a mutation holds back.
     held: Option<Frame>,
+    /// Frames until the mutation strikes, unless it has.
     strikes_in: Option<u64>,
     is_done: Arc<AtomicBool>,
 }
@@ -116,7 +117,7 @@ impl Client {
                 is_wanted: true,
             })
             .collect();
-        // One client is lied to; which frame it is differs from run to run.
+        // One client is lied to, once; about which frame differs from run to run.
         let strikes_in = (n == 0).then(|| dice.within(1..8));
         Self {
             town: Arc::clone(town),
@@ -404,16 +405,12 @@ impl Client {
         if let Some(held) = self.held.take() {
             return vec![frame, held];
         }
-        if !is_news {
+        let Some(left) = self.strikes_in.filter(|_| is_news) else { return vec![frame] };
+        if left > 0 && mutation != Mutation::HideGap {
+            self.strikes_in = Some(left - 1);
             return vec![frame];
         }
-        if mutation != Mutation::HideGap
-            && let Some(left) = self.strikes_in.as_mut().filter(|left| **left > 0)
-        {
-            *left -= 1;
-            return vec![frame];
-        }
-        let (None | Some(0), true) = (self.strikes_in, self.n == 0) else { return vec![frame] };
+        self.strikes_in = None;
         match mutation {
             Mutation::Drop | Mutation::HideGap => return Vec::new(),
             Mutation::Double => {
@@ -452,7 +449,17 @@ impl Client {
             "err" => self.take_err(&record)?,
             "left" => self.take_left(&record)?,
             "bye" => {
-                return Err(match record.code.as_ref().and_then(serde_json::Value::as_u64) {
+                let code = record.code.as_ref().and_then(serde_json::Value::as_u64);
+                crate::count(match code {
+                    Some(4000) => "sent away by a drain",
+                    Some(4001) => "sent away because they do not read",
+                    Some(4002) => "sent away without a sign of life",
+                    Some(4005) => "sent away because nobody knows their session",
+                    Some(4100) => "sent away with an expired token",
+                    Some(4201) => "sent away with their session",
+                    _ => "sent away otherwise",
+                });
+                return Err(match code {
                     Some(4000..4100) => Left::Resume,
                     Some(4100..4200) => Left::Renew,
                     Some(4200 | 4201) => Left::Stop,
@@ -500,6 +507,12 @@ impl Client {
                 }
                 let Message { id, seq, body } = *message;
                 let shown = Shown { message: id.to_owned(), seq, body: body.map(str::to_owned) };
+                crate::count(match (ear.is_live(), record.t) {
+                    (true, "msg") => "messages told live",
+                    (true, _) => "changes told live",
+                    (false, "msg") => "messages replayed",
+                    (false, _) => "changes replayed",
+                });
                 let cursor = cursor()?;
                 ear.is_exact = !self.town.depot.has_torn();
                 self.town.depot.with_ledger(|ledger| ear.message(ledger, record.t == "msg", cursor, shown))
@@ -515,6 +528,7 @@ impl Client {
                 if !may_be {
                     return Err(format!("a gap without a cause: {record:?}"));
                 }
+                crate::count(if record.cause == Some("window") { "gaps of the window" } else { "gaps of an epoch" });
                 ear.gap(cursor()?)
             }
             _ => Err(format!("a record of no kind: {record:?}")),
@@ -558,6 +572,7 @@ impl Client {
         if !is_den || !self.resident.has_left.load(Ordering::SeqCst) {
             return Err(self.breaks(format!("shown out of room {room} without a reason")));
         }
+        crate::count("shown out of a room");
         self.posts.retain(|post| post.room != DEN);
         for place in self.places.iter_mut().filter(|place| place.room == DEN) {
             (place.standing, place.is_wanted) = (Standing::Out, false);

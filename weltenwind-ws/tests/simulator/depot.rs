@@ -288,7 +288,10 @@ macro_rules! roads {
                 if head.change - query.since.change.get() > self.depot.window {
                     return Err(ChatError::ReplayWindowExceeded);
                 }
-                self.depot.has_torn.fetch_or(changes.page.more, Ordering::SeqCst);
+                if changes.page.more {
+                    self.depot.has_torn.store(true, Ordering::SeqCst);
+                    crate::count("pages that are not the last");
+                }
                 self.come_back().await?;
                 Ok(changes)
             }

@@ -171,6 +171,7 @@ impl Tap {
             Secret::Everything => "channel:".to_owned(),
             Secret::Room(room) => room.clone(),
         };
+        crate::count("frames written after a loss was known");
         let text = String::from_utf8_lossy(&self.frame);
         let tells_of = |kind: &str| text.contains(&format!("{{\"t\":\"{kind}\",\"room\":\"{of_rooms}"));
         if ["msg", "update", "live", "gap"].into_iter().any(tells_of) {

@@ -91,8 +91,8 @@ impl Plan {
         };
         Self {
             nodes: dice.pick(&[1, 2, 2, 3]),
-            clients: dice.below(4) + 2,
-            span: dice.millis(6_000..24_000),
+            clients: dice.below(3) + 2,
+            span: dice.millis(3_000..11_000),
             token_life: dice.pick(&[Duration::from_secs(8), Duration::from_secs(20), Duration::from_mins(5)]),
             realtime,
             mutation,
@@ -327,7 +327,7 @@ impl Town {
     /// Lets things fail until the time is up, and then mends everything.
     pub(crate) async fn befall(&self, mut dice: Dice) {
         let end = self.began + self.plan.span;
-        let often = dice.within(300..4_000);
+        let often = dice.within(200..2_500);
         loop {
             tokio::time::sleep(dice.millis(0..often)).await;
             if Instant::now() >= end || self.is_over() {
@@ -346,9 +346,29 @@ impl Town {
     }
 
     async fn misfortune(&self, dice: &mut Dice) {
+        const NAMES: [&str; 16] = [
+            "losses on the bus",
+            "doubles on the bus",
+            "disorder on the bus",
+            "stalls of the bus",
+            "breaks of the bus",
+            "stores away",
+            "nodes cut off the store",
+            "slow stores",
+            "stores that fail behind the effect",
+            "killed nodes",
+            "killed nodes",
+            "restored backups",
+            "ended sessions",
+            "taken rights",
+            "sessions that cannot be read",
+            "drained nodes",
+        ];
         let n = dice.below(self.plan.nodes);
         let node = self.node(n);
-        match dice.below(16) {
+        let which = dice.below(NAMES.len());
+        crate::count(NAMES[which]);
+        match which {
             0 => self.network.loss.store(dice.pick(&[0, 50, 300, 1000]), Ordering::SeqCst),
             1 => self.network.doubling.store(dice.pick(&[0, 200, 1000]), Ordering::SeqCst),
             2 => self.network.disorder.store(dice.pick(&[0, 5, 15, 200]), Ordering::SeqCst),
@@ -437,7 +457,7 @@ impl Town {
     /// Writes, edits and removes without a socket, on whichever node runs.
     pub(crate) async fn write(&self, mut dice: Dice, writer: usize) {
         let author = Actor::player(&format!("Writer {writer}"));
-        let pause = dice.within(50..2_500);
+        let pause = dice.within(100..2_000);
         let mut n = 0;
         while !self.is_settling() && !self.is_over() {
             tokio::time::sleep(dice.millis(1..pause)).await;
@@ -450,7 +470,7 @@ impl Town {
                 }
                 5 => {
                     // Many at once: enough to turn a ring over.
-                    for _ in 0..dice.within(5..30) {
+                    for _ in 0..dice.within(4..14) {
                         let body = text(&mut dice, n) + &"x".repeat(dice.below(1_800));
                         self.post(chat, &author, body, &mut n, &mut dice).await;
                     }
