@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    task::{Context, Poll},
+    task::Context,
 };
 
 use futures_util::task::AtomicWaker;
@@ -22,41 +22,36 @@ impl Bell {
         }
     }
 
-    /// Waits until it has rung since it was heard last.
-    pub(crate) async fn heard(&self) {
-        std::future::poll_fn(|cx| self.poll_heard(cx)).await;
-    }
-
-    fn poll_heard(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.has_rung.swap(false, Ordering::AcqRel) {
-            return Poll::Ready(());
-        }
+    /// Returns whether it has rung since it was heard last; the task is woken when it rings again.
+    pub(crate) fn poll_heard(&self, cx: &Context<'_>) -> bool {
         self.waker.register(cx.waker());
-        // It may have rung just before there was somebody to wake.
-        if self.has_rung.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+        // Behind the registration, so that no ring falls between the two.
+        self.has_rung.swap(false, Ordering::AcqRel)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use futures_util::FutureExt as _;
+    use std::{sync::Arc, task::Poll};
 
     use super::*;
+
+    async fn heard(bell: &Bell) {
+        std::future::poll_fn(|cx| if bell.poll_heard(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
 
     #[tokio::test]
     async fn it_is_heard_once_however_often_it_rings_and_never_missed() {
         let bell = Arc::new(Bell::default());
-        assert!(bell.heard().now_or_never().is_none());
+        let is_heard = || bell.poll_heard(&Context::from_waker(std::task::Waker::noop()));
+        assert!(!is_heard());
         bell.ring();
         bell.ring();
-
-        assert!(bell.heard().now_or_never().is_some() && bell.heard().now_or_never().is_none());
+        assert!(is_heard() && !is_heard());
 
         let waiting = tokio::spawn({
             let bell = Arc::clone(&bell);
-            async move { bell.heard().await }
+            async move { heard(&bell).await }
         });
         tokio::task::yield_now().await;
         bell.ring();

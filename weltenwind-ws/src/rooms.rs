@@ -72,6 +72,10 @@ impl Rooms {
         true
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.joined.iter().any(|membership| membership.attendance.feed.ended().is_some())
+    }
+
     /// Returns the rooms that tell nothing more, and why.
     pub(crate) fn ended(&self) -> Vec<(Room, Code)> {
         let ended = |membership: &Membership| membership.attendance.feed.ended().map(|code| (membership.room(), code));

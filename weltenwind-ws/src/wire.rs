@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::{
 use weltenwind_core::Timestamp;
 
 use crate::{
+    bell::Bell,
     outbox::Outbox,
     rooms::{Rooms, Told},
 };
@@ -80,12 +81,14 @@ impl<L> fmt::Debug for Wire<L> {
 /// What happened on a socket.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// Something was written.
-    Written(Written),
+    /// Something of the client's own was written, or so much that others should have their turn.
+    Written { is_much: bool },
     /// So many bytes came in.
     Read(usize),
-    /// A room's next page is needed, and there is nothing else to do.
+    /// A room's next page is needed.
     PageWanted,
+    /// A room tells nothing more.
+    RoomEnded,
     /// The connection is gone.
     Lost,
 }
@@ -94,12 +97,14 @@ pub(crate) enum Turn {
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) records: u64,
+    /// Records for this client alone, some of which may be on their way still.
+    own: u64,
     pub(crate) replayed: u64,
     pub(crate) gaps: Vec<weltenwind_core::chat::GapCause>,
     /// When the oldest message in it was accepted that happened just now.
     pub(crate) oldest: Option<Timestamp>,
     /// Whether others should have their turn.
-    pub(crate) is_much: bool,
+    is_much: bool,
     bytes: usize,
 }
 
@@ -185,16 +190,24 @@ impl<L: Link> Wire<L> {
         self.stalled_since = None;
     }
 
-    /// Writes what waits, and reads if asked to. Dropping the future loses nothing.
-    pub(crate) async fn turn(&mut self, saying: Saying<'_>, reading: bool) -> Turn {
-        let Saying { outbox, rooms, is_writing, is_fetching } = saying;
+    /// Writes what waits and what rooms tell meanwhile, and reads if asked to. Dropping the future loses nothing.
+    pub(crate) async fn turn(&mut self, saying: Saying<'_>, reading: bool, mut count: impl FnMut(&Written)) -> Turn {
+        let Saying { outbox, rooms, bell, is_writing, is_fetching } = saying;
         std::future::poll_fn(|cx| {
+            if bell.poll_heard(cx) && rooms.has_ended() {
+                return Poll::Ready(Turn::RoomEnded);
+            }
             if is_writing {
                 let mut written = Written::default();
-                match self.poll_write(cx, outbox, Some(rooms), &mut written) {
-                    Poll::Ready(Err(_)) => return Poll::Ready(Turn::Lost),
-                    _ if written.bytes > 0 => return Poll::Ready(Turn::Written(written)),
-                    _ => {}
+                let write = self.poll_write(cx, outbox, Some(rooms), &mut written);
+                if written.bytes > 0 {
+                    count(&written);
+                }
+                if let Poll::Ready(Err(_)) = write {
+                    return Poll::Ready(Turn::Lost);
+                }
+                if written.own > 0 || written.is_much {
+                    return Poll::Ready(Turn::Written { is_much: written.is_much });
                 }
                 if !is_fetching && rooms.wants_page() {
                     return Poll::Ready(Turn::PageWanted);
@@ -229,6 +242,7 @@ impl<L: Link> Wire<L> {
                 && let Some((frame, records)) = outbox.take_frame()
             {
                 written.records += records;
+                written.own += records;
                 self.front.push_back(frame);
             }
             if let Some(rooms) = rooms.as_deref_mut()
@@ -398,6 +412,8 @@ impl<L: Link> Wire<L> {
 pub(crate) struct Saying<'a> {
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) rooms: &'a mut Rooms,
+    /// Rings when a room has something to tell.
+    pub(crate) bell: &'a Bell,
     /// Whether anything may be written at all.
     pub(crate) is_writing: bool,
     /// Whether a page is on its way already.

@@ -202,8 +202,9 @@ impl<L: Link> Connection<L> {
             self.set(timer.as_mut());
 
             let (is_reading, is_fetching) = (self.is_reading(), self.page.is_some());
-            let Self { outbox, rooms, wire, .. } = self;
-            let saying = Saying { outbox, rooms, is_writing: !self.is_suspect, is_fetching };
+            let Self { outbox, rooms, wire, bell, began_at, host, .. } = self;
+            let saying = Saying { outbox, rooms, bell, is_writing: !self.is_suspect, is_fetching };
+            let count = |written: &Written| observe(host, began_at, written);
             tokio::select! {
                 // In this order, because a busy room must not keep a sign of life from being read.
                 biased;
@@ -215,12 +216,11 @@ impl<L: Link> Connection<L> {
                 Some(answer) = self.posts.next(), if !self.posts.is_empty() => self.give(answer),
                 checked = finished(&mut self.check) => self.take_check(checked),
                 (room, key, page) = finished(&mut self.page) => self.take_page(room, key, page),
-                turn = wire.turn(saying, is_reading) => {
+                turn = wire.turn(saying, is_reading, count) => {
                     if self.take_turn(turn) {
                         tokio::task::yield_now().await;
                     }
                 }
-                () = self.bell.heard() => self.take_ended(),
             }
         }
     }
@@ -287,9 +287,11 @@ impl<L: Link> Connection<L> {
     /// Takes what happened on the socket; answers whether others should have their turn.
     fn take_turn(&mut self, turn: Turn) -> bool {
         match turn {
-            Turn::Written(written) => {
-                self.count(&written);
-                return written.is_much;
+            Turn::Written { is_much } => {
+                if !self.wire.is_stalled() {
+                    self.heartbeat.written(Instant::now());
+                }
+                return is_much;
             }
             Turn::Read(bytes) => {
                 let now = Instant::now();
@@ -297,30 +299,10 @@ impl<L: Link> Connection<L> {
                 self.allowance.take(bytes, now);
             }
             Turn::PageWanted => {}
+            Turn::RoomEnded => self.take_ended(),
             Turn::Lost => self.end(End::Lost),
         }
         false
-    }
-
-    fn count(&mut self, written: &Written) {
-        if !self.wire.is_stalled() {
-            self.heartbeat.written(Instant::now());
-        }
-        let metrics = &self.host.metrics;
-        if let Some(began_at) = self.began_at.take() {
-            metrics.connect.observe(began_at.elapsed().as_secs_f64());
-        }
-        metrics.records_out.inc_by(written.records);
-        if written.replayed > 0 {
-            metrics.replayed.inc_by(written.replayed);
-        }
-        for cause in &written.gaps {
-            metrics.gaps.with_label_values(&[feed::name_of(*cause)]).inc();
-        }
-        if let Some(oldest) = written.oldest {
-            let late = self.host.services.sources.clock.now().duration_since(oldest);
-            metrics.deliver.observe(late.as_secs_f64());
-        }
     }
 
     /// Begins to read the page that a room needs next; one after the other, and each only when the one before is written.
@@ -368,6 +350,25 @@ impl<L: Link> Connection<L> {
         if self.rooms.leave(room) {
             self.say(&ServerRecord::Left { id: None, room, code: Some(code.to_string()) });
         }
+    }
+}
+
+/// Counts what was written.
+fn observe(host: &Host, began_at: &mut Option<Instant>, written: &Written) {
+    let metrics = &host.metrics;
+    if let Some(began_at) = began_at.take() {
+        metrics.connect.observe(began_at.elapsed().as_secs_f64());
+    }
+    metrics.records_out.inc_by(written.records);
+    if written.replayed > 0 {
+        metrics.replayed.inc_by(written.replayed);
+    }
+    for cause in &written.gaps {
+        metrics.gaps.with_label_values(&[feed::name_of(*cause)]).inc();
+    }
+    if let Some(oldest) = written.oldest {
+        let late = host.services.sources.clock.now().duration_since(oldest);
+        metrics.deliver.observe(late.as_secs_f64());
     }
 }
 
