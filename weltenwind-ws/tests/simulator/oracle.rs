@@ -107,6 +107,13 @@ impl Ledger {
         Ok(())
     }
 
+    /// Returns how every message of a life stands by now.
+    pub(crate) fn newest(&self, room: usize, epoch: u32) -> Vec<&Shown> {
+        let Some(age) = self.age(room, epoch) else { return Vec::new() };
+        let life = &self.lives(room)[age];
+        life.of_message.values().filter_map(|changes| changes.last()).map(|change| &life.facts[change].shown).collect()
+    }
+
     fn posted(&self, room: usize, at: At) -> Option<i64> {
         self.lives(room)[self.age(room, at.epoch)?].facts.get(&at.change)?.posted
     }
