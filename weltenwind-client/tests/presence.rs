@@ -71,7 +71,8 @@ async fn told(realtime: &mut Realtime) -> String {
     let end = |id: &AccountId| id.to_string()[34..].to_owned();
     match soon(realtime.next()).await.expect("the socket stays open") {
         Event::Presence { join, leave, count, .. } => {
-            let joined = join.iter().map(|one| format!("+{}{}", end(&one.id), one.state.as_deref().unwrap_or_default()));
+            let joined =
+                join.iter().map(|one| format!("+{}{}", end(&one.id), one.state.as_deref().unwrap_or_default()));
             let left = leave.iter().map(|one| format!("-{}", end(one)));
             joined.chain(left).chain([format!("={count}")]).collect::<Vec<_>>().join(" ")
         }
@@ -288,8 +289,10 @@ async fn on_a_real_server_each_sees_the_other_and_what_they_say_also_on_its_succ
     soon(lus.say(Room::Global, Some("in a raid"))).await.unwrap();
     soon(lus.typing(Room::Global)).await.unwrap();
     soon(lus.foreground(true)).await.unwrap();
-    soon(async { while !matches!(hers.next().await, Some(Event::Typing { display_name, .. }) if display_name == "Lu") {} })
-        .await;
+    soon(async {
+        while !matches!(hers.next().await, Some(Event::Typing { display_name, .. }) if display_name == "Lu") {}
+    })
+    .await;
     town.stop().await;
     town.start_again().await;
 

@@ -59,12 +59,18 @@ impl View {
             return Err(Hole);
         }
         self.version = version;
-        let mut members = self.members.clone();
+        let (mut members, before) = (self.members.clone(), self.count);
         for account in leave {
             members.remove(account);
         }
         members.extend(join.into_iter().map(|member| (member.id, member)));
-        Ok(Some(self.turn_into(room, members, count)))
+        let event = self.turn_into(room, members, count);
+        // Oneself is in the snapshot, and then in a change.
+        let is_news = |event: &Event| {
+            before != count
+                || matches!(event, Event::Presence { join, leave, .. } if !join.is_empty() || !leave.is_empty())
+        };
+        Ok(Some(event).filter(is_news))
     }
 
     fn turn_into(&mut self, room: Room, mut members: BTreeMap<AccountId, MemberRecord>, count: usize) -> Event {
@@ -115,6 +121,8 @@ mod tests {
         let heard = view.take(Room::Global, 7, vec![member(lu, Some("away"))], &[mira], 1).unwrap().unwrap();
 
         assert_eq!(told(&heard), (vec![lu], vec![mira], 1));
+        let again = view.take(Room::Global, 8, vec![member(lu, Some("away"))], &[], 1).unwrap();
+        assert!(again.is_none(), "{again:?}");
         assert_eq!(view.present(), Present { members: vec![member(lu, Some("away"))], count: 1 });
     }
 
