@@ -103,7 +103,8 @@ impl Scene {
         if let Some(id) = id {
             record["id"] = self.ids[&id].clone();
         }
-        self.heard.extend(self.event_of(&record));
+        let event = self.event_of(&record);
+        self.heard.extend(event);
         self.peer.send(record.clone()).await;
         if let Some(asked) = id.and_then(|id| self.asked.remove(&id)) {
             let answer = soon(asked).await.expect("the task ends");
