@@ -1,4 +1,4 @@
-//! A bot that throws dice and tells the weather in a channel of a running server.
+//! A bot that throws dice and tells the weather in a channel of a running server, and says of itself that it does.
 //!
 //! `cargo run -p weltenwind-examples --bin bot -- http://127.0.0.1:8080 welcome/general`, then say `!roll 2d6` or `!wind`.
 //! Stop the server and start it again: what was said to the bot meanwhile is answered, once.
@@ -21,6 +21,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let channel = client.find_channel(world, channel).await?.ok_or("there is no such channel")?;
     let mut realtime = Realtime::connect(&client).await?;
     realtime.join(Room::Channel(channel.id), None).await?;
+    // Said once; the client says it again after every reconnect.
+    let everybody = realtime.room(Room::Global);
+    everybody.join(None).await?;
+    everybody.say(Some("throws dice: !roll 2d6")).await?;
     println!("listening in {place} of {address}");
 
     while let Some(event) = realtime.next().await {
@@ -28,14 +32,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Event::Message { message, .. } if message.author.id != me.id => {
                 let Some(answer) = message.body.as_deref().and_then(answer) else { continue };
                 println!("{}: {answer}", message.author.display_name);
+                if let Err(error) = realtime.typing(Room::Channel(channel.id)).await {
+                    eprintln!("not told: {error}");
+                }
                 let reply = Draft::new(channel.id, answer).reply_to(message.id);
                 if let Err(error) = realtime.publish_draft(reply).await {
                     eprintln!("not said: {error}");
                 }
             }
+            Event::Presence { count, .. } => println!("{count} are here"),
             Event::Disconnected { error, retry_in } => eprintln!("{error}; back in {retry_in:.1?}"),
             Event::Reconnected => println!("back again"),
-            Event::Left { code, .. } => return Err(format!("sent out of the channel: {code}").into()),
+            Event::Left { room: Room::Channel(_), code } => {
+                return Err(format!("sent out of the channel: {code}").into());
+            }
             Event::Closed { error } => return Err(error.into()),
             _ => {}
         }

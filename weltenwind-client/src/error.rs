@@ -46,6 +46,12 @@ pub enum ClientError {
     /// The room is joined, or about to be.
     #[error("the room {0} is joined already")]
     AlreadyJoined(Room),
+    /// Messages are posted to rooms of channels.
+    #[error("the room {0} is no channel")]
+    NotAChannel(Room),
+    /// The connection is lost just now, and what was asked for is of no use later.
+    #[error("there is no connection at the moment")]
+    NotConnected,
     /// Too many messages wait for their acknowledgement; this one was not queued.
     #[error("{0} messages wait to be sent, and no more are taken")]
     QueueFull(usize),
@@ -77,7 +83,7 @@ impl ClientError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.is_retryable(),
-            Self::Unreachable { .. } | Self::QueueFull(_) | Self::Lost { .. } => true,
+            Self::Unreachable { .. } | Self::NotConnected | Self::QueueFull(_) | Self::Lost { .. } => true,
             _ => false,
         }
     }

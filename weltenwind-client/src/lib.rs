@@ -42,8 +42,9 @@ pub use weltenwind_core::{
     AccountId, ChannelId, GroupId, MessageId, Room, Scope, SessionId, WorldId,
     accounts::Theme,
     wire::{
-        ChannelBody, HistoryBody, ListBody, MessageAuthor, MessageBody, PreferencesBody, ProblemError, QuietHoursBody,
-        TombstoneBody, TopicsBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody, WireTime, WorldBody,
+        ChannelBody, HistoryBody, ListBody, MemberRecord, MessageAuthor, MessageBody, PreferencesBody, ProblemError,
+        QuietHoursBody, TombstoneBody, TopicsBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody,
+        WireTime, WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
@@ -57,7 +58,7 @@ pub use self::{
     call::Tagged,
     client::Client,
     error::{ClientError, Refusal},
-    realtime::{Event, GapCause, Joined, Realtime, RealtimeHandle, RealtimeOptions},
+    realtime::{Event, GapCause, Joined, Present, Realtime, RealtimeHandle, RealtimeOptions, RoomHandle},
     retry::RetryPolicy,
 };
 

@@ -326,7 +326,7 @@ async fn what_a_newer_server_adds_is_passed_over_and_what_does_not_fit_is_an_end
 
     let mut newer = msg(1, "c1");
     newer["mood"] = "cheerful".into();
-    peer.send_all([json!({ "t": "presence", "room": "global", "count": 3 }), newer]).await;
+    peer.send_all([json!({ "t": "weather", "room": "global", "count": 3 }), newer]).await;
     peer.send(json!({ "t": "msg", "room": room(), "seq": "two" })).await;
 
     assert_eq!(told(&mut realtime, 1).await, ["1"]);

@@ -7,8 +7,8 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 use weltenwind_core::{
-    Room,
-    wire::{ClientRecord, MessageBody, ServerRecord},
+    AccountId, Room,
+    wire::{ClientRecord, MemberRecord, MessageBody, PresenceRecord, ServerRecord},
 };
 
 use super::{
@@ -16,6 +16,8 @@ use super::{
     event::{Event, GapCause},
     membership::{Kind, Membership, Standing},
     posts::Posts,
+    present::{Hole, Present, View},
+    statement::{Asker, Askers, Saying, Statement},
 };
 use crate::{
     api::Draft,
@@ -34,6 +36,10 @@ pub(super) enum Command {
     Join { room: Room, since: Option<String>, asker: oneshot::Sender<Result<Joined, ClientError>> },
     Leave { room: Room, asker: oneshot::Sender<()> },
     Publish { draft: Draft, asker: oneshot::Sender<Result<MessageBody, ClientError>> },
+    Say { room: Room, state: Option<String>, asker: Asker },
+    Type { room: Room, asker: Asker },
+    Foreground { on: bool, asker: Asker },
+    Look { room: Room, asker: oneshot::Sender<Option<Present>> },
 }
 
 /// How the server takes its leave.
@@ -61,6 +67,10 @@ pub(super) enum Wish {
 pub(super) struct Conversation {
     rooms: BTreeMap<Room, Membership>,
     posts: Posts,
+    /// Whether somebody looks at the program.
+    foreground: Statement<bool>,
+    /// Requests of the present connection that are not made again on the next.
+    asks: BTreeMap<i64, Askers>,
     last_id: i64,
     is_online: bool,
     /// What the program is to hear.
@@ -72,10 +82,12 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) const fn new(pending_posts: usize) -> Self {
+    pub(super) fn new(pending_posts: usize) -> Self {
         Self {
             rooms: BTreeMap::new(),
             posts: Posts::new(pending_posts),
+            foreground: Statement::default(),
+            asks: BTreeMap::new(),
             last_id: 0,
             is_online: false,
             inbox: VecDeque::new(),
@@ -88,6 +100,7 @@ impl Conversation {
     pub(super) fn open(&mut self) {
         self.is_online = true;
         self.connection.clear();
+        self.foreground.renew();
         let rooms: Vec<Room> = self.rooms.keys().copied().collect();
         for room in rooms {
             self.ask_for(room);
@@ -100,8 +113,13 @@ impl Conversation {
         self.is_online = false;
         self.outbox.clear();
         self.posts.put_all_back();
+        self.foreground.lose();
+        for (_, askers) in std::mem::take(&mut self.asks) {
+            askers.disconnect();
+        }
         for membership in self.rooms.values_mut() {
             membership.standing = Standing::Wanted(None);
+            membership.state.lose();
             if !keeps_positions {
                 membership.lose_position(GapCause::Cursor);
             }
@@ -119,7 +137,9 @@ impl Conversation {
     /// Returns whether the socket should be read. While the program has events to take, it is not, so that the server
     /// holds back what comes next; but an answer that the program may be waiting for is always read.
     pub(super) fn is_reading(&self) -> bool {
-        self.inbox.is_empty() || !self.posts.is_empty() || self.rooms.values().any(|room| room.asker.is_some())
+        let is_awaited = |room: &Membership| room.asker.is_some() || room.state.is_awaited();
+        let has_asked = !self.posts.is_empty() || !self.asks.is_empty() || self.foreground.is_awaited();
+        self.inbox.is_empty() || has_asked || self.rooms.values().any(is_awaited)
     }
 
     pub(super) fn command(&mut self, command: Command) {
@@ -136,10 +156,11 @@ impl Conversation {
             }
             Command::Leave { room, asker } => {
                 let membership = self.rooms.remove(&room);
-                let was_asked_for = |room: Membership| !matches!(room.standing, Standing::Wanted(_));
-                if self.is_online && membership.is_some_and(was_asked_for) {
+                let was_asked_for = |room: &Membership| !matches!(room.standing, Standing::Wanted(_));
+                if self.is_online && membership.as_ref().is_some_and(was_asked_for) {
                     self.tell_leave(room);
                 }
+                self.give_up_state(room, membership);
                 // Who asked may have gone.
                 let _ = asker.send(());
             }
@@ -147,11 +168,24 @@ impl Conversation {
                 self.posts.push(draft, asker);
                 self.send_posts();
             }
+            Command::Say { room, state, asker } => match self.rooms.get_mut(&room) {
+                Some(membership) => membership.state.say(state, asker),
+                None => self.ask(asker.into(), |id| ClientRecord::Presence { id: Some(id), room, state }),
+            },
+            Command::Type { room, asker } => {
+                self.ask(asker.into(), |id| ClientRecord::Typing { id: Some(id), room });
+            }
+            Command::Foreground { on, asker } => self.foreground.say(on, asker),
+            Command::Look { room, asker } => {
+                let view = self.rooms.get(&room).and_then(|membership| membership.view.as_ref());
+                // Who asked may have gone.
+                let _ = asker.send(view.map(View::present));
+            }
         }
     }
 
     /// Does what is due: rooms that are behind are replayed once the program has taken what it was told, and rooms that
-    /// were refused for the moment are asked for again. Returns when to look again.
+    /// were refused for the moment are asked for again; what the program says of itself is said. Returns when to look again.
     pub(super) fn pass_time(&mut self, now: Instant) -> Option<Instant> {
         if !self.is_online {
             return None;
@@ -172,6 +206,24 @@ impl Conversation {
             }
             self.ask_for(room);
         }
+        [next, self.send_statements(now)].into_iter().flatten().min()
+    }
+
+    /// Says what is due, and returns when more will be.
+    fn send_statements(&mut self, now: Instant) -> Option<Instant> {
+        if let Some((id, on)) = self.foreground.send(&mut self.last_id, now) {
+            self.outbox.push_back(ClientRecord::Foreground { id: Some(id), on });
+        }
+        let mut next = self.foreground.due(now);
+        for (room, membership) in &mut self.rooms {
+            if membership.standing != Standing::Joined {
+                continue;
+            }
+            if let Some((id, state)) = membership.state.send(&mut self.last_id, now) {
+                self.outbox.push_back(ClientRecord::Presence { id: Some(id), room: *room, state });
+            }
+            next = [next, membership.state.due(now)].into_iter().flatten().min();
+        }
         next
     }
 
@@ -187,7 +239,9 @@ impl Conversation {
                 self.connection = conn;
                 return Ok(Some(Wish::PingsEvery(Duration::from_secs(ping_every_seconds))));
             }
-            ServerRecord::Joined { id, room, cursor, recovered, .. } => self.joined(id, room, cursor, recovered),
+            ServerRecord::Joined { id, room, cursor, recovered, presence } => {
+                self.joined(id, room, cursor, recovered, presence);
+            }
             ServerRecord::Msg { room, cursor, message, .. } => self.take(room, Kind::News, cursor, message),
             ServerRecord::Update { room, cursor, message } => self.take(room, Kind::Change, cursor, message),
             ServerRecord::Live { room } => {
@@ -202,18 +256,26 @@ impl Conversation {
                 }
             }
             ServerRecord::Ok { id: Some(id), message: Some(message) } => drop(self.posts.settle(id, Ok(message))),
-            ServerRecord::Ok { id, .. } => {
-                if let Some(id) = id.filter(|id| self.posts.room_of(*id).is_some()) {
+            ServerRecord::Ok { id: Some(id), message: None } => {
+                if self.posts.room_of(id).is_some() {
                     return Err(self.unreadable(format!("the answer to post {id} has no message")));
                 }
+                self.done(id);
             }
+            ServerRecord::Ok { id: None, .. } => {}
             ServerRecord::Err { id, code, detail, correlation_id, retry_after_ms } => {
                 self.refused(id, Refusal::of_record(code, detail, correlation_id, retry_after_ms));
             }
             ServerRecord::Left { id: None, room, code } => self.taken_away(room, code.unwrap_or_default()),
             ServerRecord::Left { .. } => {}
-            // Who is where is not told on yet.
-            ServerRecord::Presence { .. } | ServerRecord::Typing { .. } => {}
+            ServerRecord::Presence { room, version, join, leave, count } => {
+                self.take_change(room, version, join, &leave, count);
+            }
+            ServerRecord::Typing { room, user, display_name } => {
+                if self.heard(room).is_some() {
+                    self.inbox.push_back(Event::Typing { room, user, display_name });
+                }
+            }
             ServerRecord::RefreshNeeded => return Ok(Some(Wish::NewToken)),
             // A sign of life goes first.
             ServerRecord::Ping => self.outbox.push_front(ClientRecord::Pong),
@@ -263,13 +325,63 @@ impl Conversation {
         self.rooms.get(&room).is_some_and(|room| room.standing != Standing::Joined)
     }
 
-    fn joined(&mut self, id: i64, room: Room, cursor: Option<String>, recovered: bool) {
+    fn joined(
+        &mut self,
+        id: i64,
+        room: Room,
+        cursor: Option<String>,
+        recovered: bool,
+        presence: Option<PresenceRecord>,
+    ) {
         let asked = self.rooms.get_mut(&room).filter(|membership| membership.standing == Standing::Asked(id));
         // Otherwise the room was left meanwhile.
         if let Some(membership) = asked {
             let gap = membership.joined(room, cursor, recovered);
             self.inbox.extend(gap);
+            self.inbox.extend(presence.map(|snapshot| membership.take_present(room, snapshot)));
             self.send_posts();
+        }
+    }
+
+    /// Takes who came and went. Where something between was missed, the room is joined anew, and who is there comes with that.
+    fn take_change(&mut self, room: Room, version: u64, join: Vec<MemberRecord>, leave: &[AccountId], count: usize) {
+        let Some(view) = self.heard(room).and_then(|membership| membership.view.as_mut()) else { return };
+        match view.take(room, version, join, leave, count) {
+            Ok(event) => self.inbox.extend(event),
+            Err(Hole) => {
+                tracing::debug!(connection = %self.connection, %room, version, "the room is joined anew");
+                self.tell_leave(room);
+                self.ask_for(room);
+            }
+        }
+    }
+
+    /// Makes a request that is lost with the connection.
+    fn ask(&mut self, askers: Askers, record: impl FnOnce(i64) -> ClientRecord) {
+        if self.is_online {
+            self.last_id += 1;
+            self.outbox.push_back(record(self.last_id));
+            self.asks.insert(self.last_id, askers);
+        } else {
+            askers.disconnect();
+        }
+    }
+
+    /// A request without a result was done.
+    fn done(&mut self, id: i64) {
+        if let Some(askers) = self.asks.remove(&id) {
+            askers.answer(None);
+        } else if !self.foreground.settle(id) {
+            self.rooms.values_mut().any(|membership| membership.state.settle(id));
+        }
+    }
+
+    /// A room is left: what was not said there is refused by the server in its words.
+    fn give_up_state(&mut self, room: Room, membership: Option<Membership>) {
+        let Some((sent, unsaid)) = membership.map(|membership| membership.state.give_up()) else { return };
+        self.asks.extend(sent.into_iter().map(|(id, saying)| (id, saying.askers)));
+        if let Some(Saying { what, askers, .. }) = unsaid.filter(|saying| !saying.askers.is_empty()) {
+            self.ask(askers, |id| ClientRecord::Presence { id: Some(id), room, state: what });
         }
     }
 
@@ -298,17 +410,31 @@ impl Conversation {
         } else if refusal.code == "not-joined" && self.posts.room_of(id).is_some_and(|room| self.is_awaited(room)) {
             // The room was lost while the message was on its way; it goes once the room is joined again.
             self.posts.put_back(id);
-        } else {
+        } else if !self.statement_refused(id, &refusal) {
             tracing::debug!(correlation_id = %refusal.correlation_id, error = %refusal, "a request is refused");
-            self.posts.settle(id, Err(Box::new(refusal).into()));
+            match self.asks.remove(&id) {
+                Some(askers) => askers.answer(Some(&refusal)),
+                None => drop(self.posts.settle(id, Err(Box::new(refusal).into()))),
+            }
         }
+    }
+
+    /// Returns whether what was refused is something that the program says of itself.
+    fn statement_refused(&mut self, id: i64, refusal: &Refusal) -> bool {
+        let now = Instant::now();
+        let refuse = |membership: &mut Membership| {
+            let is_late = refusal.code == "not-joined" && membership.standing != Standing::Joined;
+            membership.state.refuse(id, refusal, is_late, now)
+        };
+        self.foreground.refuse(id, refusal, false, now) || self.rooms.values_mut().any(refuse)
     }
 
     fn join_refused(&mut self, room: Room, refusal: Refusal) {
         tracing::warn!(correlation_id = %refusal.correlation_id, %room, error = %refusal, "a room is refused");
         let Some(membership) = self.rooms.get_mut(&room) else { return };
         if let Some(asker) = membership.asker.take() {
-            self.rooms.remove(&room);
+            let membership = self.rooms.remove(&room);
+            self.give_up_state(room, membership);
             // Who asked may have gone.
             let _ = asker.send(Err(Box::new(refusal).into()));
             self.send_posts();
@@ -335,7 +461,8 @@ impl Conversation {
     }
 
     fn forget(&mut self, room: Room, code: String) {
-        self.rooms.remove(&room);
+        let membership = self.rooms.remove(&room);
+        self.give_up_state(room, membership);
         self.inbox.push_back(Event::Left { room, code });
         // Messages that waited for the room are refused by the server.
         self.send_posts();

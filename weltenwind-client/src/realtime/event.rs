@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use weltenwind_core::{Room, wire::MessageBody};
+use weltenwind_core::{
+    AccountId, Room,
+    wire::{MemberRecord, MessageBody},
+};
 
 use crate::error::ClientError;
 
@@ -40,6 +43,29 @@ pub enum Event {
         cause: GapCause,
         /// The position after it.
         cursor: Option<String>,
+    },
+    /// Who is in a room has changed since the program was told last. Comes after every join of a room with presence, the first
+    /// with everybody in `join`, and those of a reconnect with what changed meanwhile; [`RealtimeHandle::presence`] has it all.
+    ///
+    /// [`RealtimeHandle::presence`]: super::RealtimeHandle::presence
+    Presence {
+        /// The room.
+        room: Room,
+        /// Who came, and who says something new.
+        join: Vec<MemberRecord>,
+        /// Who went; also everybody who was listed, once there are more than are listed: `count` tells the two apart.
+        leave: Vec<AccountId>,
+        /// How many there are now, listed or not.
+        count: usize,
+    },
+    /// Somebody is writing something; it may be lost, and passes by itself after some seconds.
+    Typing {
+        /// The room.
+        room: Room,
+        /// The account.
+        user: AccountId,
+        /// The name it is shown by.
+        display_name: String,
     },
     /// The server took a room away; nothing more is heard of it.
     Left {

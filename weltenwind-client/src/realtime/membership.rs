@@ -1,12 +1,17 @@
 //! One room that the program wants to be in.
 
 use tokio::{sync::oneshot, time::Instant};
-use weltenwind_core::{Room, wire::MessageBody};
+use weltenwind_core::{
+    Room,
+    wire::{MessageBody, PresenceRecord},
+};
 
 use super::{
     Joined,
     event::{Event, GapCause},
+    present::View,
     seen::Seen,
+    statement::Statement,
 };
 use crate::error::ClientError;
 
@@ -31,6 +36,10 @@ pub(super) struct Membership {
     pub(super) asker: Option<oneshot::Sender<Result<Joined, ClientError>>>,
     /// Something was thrown away for want of room, and is replayed once there is some.
     pub(super) behind: bool,
+    /// What the program says of itself there.
+    pub(super) state: Statement<Option<String>>,
+    /// Who is there; none in a room that is not told of.
+    pub(super) view: Option<View>,
     /// The position does not hold any more, which is told with the next join.
     lost: Option<GapCause>,
     seen: Seen,
@@ -50,6 +59,8 @@ impl Membership {
             cursor: since,
             asker: Some(asker),
             behind: false,
+            state: Statement::default(),
+            view: None,
             lost: None,
             seen: Seen::default(),
         }
@@ -67,6 +78,7 @@ impl Membership {
     pub(super) fn joined(&mut self, room: Room, cursor: Option<String>, recovered: bool) -> Option<Event> {
         self.standing = Standing::Joined;
         self.behind = false;
+        self.state.renew();
         // A position that was asked for stays until something comes after it: what could not be recovered is told as a gap,
         // and that record carries the new position.
         if self.cursor.is_none() {
@@ -77,6 +89,11 @@ impl Membership {
             let _ = asker.send(Ok(Joined { cursor: cursor.clone(), recovered }));
         }
         self.lost.take().map(|cause| Event::Gap { room, cause, cursor })
+    }
+
+    /// Takes who is there, and returns what the program hears of that.
+    pub(super) fn take_present(&mut self, room: Room, snapshot: PresenceRecord) -> Event {
+        self.view.get_or_insert_default().renew(room, snapshot)
     }
 
     /// Takes a message; nothing is told of one that was told of before in this state.

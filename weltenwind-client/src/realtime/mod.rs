@@ -6,16 +6,23 @@ mod event;
 mod membership;
 mod owner;
 mod posts;
+mod present;
+mod room;
 mod seen;
 mod socket;
+mod statement;
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use weltenwind_core::{ChannelId, Room, wire::MessageBody};
 
-pub use self::event::{Event, GapCause};
-use self::{connection::Program, conversation::Command, owner::Owner};
+use self::{connection::Program, conversation::Command, owner::Owner, statement::Asker};
+pub use self::{
+    event::{Event, GapCause},
+    present::Present,
+    room::RoomHandle,
+};
 use crate::{api::Draft, client::Client, error::ClientError};
 
 /// Commands that may wait for the task that owns the socket; it takes them at once.
@@ -59,8 +66,8 @@ pub struct Joined {
 /// A socket that stays open.
 ///
 /// It is one connection after the other: when one breaks, the next one joins the same rooms from the last position that was
-/// told of, and posts that were not acknowledged are sent again under their client ids. The program hears of each message
-/// once, and posts it once.
+/// told of, posts that were not acknowledged are sent again under their client ids, and what the program says of itself is said
+/// again. The program hears of each message once, and posts it once.
 ///
 /// A program that is slow to take events slows the server down, and nothing else: nothing is queued beyond
 /// [`RealtimeOptions::events`] here and a bounded number of frames there. Dropping this closes the socket.
@@ -90,7 +97,7 @@ pub struct Realtime {
     events: mpsc::Receiver<Event>,
 }
 
-/// Joins, leaves and posts, from any task, while another one takes the events of the [`Realtime`].
+/// Joins, leaves, posts and says, from any task, while another one takes the events of the [`Realtime`].
 #[derive(Debug, Clone)]
 pub struct RealtimeHandle {
     commands: mpsc::Sender<Command>,
@@ -150,6 +157,31 @@ impl Realtime {
         self.handle.publish_draft(draft).await
     }
 
+    /// Says something of oneself; see [`RealtimeHandle::say`].
+    pub async fn say(&self, room: Room, state: Option<&str>) -> Result<(), ClientError> {
+        self.handle.say(room, state).await
+    }
+
+    /// Tells that something is being written; see [`RealtimeHandle::typing`].
+    pub async fn typing(&self, room: Room) -> Result<(), ClientError> {
+        self.handle.typing(room).await
+    }
+
+    /// Says whether somebody looks at the program; see [`RealtimeHandle::foreground`].
+    pub async fn foreground(&self, on: bool) -> Result<(), ClientError> {
+        self.handle.foreground(on).await
+    }
+
+    /// Answers who is in a room; see [`RealtimeHandle::presence`].
+    pub async fn presence(&self, room: Room) -> Result<Option<Present>, ClientError> {
+        self.handle.presence(room).await
+    }
+
+    /// Returns a handle for one room, joined or not.
+    pub fn room(&self, room: Room) -> RoomHandle {
+        self.handle.room(room)
+    }
+
     /// Closes the socket, and waits until the server was told.
     pub async fn close(mut self) {
         self.events.close();
@@ -197,6 +229,64 @@ impl RealtimeHandle {
     pub async fn publish_draft(&self, draft: Draft) -> Result<MessageBody, ClientError> {
         let (asker, answer) = oneshot::channel();
         self.command(Command::Publish { draft, asker }).await?;
+        answer.await.map_err(|_| ClientError::Closed)?
+    }
+
+    /// Says something of oneself in a room with presence: 1 to 64 characters on one line; without `state`, nothing any more.
+    ///
+    /// It holds for as long as the room is joined: after a reconnect it is said again. While the connection is lost it waits
+    /// for the next one; of several that wait, the newest is said, and answers for all. Dropping the future does not take it
+    /// back.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotConnected`] in a room that the program has not joined, or the server's refusal.
+    pub async fn say(&self, room: Room, state: Option<&str>) -> Result<(), ClientError> {
+        let state = state.map(str::to_owned);
+        self.ask(|asker| Command::Say { room, state, asker }).await
+    }
+
+    /// Tells a room that something is being written. The server passes over more than one in three seconds, so a program may
+    /// call this with every key.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotConnected`] while the connection is lost: what has passed is not told later. Or the server's refusal.
+    pub async fn typing(&self, room: Room) -> Result<(), ClientError> {
+        self.ask(|asker| Command::Type { room, asker }).await
+    }
+
+    /// Says whether somebody looks at the program right now, which nobody does until it is said; it holds over all connections,
+    /// as with [`say`](Self::say).
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal.
+    pub async fn foreground(&self, on: bool) -> Result<(), ClientError> {
+        self.ask(|asker| Command::Foreground { on, asker }).await
+    }
+
+    /// Answers who is in a room that is joined, as far as the socket has heard: what the program takes as
+    /// [`Event::Presence`] may lie behind. While the connection is lost, it is who was there. None in rooms without presence,
+    /// and in those that are not joined.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Closed`].
+    pub async fn presence(&self, room: Room) -> Result<Option<Present>, ClientError> {
+        let (asker, answer) = oneshot::channel();
+        self.command(Command::Look { room, asker }).await?;
+        answer.await.map_err(|_| ClientError::Closed)
+    }
+
+    /// Returns a handle for one room, joined or not.
+    pub fn room(&self, room: Room) -> RoomHandle {
+        RoomHandle::new(self.clone(), room)
+    }
+
+    async fn ask(&self, command: impl FnOnce(Asker) -> Command) -> Result<(), ClientError> {
+        let (asker, answer) = oneshot::channel();
+        self.command(command(asker)).await?;
         answer.await.map_err(|_| ClientError::Closed)?
     }
 

@@ -175,8 +175,22 @@ pub(super) fn read(line: &str) -> Result<Option<ServerRecord>, serde_json::Error
         t: String,
     }
 
-    const KNOWN: &[&str] =
-        &["welcome", "joined", "msg", "update", "live", "gap", "ok", "err", "left", "refresh-needed", "ping", "bye"];
+    const KNOWN: &[&str] = &[
+        "welcome",
+        "joined",
+        "msg",
+        "update",
+        "live",
+        "gap",
+        "presence",
+        "typing",
+        "ok",
+        "err",
+        "left",
+        "refresh-needed",
+        "ping",
+        "bye",
+    ];
     match serde_json::from_str(line) {
         Ok(record) => Ok(Some(record)),
         Err(error) => {

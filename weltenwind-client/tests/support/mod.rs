@@ -18,6 +18,7 @@ use weltenwind_core::{
     accounts::AccountsConfig,
     chat::ChannelDraft,
     limits::{LimitsConfig, Quota, Unit},
+    presence::PresenceConfig,
     worlds::{Slug, WorldDraft},
 };
 use weltenwind_http::{HttpConfig, HttpHost};
@@ -47,6 +48,7 @@ pub(crate) struct Settings {
     /// A clock to be moved by hand, in place of the system's.
     pub(crate) clock: Option<Arc<ManualClock>>,
     pub(crate) limits: LimitsConfig,
+    pub(crate) presence: PresenceConfig,
 }
 
 impl Default for Settings {
@@ -57,6 +59,7 @@ impl Default for Settings {
             realtime: weltenwind_ws::RealtimeConfig::default(),
             clock: None,
             limits: LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second)),
+            presence: PresenceConfig::default(),
         }
     }
 }
@@ -78,6 +81,7 @@ struct Node {
     registry: Registry,
     stop: CancellationToken,
     serving: JoinHandle<()>,
+    telling: JoinHandle<()>,
 }
 
 impl Town {
@@ -117,6 +121,7 @@ impl Town {
         node.realtime.drain().await;
         node.stop.cancel();
         node.serving.await.expect("the server ends");
+        node.telling.abort();
         self.wire.lead_nowhere();
         node.services.health.close().await;
     }
@@ -213,7 +218,8 @@ impl Node {
         let storage = StorageConfig { url, ..StorageConfig::default() };
         let stores = weltenwind_storage::open(&storage).await.expect("a store");
         let (accounts, limits) = (settings.accounts.clone(), settings.limits.clone());
-        let config = ServiceConfig { accounts, limits, ..ServiceConfig::default() };
+        let presence = settings.presence;
+        let config = ServiceConfig { accounts, limits, presence, ..ServiceConfig::default() };
         let mut sources = Sources::default();
         if let Some(clock) = &settings.clock {
             sources.clock = clock.clone();
@@ -230,7 +236,9 @@ impl Node {
         let stop = CancellationToken::new();
         let (router, stopped) = (host.into_router(), stop.clone());
         let serving = tokio::spawn(async move { weltenwind_http::serve(listener, router, &http, stopped).await });
-        Self { services, realtime, address, registry, stop, serving }
+        let presence = Arc::clone(&services.presence);
+        let telling = tokio::spawn(async move { presence.run().await });
+        Self { services, realtime, address, registry, stop, serving, telling }
     }
 }
 

@@ -9,7 +9,11 @@ mod realtime;
 #[cfg(feature = "openapi")]
 mod schema;
 mod time;
+#[cfg(any(test, feature = "conformance", feature = "openapi"))]
+mod transcript;
 
+#[cfg(any(test, feature = "conformance", feature = "openapi"))]
+pub use self::transcript::{Transcript, TranscriptLine, TranscriptNames};
 pub use self::{
     export::{
         ErasureBody, ExportBody, ExportedAudit, ExportedDevice, ExportedGrant, ExportedIdentity, ExportedMark,

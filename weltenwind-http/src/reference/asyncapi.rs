@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use weltenwind_core::{
     Code,
-    wire::{ClientRecord, SUBPROTOCOL, ServerRecord, close},
+    wire::{ClientRecord, SUBPROTOCOL, ServerRecord, Transcript, TranscriptLine, close},
 };
 
 use super::{records, schemas};
@@ -26,10 +26,13 @@ pub(super) struct Document {
 }
 
 /// What the server answers to each record of a client.
-const REPLIES: [(&str, &[&str]); 5] = [
+const REPLIES: [(&str, &[&str]); 8] = [
     ("join", &["joined", "err"]),
     ("leave", &["left", "err"]),
     ("pub", &["ok", "err"]),
+    ("presence", &["ok", "err"]),
+    ("typing", &["ok", "err"]),
+    ("foreground", &["ok", "err"]),
     ("refresh", &["ok", "err"]),
     ("pong", &[]),
 ];
@@ -75,14 +78,28 @@ const TOLD: &[Code] = &[
 ];
 
 /// What the server says by itself.
-const NEWS: [&str; 11] =
-    ["welcome", "joined", "msg", "update", "live", "gap", "left", "err", "refresh-needed", "ping", "bye"];
+const NEWS: [&str; 13] = [
+    "welcome",
+    "joined",
+    "msg",
+    "update",
+    "live",
+    "gap",
+    "told-presence",
+    "told-typing",
+    "left",
+    "err",
+    "refresh-needed",
+    "ping",
+    "bye",
+];
 
 /// Makes the document.
 pub(super) fn document() -> Document {
-    let mut messages = messages::<ClientRecord>(&records::of_client(), true);
+    let transcripts = records::transcripts();
+    let mut messages = of_client(&transcripts);
     let spoken: Vec<String> = messages.keys().cloned().collect();
-    messages.extend(self::messages::<ServerRecord>(&records::of_server(), false));
+    messages.extend(of_server(&transcripts));
     let mut document = json!({ "components": { "messages": messages, "schemas": shared_schemas() } });
     schemas::tidy(&mut document);
     describe_references(&mut document);
@@ -109,6 +126,7 @@ pub(super) fn document() -> Document {
             "title": "The socket",
             "description": channel_description(),
             "messages": references,
+            "x-transcripts": transcripts.iter().map(conversation).collect::<Vec<_>>(),
             "bindings": { "ws": {
                 "method": "GET",
                 "headers": {
@@ -127,12 +145,48 @@ pub(super) fn document() -> Document {
     }
 }
 
-/// One message for each kind of record, with its schema and an example.
-fn messages<R: ToSchema + Serialize>(samples: &[R], is_strict: bool) -> BTreeMap<String, Value> {
+/// The messages of a client.
+fn of_client(transcripts: &[Transcript]) -> BTreeMap<String, Value> {
+    let samples = lines(transcripts).filter_map(|(title, line)| match line {
+        TranscriptLine::Client(record) => Some((title, record)),
+        _ => None,
+    });
+    messages::<ClientRecord>(&samples.collect::<Vec<_>>(), true)
+}
+
+/// The messages of the server, those that are called as one of a client's is under another name.
+fn of_server(transcripts: &[Transcript]) -> BTreeMap<String, Value> {
+    let samples = lines(transcripts).filter_map(|(title, line)| match line {
+        TranscriptLine::Server(record) => Some((title, record)),
+        _ => None,
+    });
+    let messages = messages::<ServerRecord>(&samples.collect::<Vec<_>>(), false);
+    let named = |(name, message): (String, Value)| match REPLIES.iter().any(|(spoken, _)| *spoken == name) {
+        true => (format!("told-{name}"), message),
+        false => (name, message),
+    };
+    messages.into_iter().map(named).collect()
+}
+
+/// Each line with the title above it.
+fn lines(transcripts: &[Transcript]) -> impl Iterator<Item = (&str, &TranscriptLine)> {
+    transcripts.iter().flat_map(|transcript| transcript.lines.iter().map(move |line| (transcript.title.as_str(), line)))
+}
+
+/// A conversation as the document shows it.
+fn conversation(transcript: &Transcript) -> Value {
+    let line = |line: &TranscriptLine| match line {
+        TranscriptLine::Client(record) => json!({ "client": record }),
+        TranscriptLine::Server(record) => json!({ "server": record }),
+        TranscriptLine::Meanwhile(what) => json!({ "meanwhile": what }),
+    };
+    json!({ "title": transcript.title, "lines": transcript.lines.iter().map(line).collect::<Vec<_>>() })
+}
+
+/// One message for each kind of record, with its schema and an example of each form that it has.
+fn messages<R: ToSchema>(samples: &[(&str, &Value)], is_strict: bool) -> BTreeMap<String, Value> {
     let schema = serde_json::to_value(R::schema()).expect("a schema is plain data");
     let variants = schema["oneOf"].as_array().cloned().unwrap_or_default();
-    let samples: Vec<Value> =
-        samples.iter().map(|sample| serde_json::to_value(sample).expect("a record is plain data")).collect();
     let message = |mut payload: Value| {
         camel_case(&mut payload);
         if is_strict {
@@ -140,14 +194,23 @@ fn messages<R: ToSchema + Serialize>(samples: &[R], is_strict: bool) -> BTreeMap
         }
         let name = payload["properties"]["t"]["enum"][0].as_str().unwrap_or_default().to_owned();
         let summary = payload.as_object_mut().and_then(|members| members.remove("description")).unwrap_or_default();
-        let examples: Vec<Value> =
-            samples.iter().filter(|sample| sample["t"] == *name).map(|sample| json!({ "payload": sample })).collect();
+        let mut examples: Vec<Value> = Vec::new();
+        for (title, sample) in samples.iter().filter(|(_, sample)| sample["t"] == *name) {
+            let is_known = |example: &Value| members_of(&example["payload"]).eq(members_of(sample));
+            if !examples.iter().any(is_known) {
+                examples.push(json!({ "summary": title, "payload": sample }));
+            }
+        }
         (
             name.clone(),
             json!({ "name": name, "title": name, "summary": summary, "payload": payload, "examples": examples }),
         )
     };
     variants.into_iter().map(message).collect()
+}
+
+fn members_of(record: &Value) -> impl Iterator<Item = &String> {
+    record.as_object().into_iter().flat_map(Map::keys)
 }
 
 /// `AsyncAPI` 3 takes what stands beside a `$ref` for absent, so a described reference becomes one of a list.
@@ -283,8 +346,12 @@ fn channel_description() -> String {
          `t`; the `id` of a request is a number of the client's choice. Unknown types and members are refused with `err`; the \
          twentieth unreadable record within a minute ends the socket. Clients ignore what they do not know.\n\n\
          **Rooms.** `channel:<id>` carries a channel's messages in one order, the same for everybody, each once; `cursor` is \
-         the position after a record, and a `since` for the next join, here or on another node. `global`, `world:<id>` and \
-         one's own `user:<id>`, which is joined by itself, carry nothing yet; `group:<id>` does not exist yet.\n\n\
+         the position after a record, and a `since` for the next join, here or on another node. `global` and `world:<id>` tell \
+         who is in them. One's own `user:<id>`, which is joined by itself, carries nothing yet; `group:<id>` does not exist \
+         yet.\n\n\
+         **Presence.** `joined` has everybody who is in the room, by account, and a `version`; each `presence` has one more. \
+         What is not above the known one is known already; behind a hole leave the room and join it anew. Where there are more \
+         members than are listed, only `count` is told. Whoever comes back within five seconds never left.\n\n\
          **Replay.** `join` is answered `joined`, then `gap` if something was missed and is not replayed, then what changed \
          since the position, each message in its newest state, then `live`. A loss is never silent.\n\n\
          **Life.** A client that is silent for as long as `welcome` says is asked with `ping`; any record will do as an \
@@ -317,40 +384,55 @@ fn table(codes: &[Code], with_status: bool) -> String {
 mod tests {
     use super::*;
 
-    /// Holds examples against schemas: the names of members, which of them must be there, and the way back.
-    fn agree<R: ToSchema + Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(samples: &[R]) {
-        for (name, message) in messages::<R>(samples, false) {
-            let [example] = message["examples"].as_array().unwrap().as_slice() else {
-                panic!("{name} needs one example")
-            };
-            let (payload, members) = (&message["payload"], example["payload"].as_object().unwrap());
-            for member in members.keys() {
-                assert!(payload["properties"].get(member).is_some(), "{name}: {member} has no schema");
-            }
-            for required in payload["required"].as_array().unwrap() {
-                assert!(members.contains_key(required.as_str().unwrap()), "{name}: {required} is not always there");
+    /// Holds examples against schemas: the names of members, and which of them must be there.
+    fn agree(messages: &BTreeMap<String, Value>) {
+        for (name, message) in messages {
+            let examples = message["examples"].as_array().unwrap();
+            assert!(!examples.is_empty(), "{name} is in no transcript");
+            let payload = &message["payload"];
+            for members in examples.iter().map(|example| example["payload"].as_object().unwrap()) {
+                for member in members.keys() {
+                    assert!(payload["properties"].get(member).is_some(), "{name}: {member} has no schema");
+                }
+                for required in payload["required"].as_array().unwrap() {
+                    assert!(members.contains_key(required.as_str().unwrap()), "{name}: {required} is not always there");
+                }
             }
             assert!(payload["properties"].as_object().unwrap().keys().all(|name| !name.contains('_')), "{payload}");
-        }
-        for sample in samples {
-            let back: R = serde_json::from_value(serde_json::to_value(sample).unwrap()).unwrap();
-            assert_eq!(back, *sample);
         }
     }
 
     #[test]
-    fn every_record_has_an_example_that_fits_its_schema_and_reads_back() {
-        agree(&records::of_client());
-        agree(&records::of_server());
-        assert_eq!(messages::<ClientRecord>(&records::of_client(), true).len(), records::of_client().len());
-        assert_eq!(messages::<ServerRecord>(&records::of_server(), false).len(), records::of_server().len());
+    fn every_kind_of_record_is_in_a_transcript_and_fits_its_schema() {
+        let transcripts = records::transcripts();
+
+        agree(&of_client(&transcripts));
+        agree(&of_server(&transcripts));
+    }
+
+    #[test]
+    fn every_record_of_a_transcript_reads_as_one_and_is_written_as_it_stands() {
+        for (title, line) in lines(&records::transcripts()) {
+            let (record, again) = match line {
+                TranscriptLine::Client(record) => {
+                    let read: ClientRecord = serde_json::from_value(record.clone()).unwrap();
+                    (record, serde_json::to_value(read).unwrap())
+                }
+                TranscriptLine::Server(record) => {
+                    let read: ServerRecord = serde_json::from_value(record.clone()).unwrap();
+                    (record, serde_json::to_value(read).unwrap())
+                }
+                TranscriptLine::Meanwhile(_) => continue,
+            };
+            assert_eq!(*record, again, "{title}");
+        }
     }
 
     #[test]
     fn what_the_server_says_is_news_or_a_reply() {
         let told: Vec<&str> = REPLIES.iter().flat_map(|(_, replies)| *replies).chain(&NEWS).copied().collect();
 
-        for name in messages::<ServerRecord>(&[], false).keys() {
+        for name in of_server(&[]).keys() {
             assert!(told.contains(&name.as_str()), "{name}");
         }
     }
