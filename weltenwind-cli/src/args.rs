@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    admin::AdminCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand, key::KeyCommand,
-    outbox::OutboxCommand, session::SessionCommand, user::UserCommand, world::WorldCommand,
+    admin::AdminCommand, announce::AnnounceCommand, bench::BenchCommand, config::ConfigCommand, grant::GrantCommand,
+    key::KeyCommand, mail::MailCommand, outbox::OutboxCommand, session::SessionCommand, user::UserCommand,
+    world::WorldCommand,
 };
 
 /// Gives game worlds a community: world pages, chat and more, from one binary.
@@ -80,6 +81,12 @@ pub(crate) enum Command {
     /// Make and list worlds.
     #[command(subcommand)]
     World(WorldCommand),
+    /// Tell everybody, a world, or whoever holds a role, and take it back.
+    #[command(subcommand)]
+    Announce(AnnounceCommand),
+    /// Send a test letter, and show what has become of one.
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// List the jobs, say why one does not run, and do dead ones again.
     #[command(subcommand)]
     Outbox(OutboxCommand),

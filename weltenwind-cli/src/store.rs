@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use weltenwind_core::{ServiceConfig, Services, Shared, Sources, accounts::AccountsConfig, chat::AppendConfig};
-use weltenwind_storage::{OpenError, RedisBus, RedisConfig, RedisConfigError, RedisPresenceStore, RedisRateLimiter};
+use weltenwind_storage::{
+    MailConfigError, OpenError, RedisBus, RedisConfig, RedisConfigError, RedisPresenceStore, RedisRateLimiter,
+    SmtpMailer,
+};
 
 use crate::{
     config::Config,
@@ -23,8 +26,28 @@ pub(crate) async fn node(config: &Config, public_url: &str) -> Result<Services, 
 }
 
 async fn services_on(shared: Shared, config: &Config, public_url: &str, sources: Sources) -> Result<Services, Failure> {
+    let mailer = match config.mail.url.as_str() {
+        "" => None,
+        _ => Some(SmtpMailer::new(&config.mail).map_err(unsendable)?),
+    };
     let stores = weltenwind_storage::open(&config.storage).await.map_err(unopened)?;
-    Ok(Services::start_shared(stores, shared, service_config(config, public_url), sources).await?)
+    let mut services = Services::start_shared(stores, shared, service_config(config, public_url), sources).await?;
+    if let Some(mailer) = mailer {
+        services.mail = services.mail.through(Arc::new(mailer));
+    }
+    Ok(services)
+}
+
+/// Says why mail cannot be sent as configured.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+fn unsendable(error: MailConfigError) -> Failure {
+    let hint = match error {
+        MailConfigError::UrlInvalid => {
+            "mail.url is written smtps://user:password@host; special characters are percent-encoded"
+        }
+        _ => "mail.from is written `Weltenwind <wind@example.org>`",
+    };
+    Failure::usage(weltenwind_core::chain(&error)).hint(hint)
 }
 
 /// Begins to connect to Redis and does not wait for it: the store is the truth, a node serves without a bus, and counts calls

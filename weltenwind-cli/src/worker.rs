@@ -90,7 +90,7 @@ pub(crate) async fn count(outbox: Outbox, counted: Counted) {
                 *counted.0.lock().unwrap_or_else(PoisonError::into_inner) = stats;
             }
             Err(error) => {
-                tracing::debug!(error = %chain(&error), "cannot count the jobs; trying again in five seconds")
+                tracing::debug!(error = %chain(&error), "cannot count the jobs; trying again in five seconds");
             }
         }
     }

@@ -50,6 +50,37 @@ async fn on_postgres_a_bootstrap_link_makes_an_owner_once() {
 }
 
 #[tokio::test]
+async fn announcements_are_published_changed_and_withdrawn() {
+    let store = Store::sqlite();
+    let server = store.serve(&[]);
+    let publish = ["announce", "publish", "The gates open", "At dusk.", "--dedupe-key", "gates", "--json"];
+
+    let dry = stdout(&store, &["announce", "publish", "The gates open", "At dusk.", "--dry-run"]);
+    assert!(dry.contains("everybody in global"), "{dry}");
+    let made = json_of(&store, &publish);
+    assert_eq!(json_of(&store, &publish)["id"], made["id"], "published once");
+    let (status, shown) = server.get("/api/v1/announcements?q=dusk").await;
+    assert_eq!((status, &shown["items"][0]["id"]), (200, &made["id"]));
+
+    let id = made["id"].as_str().expect("an id");
+    assert_eq!(store.run(&["announce", "amend", id]).status.code(), Some(2), "nothing is to be changed");
+    let amended = json_of(&store, &["announce", "amend", id, "--title", "The gates stay shut", "--json"]);
+    assert_eq!(amended["title"], "The gates stay shut");
+    let later = ["announce", "publish", "Fair", "Soon.", "--world", "welcome", "--at", "2099-01-01T00:00:00Z"];
+    assert_eq!(store.run(&later).status.code(), Some(2), "it lies too far ahead");
+    let role = ["announce", "publish", "Staff", "Meet.", "--world", "welcome", "--role", "moderator"];
+    assert_eq!(store.run(&role).status.code(), Some(2), "it is a role of no world");
+    let listed = json_of(&store, &["announce", "list", "--json"]);
+    assert_eq!(listed.as_array().expect("a list").len(), 1);
+
+    assert_eq!(store.run(&["announce", "withdraw", id]).status.code(), Some(2), "it asks back");
+    stdout(&store, &["announce", "withdraw", id, "--dry-run"]);
+    stdout(&store, &["announce", "withdraw", id, "--yes"]);
+    assert_eq!(store.run(&["announce", "withdraw", id, "--yes"]).status.code(), Some(3), "it is gone");
+    assert_eq!(json_of(&store, &["announce", "list", "--json"]), json!([]));
+}
+
+#[tokio::test]
 async fn keys_are_made_listed_and_deleted() {
     let store = Store::sqlite();
     let server = store.serve(&[]);

@@ -67,6 +67,9 @@ catalogue! {
     /// An `Idempotency-Key` that is none.
     IdempotencyKeyInvalid = "idempotency-key-invalid", Malformed, "The Idempotency-Key has not the form of one",
         "Send one `Idempotency-Key` of 16 to 128 visible ASCII characters, a random UUID for example.";
+    /// A call that must be repeatable came without an `Idempotency-Key`.
+    IdempotencyKeyRequired = "idempotency-key-required", Malformed, "An Idempotency-Key is required",
+        "Draw a key for the request, a random UUID for example, and send it as `Idempotency-Key`; repeats send the same one.";
     /// The body breaks rules.
     ValidationFailed = "validation-failed", Invalid, "The request breaks a rule",
         "Correct each member that `errors` points at, and send the request again.";
@@ -157,6 +160,12 @@ catalogue! {
     ChannelNotFound = "channel-not-found", NotFound, "The channel does not exist";
     /// The message does not exist, or not for who asks.
     MessageNotFound = "message-not-found", NotFound, "The message does not exist";
+    /// The group does not exist, or not for who asks.
+    GroupNotFound = "group-not-found", NotFound, "The group does not exist";
+    /// The announcement does not exist, or not for who asks.
+    AnnouncementNotFound = "announcement-not-found", NotFound, "The announcement does not exist";
+    /// The account was told no such thing, or has dismissed it.
+    NotificationNotFound = "notification-not-found", NotFound, "The notification does not exist";
     /// The grant does not exist.
     GrantNotFound = "grant-not-found", NotFound, "The grant does not exist";
     /// The API key does not exist.
@@ -199,6 +208,9 @@ catalogue! {
     /// The message was removed and cannot be edited.
     MessageRemoved = "message-removed", Conflict, "The message was removed",
         "Nothing: a removed message keeps its place and no text.";
+    /// The time of an announcement's publication has passed.
+    AnnouncementPublished = "announcement-published", Conflict, "The announcement is published already",
+        "Leave `publishAt` out, or withdraw the announcement and publish another.";
     /// A scope must keep an owner.
     LastOwner = "last-owner", Conflict, "The last owner stays",
         "Make another account owner first.";

@@ -98,6 +98,12 @@ ids! {
     NodeId;
     /// Identifies a worker: one process, from its start to its end.
     WorkerId;
+    /// Identifies a letter.
+    MailId;
+    /// Identifies an announcement.
+    AnnouncementId;
+    /// Identifies something that an account is told.
+    NotificationId;
 }
 
 /// Draws identifiers.

@@ -21,15 +21,19 @@
 pub mod access;
 pub mod accounts;
 mod actor;
+pub mod announcements;
 pub mod bus;
 pub mod chat;
 mod clock;
 mod code;
 mod cursor;
+mod dedupe;
 mod error;
 pub mod idempotency;
 mod ids;
 pub mod limits;
+pub mod mail;
+pub mod notifications;
 mod origin;
 pub mod outbox;
 mod page;
@@ -54,10 +58,11 @@ pub use self::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     code::Code,
     cursor::{CURSOR_LIFE, CursorInvalid, CursorKey, CursorSealer},
+    dedupe::DedupeKey,
     error::{Class, Classify, StorageError, chain},
     ids::{
-        AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MessageId, NodeId, ParseIdError,
-        SequentialIds, SessionId, SystemIds, WorkerId, WorldId,
+        AccountId, AnnouncementId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, IdGenerator, MailId, MessageId,
+        NodeId, NotificationId, ParseIdError, SequentialIds, SessionId, SystemIds, WorkerId, WorldId,
     },
     origin::AllowedOrigins,
     page::{Limit, Page, Revision},

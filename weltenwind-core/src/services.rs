@@ -14,6 +14,7 @@ use crate::{
         SecondFactorStore, SessionStore,
     },
     actor::{Actor, CorrelationId},
+    announcements::{AnnouncementStore, Announcements},
     bus::{Bus, LocalBus},
     chat::{AppendConfig, Chat, ChatStore},
     clock::{Clock, SystemClock},
@@ -22,6 +23,8 @@ use crate::{
     idempotency::{Idempotency, IdempotencyStore},
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
+    mail::{Mail, MailStore, Post},
+    notifications::{FanOut, NotificationStore, Notifications},
     outbox::{Jobs, Outbox, OutboxStore, Worker, WorkerConfig},
     presence::{MemoryPresenceStore, Presence, PresenceConfig, PresenceStore},
     privacy::{Privacy, PrivacyParts, PrivacyStore},
@@ -84,6 +87,12 @@ pub struct Stores {
     pub worlds: Arc<dyn WorldStore>,
     /// Chat.
     pub chat: Arc<dyn ChatStore>,
+    /// Announcements.
+    pub announcements: Arc<dyn AnnouncementStore>,
+    /// What accounts are told.
+    pub notifications: Arc<dyn NotificationStore>,
+    /// Letters.
+    pub mail: Arc<dyn MailStore>,
     /// Answers to requests under a key.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The log of losses, which the steps of the others write.
@@ -96,6 +105,20 @@ pub struct Stores {
     pub refusals: Arc<dyn RefusalStore>,
     /// Health.
     pub health: Arc<dyn StoreHealth>,
+}
+
+impl Stores {
+    /// The ports that accounts are kept by.
+    fn of_accounts(&self) -> AccountPorts {
+        AccountPorts {
+            accounts: Arc::clone(&self.accounts),
+            sessions: Arc::clone(&self.sessions),
+            devices: Arc::clone(&self.devices),
+            keys: Arc::clone(&self.keys),
+            factors: Arc::clone(&self.factors),
+            preferences: Arc::clone(&self.preferences),
+        }
+    }
 }
 
 /// What services need to know beside their stores.
@@ -152,6 +175,12 @@ pub struct Services {
     pub worlds: Worlds,
     /// Channels and messages.
     pub chat: Chat,
+    /// Announcements.
+    pub announcements: Announcements,
+    /// What accounts are told.
+    pub notifications: Notifications,
+    /// Letters; without a server to hand them to unless the program [gives it one](Mail::through).
+    pub mail: Mail,
     /// Exports and erasures of accounts.
     pub privacy: Privacy,
     /// Requests under a key.
@@ -195,20 +224,17 @@ impl Services {
         let Shared { bus, limiter, presence } = shared;
         let presence = Arc::new(Presence::new(presence, config.presence, sources.clone()));
         let limits = Limits::new(limiter, config.limits);
-        let revocations = Revocations::start(
-            Arc::clone(&stores.revocations),
-            Arc::clone(&bus),
-            Arc::clone(&sources.clock),
-            config.accounts.access_token_life,
-        )
-        .await?;
-        let access = RoleAccess::new(Arc::clone(&stores.grants), Arc::clone(&sources.clock));
+        let (losses, clock) = (Arc::clone(&stores.revocations), Arc::clone(&sources.clock));
+        let life = config.accounts.access_token_life;
+        let revocations = Revocations::start(losses, Arc::clone(&bus), clock, life).await?;
+        let ports = stores.of_accounts();
         let refusals = Refusals::new(stores.refusals, Arc::clone(&sources.clock));
+        let access = RoleAccess::new(Arc::clone(&stores.grants), Arc::clone(&sources.clock));
         let access = access.minding(revocations.clone()).noting(refusals.clone());
-        let access: Arc<dyn AccessControlService> = Arc::new(if config.require_two_factor_for_staff {
-            access.demanding_second_factors(Arc::clone(&stores.factors))
-        } else {
-            access
+        let factors = config.require_two_factor_for_staff.then_some(stores.factors);
+        let access: Arc<dyn AccessControlService> = Arc::new(match factors {
+            Some(factors) => access.demanding_second_factors(factors),
+            None => access,
         });
         let worlds = Worlds::new(
             Arc::clone(&stores.worlds),
@@ -236,17 +262,22 @@ impl Services {
             limits.clone(),
         )
         .announcing(revocations.clone());
-        let ports = AccountPorts {
-            accounts: stores.accounts,
-            sessions: stores.sessions,
-            devices: stores.devices,
-            keys: stores.keys,
-            factors: stores.factors,
-            preferences: stores.preferences,
-        };
+        let mail = Mail::new(stores.mail, config.accounts.issuer.clone(), sources.clone());
         let accounts =
             Accounts::start(ports, revocations.clone(), config.accounts, sources.clone(), limits.clone()).await?;
         let accounts = accounts.noting(refusals.clone());
+        let outbox = Outbox::new(stores.outbox, sources.clone());
+        let (told, announced) = (stores.notifications, Arc::clone(&stores.announcements));
+        let notifications = Notifications::new(told, announced, sources.clone(), limits.clone());
+        let announcements = Announcements::new(
+            stores.announcements,
+            Arc::clone(&stores.grants),
+            Arc::clone(&places),
+            Arc::clone(&access),
+            outbox.clone(),
+            sources.clone(),
+            limits.clone(),
+        );
         let chat = Chat::builder(Arc::clone(&stores.chat))
             .places(places)
             .access(Arc::clone(&access))
@@ -263,7 +294,6 @@ impl Services {
             sources: sources.clone(),
             limits: limits.clone(),
         });
-        let outbox = Outbox::new(stores.outbox, sources.clone());
         let jobs = Jobs::new(outbox.clone(), Arc::clone(&access), limits.clone());
         Ok(Self {
             cursors: accounts.cursor_sealer(),
@@ -273,6 +303,9 @@ impl Services {
             api_keys,
             worlds,
             chat,
+            announcements,
+            notifications,
+            mail,
             privacy,
             jobs,
             outbox,
@@ -294,10 +327,19 @@ impl Services {
             accounts: self.accounts.clone(),
             chat: self.chat.clone(),
             idempotency: self.idempotency.clone(),
+            announcements: self.announcements.clone(),
+            notifications: self.notifications.clone(),
+            mail: self.mail.clone(),
             privacy: self.privacy.clone(),
             revocations: self.revocations.clone(),
         };
-        Worker::new(self.outbox.clone(), config).handling(Arc::new(retention)).scheduled(upkeep::retention_schedule())
+        let post = Post { mail: self.mail.clone() };
+        let fan_out = FanOut { notifications: self.notifications.clone(), outbox: self.outbox.clone() };
+        Worker::new(self.outbox.clone(), config)
+            .handling(Arc::new(retention))
+            .handling(Arc::new(fan_out))
+            .handling(Arc::new(post))
+            .scheduled(upkeep::retention_schedule())
     }
 
     /// Answers who bears a token: the access token of a session, or an API key.

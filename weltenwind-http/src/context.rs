@@ -20,7 +20,7 @@ use weltenwind_core::{
 use crate::{
     answer, conditional,
     json::Node,
-    limits,
+    layers, limits,
     problem::{Refusal, Stop},
     query,
 };
@@ -160,6 +160,15 @@ impl<Q> Context<Q> {
     /// Returns the state that the caller wants to change.
     pub(crate) fn if_match(&self) -> Result<Revision, Stop> {
         conditional::if_match(&self.headers)
+    }
+
+    /// Passes a request that bears an `Idempotency-Key`, where one is required.
+    pub(crate) fn require_key(&self) -> Result<(), Stop> {
+        if self.headers.contains_key(layers::KEY) {
+            return Ok(());
+        }
+        let detail = "send an Idempotency-Key, so that a repeat of this request has no second effect";
+        Err(Refusal::new(Code::IdempotencyKeyRequired, detail).into())
     }
 
     /// Reads a body that must be there.

@@ -9,12 +9,12 @@ use utoipa_axum::routes;
 use weltenwind_core::Services;
 
 use crate::{
-    access, auth, channels,
+    access, announcements, auth, channels,
     config::HttpConfig,
     context::App,
     devices,
     layers::{self, Edge, Keyed, Log},
-    limits, messages, outbox, pages, preferences,
+    limits, messages, notifications, outbox, pages, preferences,
     reference::{self, Calls},
     sessions, two_factor, users, worlds,
 };
@@ -150,6 +150,13 @@ pub(crate) fn api() -> Calls {
         .with(routes!(messages::list, messages::post))
         .with(routes!(channels::mark_read))
         .with(routes!(messages::find, messages::edit, messages::remove))
+        .with(routes!(announcements::list, announcements::publish))
+        .with(routes!(announcements::find, announcements::amend, announcements::withdraw))
+        .with(routes!(notifications::list))
+        .with(routes!(notifications::count))
+        .with(routes!(notifications::read))
+        .with(routes!(notifications::read_all))
+        .with(routes!(notifications::dismiss))
         .with(routes!(outbox::list_dead))
         .with(routes!(outbox::retry_dead))
         .with(routes!(reference::openapi))

@@ -47,6 +47,14 @@ impl Node {
         }
     }
 
+    /// Returns a member, whatever else is wrong with the value.
+    pub(crate) fn member(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Members(members) => members.get(name),
+            _ => None,
+        }
+    }
+
     /// Makes a `T` of it, or says which member does not fit.
     pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, FieldError> {
         serde_path_to_error::deserialize(self).map_err(|error| {

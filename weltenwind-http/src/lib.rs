@@ -9,6 +9,7 @@
 //! metrics, on a listener that players do not reach.
 
 mod access;
+mod announcements;
 mod answer;
 mod auth;
 #[cfg(feature = "bench")]
@@ -26,6 +27,7 @@ mod limits;
 mod manual;
 mod messages;
 mod metrics;
+mod notifications;
 mod operations;
 mod outbox;
 mod pages;

@@ -162,7 +162,10 @@ impl Stop {
     fn is_broken_rule(&self) -> bool {
         match self {
             Self::Problem(problem) => {
-                matches!(problem.code(), Code::ValidationFailed | Code::PreconditionRequired)
+                matches!(
+                    problem.code(),
+                    Code::ValidationFailed | Code::PreconditionRequired | Code::IdempotencyKeyRequired
+                )
             }
             Self::Moved(_) => false,
         }

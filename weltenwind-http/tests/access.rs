@@ -335,13 +335,18 @@ async fn outside_is_out_of_reach(town: &Town, token: &str, inside: &Value, other
             let is_in_lobby = template.contains("{id}") && id(world) != id(&town.world);
             let path = calls::filled(town, template, id(&message)).replace("/mistral", &format!("/{}", id(world)));
             let query = match call {
-                "listChannels" | "listGrants" | "listKeys" => format!("?scope=world:{}", id(world)),
+                "listChannels" | "listGrants" | "listKeys" | "listAnnouncements" => {
+                    format!("?scope=world:{}", id(world))
+                }
                 "checkAccess" => "?permission=chat.read&scope=global".to_owned(),
                 _ => String::new(),
             };
             let method: Method = method.to_uppercase().parse().unwrap();
             let mut ask = server.ask(method, format!("{path}{query}")).bearing(token);
             ask = ask.with("if-match", "\"1\"").with("origin", ORIGIN);
+            if calls::demands_key(operation) {
+                ask = ask.with("idempotency-key", &server.fresh_key());
+            }
             if let Some(example) = operation.pointer("/requestBody/content/application~1json/example") {
                 let mut body = example.clone();
                 if body.get("scope").is_some() {

@@ -17,7 +17,7 @@ use self::{
 const VARY: &str = "authorization, origin";
 
 /// Reads whose tag is a revision; every other view is computed, and has a weak one.
-const STRONG: &[&str] = &["getMe", "getPreferences", "getWorld", "getChannel"];
+const STRONG: &[&str] = &["getMe", "getPreferences", "getWorld", "getChannel", "getAnnouncement"];
 
 /// Returns whether a call must name the state that it changes.
 fn names_a_state(method: &str, path: &str) -> bool {
@@ -152,7 +152,7 @@ async fn every_change_of_what_others_change_too_names_the_state_that_was_seen() 
         }
         assert_eq!(town.state().await, before, "{at} changed something");
     }
-    assert_eq!(guarded, 5);
+    assert_eq!(guarded, 7);
 
     // The state that was seen is changed, once.
     let channel = town.channel();

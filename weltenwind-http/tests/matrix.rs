@@ -20,7 +20,7 @@ use weltenwind_core::{
 };
 
 use self::{
-    calls::{openapi, operations},
+    calls::{demands_key, openapi, operations},
     fixture::{ORIGIN, Person, Server, id},
 };
 
@@ -129,6 +129,8 @@ enum About {
 fn about(call: &str, path: &str) -> About {
     match call {
         "listGrants" | "giveRole" | "listKeys" | "makeKey" => About::NamedScope,
+        "listAnnouncements" | "publishAnnouncement" => About::World,
+        _ if path.contains("/announcements/") => About::World,
         "checkAccess" => About::ReadScope,
         _ if path.contains("/access/") => About::Managed,
         "listChannels" | "openChannel" | "listWorldChannels" => About::Channel,
@@ -190,6 +192,8 @@ struct Scene {
     grant: String,
     key: String,
     victim: String,
+    news: String,
+    told: String,
 }
 
 struct Stage {
@@ -245,6 +249,9 @@ impl Stage {
         let author = &self.people.iter().find(|(asker, _)| *asker == Asker::Member).unwrap().1;
         let message = server.say(author, &channel, "well met").await;
         let key = server.key(&self.owner, &scope.to_string(), &["chat.read"]).await;
+        let audience = json!({ "kind": "world", "worldId": id(&world) });
+        let news = server.announce(&self.owner, audience, "The gates open at dusk").await;
+        let told = server.announce(&self.owner, json!({ "kind": "global" }), "All worlds are open").await;
         let text = |value: &Value| id(value).to_owned();
         Scene {
             world: text(&world),
@@ -253,6 +260,8 @@ impl Stage {
             grant: text(&grant),
             key: text(&key),
             victim: victim.id,
+            news: text(&news),
+            told: text(&told),
         }
     }
 
@@ -276,7 +285,8 @@ impl Stage {
 impl Scene {
     fn none() -> Self {
         let (world, channel, message) = (String::new(), String::new(), String::new());
-        Self { world, channel, message, grant: String::new(), key: String::new(), victim: String::new() }
+        let (grant, key, victim) = (String::new(), String::new(), String::new());
+        Self { world, channel, message, grant, key, victim, news: String::new(), told: String::new() }
     }
 
     fn path(&self, template: &str) -> String {
@@ -285,6 +295,8 @@ impl Scene {
             path if path.contains("/messages/") => &self.message,
             path if path.contains("/grants/") => &self.grant,
             path if path.contains("/keys/") => &self.key,
+            path if path.contains("/announcements/") => &self.news,
+            path if path.contains("/notifications/") => &self.told,
             _ => &self.victim,
         };
         template.replace("{world}", &self.world).replace("{userId}", &self.victim).replace("{id}", thing)
@@ -292,7 +304,7 @@ impl Scene {
 
     fn query(&self, call: &str) -> String {
         match call {
-            "listChannels" | "listGrants" | "listKeys" => format!("?scope=world:{}", self.world),
+            "listChannels" | "listGrants" | "listKeys" | "listAnnouncements" => format!("?scope=world:{}", self.world),
             "checkAccess" => format!("?permission=chat.post&scope=world:{}", self.world),
             _ => String::new(),
         }
@@ -306,6 +318,10 @@ impl Scene {
             "giveRole" => json!({ "userId": self.victim, "role": "world_guest", "scope": scope }),
             "makeKey" => json!({ "name": "arena", "scope": scope, "permissions": ["chat.read"] }),
             "openChannel" => json!({ "scope": scope, "slug": format!("room-{n}"), "name": "Room" }),
+            "publishAnnouncement" => {
+                let audience = json!({ "kind": "world", "worldId": self.world });
+                json!({ "title": "News", "body": "Good ones.", "audience": audience })
+            }
             "postMessage" => json!({ "body": "well met" }),
             "editMessage" => json!({ "body": "well met again" }),
             "removeMessage" => json!({ "reason": "off topic", "mode": "mask" }),
@@ -371,6 +387,9 @@ async fn every_call_lets_through_who_is_declared_to_make_it_and_nobody_else() {
                 let seen_before = if call == "amendPreferences" && !is_open { "\"2\"" } else { "\"1\"" };
                 let mut ask =
                     stage.server.ask(method.clone(), path).with("if-match", seen_before).with("origin", ORIGIN);
+                if demands_key(operation) {
+                    ask = ask.with("idempotency-key", &stage.server.fresh_key());
+                }
                 if let Some(token) = &token {
                     ask = ask.bearing(token);
                 }
@@ -383,8 +402,13 @@ async fn every_call_lets_through_who_is_declared_to_make_it_and_nobody_else() {
                 let seen = match code.as_str() {
                     "unauthenticated" => Outcome::SignInFirst,
                     "permission-denied" | "account-required" => Outcome::Forbidden,
-                    "world-not-found" | "channel-not-found" | "message-not-found" | "grant-not-found"
-                    | "api-key-not-found" | "account-not-found" => Outcome::Hidden,
+                    "world-not-found"
+                    | "channel-not-found"
+                    | "message-not-found"
+                    | "grant-not-found"
+                    | "api-key-not-found"
+                    | "account-not-found"
+                    | "announcement-not-found" => Outcome::Hidden,
                     _ => Outcome::Passes,
                 };
                 // Let through means that it came to the call's own matter, not that the request was wrong.

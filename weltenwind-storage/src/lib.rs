@@ -7,7 +7,9 @@
 //! With the feature `redis`, a `RedisBus` carries what happens between nodes that share a Postgres, a `RedisPresenceStore` tells
 //! who is where on all of them, and a `RedisRateLimiter` counts calls for all.
 //!
-//! The features `sqlite`, `postgres` and `redis` choose what is built; none is on by default.
+//! With the feature `smtp`, an `SmtpMailer` hands letters to a mail server.
+//!
+//! The features `sqlite`, `postgres`, `redis` and `smtp` choose what is built; none is on by default.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -36,11 +38,17 @@ mod access;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod accounts;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod announcements;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod chat;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod error;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod idempotency;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod mail;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod notifications;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod outbox;
 #[cfg(feature = "postgres")]
@@ -55,6 +63,8 @@ mod refusals;
 mod revocations;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod rows;
+#[cfg(feature = "smtp")]
+mod smtp;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -64,12 +74,17 @@ mod worlds;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisBus, RedisConfig, RedisConfigError, RedisPresenceStore, RedisRateLimiter};
+#[cfg(feature = "smtp")]
+pub use self::smtp::{MailConfig, MailConfigError, SmtpMailer};
 #[cfg(feature = "postgres")]
 pub use self::{
     access::{PgApiKeyStore, PgGrantStore},
     accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgPreferenceStore, PgSecondFactorStore, PgSessionStore},
+    announcements::PgAnnouncementStore,
     chat::PgChatStore,
     idempotency::PgIdempotencyStore,
+    mail::PgMailStore,
+    notifications::PgNotificationStore,
     outbox::PgOutboxStore,
     postgres::PgDatabase,
     privacy::PgPrivacyStore,
@@ -84,8 +99,11 @@ pub use self::{
         SqliteAccountStore, SqliteDeviceStore, SqliteKeyStore, SqlitePreferenceStore, SqliteSecondFactorStore,
         SqliteSessionStore,
     },
+    announcements::SqliteAnnouncementStore,
     chat::SqliteChatStore,
     idempotency::SqliteIdempotencyStore,
+    mail::SqliteMailStore,
+    notifications::SqliteNotificationStore,
     outbox::SqliteOutboxStore,
     privacy::SqlitePrivacyStore,
     refusals::SqliteRefusalStore,

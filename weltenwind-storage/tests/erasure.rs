@@ -9,19 +9,21 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection};
 use weltenwind_core::{
-    Actor, ChannelId, Classify as _, Clock as _, Code, CorrelationId, Limit, ManualClock, Scope, Secret, ServiceConfig,
-    Services, Sources, Stores,
+    Actor, ChannelId, Classify as _, Clock as _, Code, CorrelationId, DedupeKey, Limit, ManualClock, NotificationId,
+    Scope, Secret, ServiceConfig, Services, Sources, Stores,
     access::{
         GrantDraft, Permission, PermissionSet, Role,
         keys::{ApiKeyDraft, ApiKeyName},
     },
     accounts::{
         AccountsConfig, DeviceDraft, DisplayName, Email, HashingConfig, Password, RegistrationDraft, SessionGrant,
-        SignIn, Username,
+        SignIn, Topic, Username,
     },
+    announcements::{AnnouncementText, Title},
     chat::{ChannelDraft, Draft, MessageQuery, Position, Seq},
     idempotency::{Admission, IdempotencyKey, KeyedRequest, StoredAnswer},
     limits::{LimitsConfig, Quota, Unit},
+    notifications::NewNotification,
     privacy::{ERASED_NAME, ErasureQuery, LastOwner, NewErasure, PrivacyError},
     wire::ExportBody,
     worlds::{WorldDraft, WorldRef},
@@ -263,6 +265,17 @@ impl Node {
         };
         services.api_keys.make(&tamsin, key).await.unwrap();
         self.keep_an_answer(&tamsin).await;
+        let told = NewNotification {
+            id: NotificationId::new(services.sources.ids.draw()),
+            account,
+            topic: Topic::Invite,
+            dedupe_key: DedupeKey::new("harbour").unwrap(),
+            title: Title::new("A seat in the harbour").unwrap(),
+            body: AnnouncementText::new(&format!("{NAME} is invited.")).unwrap(),
+            at: self.clock.now(),
+            expires_at: None,
+        };
+        services.notifications.tell(&[told]).await.unwrap();
         (tamsin, channel)
     }
 
@@ -386,9 +399,11 @@ async fn no_table_speaks_of_an_erased_account(fixture: &Fixture) {
         "SELECT count(*) FROM grants",
         "SELECT count(*) FROM chat_read_marks",
         "SELECT count(*) FROM idempotency_records",
+        "SELECT count(*) FROM notifications",
+        "SELECT count(*) FROM feeds",
     ];
     // The guest of just now has a session.
-    for (query, expected) in counted.into_iter().zip([1, 0, 0, 0, 0, 0]) {
+    for (query, expected) in counted.into_iter().zip([1, 0, 0, 0, 0, 0, 0, 0]) {
         assert_eq!(fixture.count(query).await, expected, "{query}");
     }
     assert_eq!(fixture.count("SELECT count(*) FROM api_keys WHERE deleted_at IS NULL").await, 1, "it is the world's");
@@ -443,6 +458,8 @@ async fn an_export_tells_everything_and_no_secret(fixture: &Fixture) {
     let roles: Vec<Role> = body.grants.iter().map(|grant| grant.grant.role).collect();
     assert!(roles.contains(&Role::Admin) && roles.contains(&Role::WorldMember), "{roles:?}");
     assert_eq!((body.read_marks.len(), body.read_marks[0].seq), (1, 1));
+    assert_eq!((body.notifications.len(), body.notifications[0].topic.as_str()), (1, "invite"));
+    assert_eq!(body.notifications[0].title.as_deref(), Some("A seat in the harbour"));
     let said: Vec<_> =
         body.messages.iter().map(|message| (message.display_name.as_str(), message.body.as_deref())).collect();
     let expected = [(FORMER_NAME, Some("under the former name")), (NAME, Some("under the present name"))];

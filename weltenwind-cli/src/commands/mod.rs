@@ -1,10 +1,12 @@
 //! One file a command group; here they are told apart.
 
 pub(crate) mod admin;
+pub(crate) mod announce;
 pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod grant;
 pub(crate) mod key;
+pub(crate) mod mail;
 mod migrate;
 pub(crate) mod outbox;
 pub(crate) mod session;
@@ -38,6 +40,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => key::run(command, &layers.load()?, output).await,
         Command::Outbox(command) => outbox::run(command, &layers.load()?, output).await,
         Command::World(command) => world::run(command, &layers.load()?, output).await,
+        Command::Mail(command) => mail::run(command, &layers.load()?, output).await,
+        Command::Announce(command) => announce::run(command, &layers.load()?, output).await,
         Command::Bench(command) => bench::run(command, &layers.load()?, output).await,
         Command::Config(command) => config::run(command, &layers, output),
     }

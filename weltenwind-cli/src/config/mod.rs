@@ -11,7 +11,7 @@ use weltenwind_core::{
     presence::PresenceConfig,
 };
 use weltenwind_http::HttpConfig;
-use weltenwind_storage::{RedisConfig, StorageConfig};
+use weltenwind_storage::{MailConfig, RedisConfig, StorageConfig};
 use weltenwind_ws::RealtimeConfig;
 
 use crate::logging::LogConfig;
@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) worlds: WorldsConfig,
     pub(crate) chat: ChatConfig,
     pub(crate) worker: WorkerSettings,
+    pub(crate) mail: MailConfig,
     pub(crate) limits: LimitsConfig,
     pub(crate) log: LogConfig,
 }

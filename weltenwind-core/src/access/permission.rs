@@ -58,6 +58,8 @@ permissions! {
     ChatPost = "chat.post" in [Global, World, Group];
     /// To see jobs that are dead, and to replay them.
     OutboxManage = "outbox.manage" in [Global], sensitive;
+    /// To publish, change and withdraw announcements.
+    AnnouncementPublish = "announcement.publish" in [Global, World, Group], sensitive;
 }
 
 impl fmt::Display for Permission {

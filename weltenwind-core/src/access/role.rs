@@ -52,6 +52,7 @@ const STAFF: PermissionSet = PermissionSet::of(&[
     P::ChatRead,
     P::ChatPost,
     P::OutboxManage,
+    P::AnnouncementPublish,
 ]);
 const MODERATION: PermissionSet = PermissionSet::of(&[P::WorldRead, P::ChatModerate, P::ChatRead, P::ChatPost]);
 const READING: PermissionSet = PermissionSet::of(&[P::WorldRead, P::ChatRead]);
@@ -64,6 +65,7 @@ const WORLD_STAFF: PermissionSet = PermissionSet::of(&[
     P::ChatModerate,
     P::ChatRead,
     P::ChatPost,
+    P::AnnouncementPublish,
 ]);
 
 roles! {
@@ -92,7 +94,7 @@ roles! {
     /// Visits a world; held without a grant in public and unlisted worlds.
     WorldGuest = "world_guest" in World, rank 5, TAKING_PART;
     /// Holds a group.
-    GroupOwner = "group_owner" in Group, rank 45, PermissionSet::of(&[P::AccessManage, P::WorldRead, P::ChatManage, P::ChatModerate, P::ChatRead, P::ChatPost]);
+    GroupOwner = "group_owner" in Group, rank 45, PermissionSet::of(&[P::AccessManage, P::WorldRead, P::ChatManage, P::ChatModerate, P::ChatRead, P::ChatPost, P::AnnouncementPublish]);
     /// Keeps the peace in a group.
     GroupMod = "group_mod" in Group, rank 35, MODERATION;
     /// Belongs to a group.

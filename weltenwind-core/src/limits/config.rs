@@ -46,7 +46,7 @@ pub struct LimitsConfig {
     pub join: Quota,
     /// Invites of an account.
     pub invite: Quota,
-    /// Changes of an account's notifications.
+    /// Announcements of an account, and changes of its notifications.
     pub notification: Quota,
     /// Batches of telemetry of a device.
     pub telemetry: Quota,

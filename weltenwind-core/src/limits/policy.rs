@@ -90,7 +90,7 @@ policies! {
     Join = "join" by [Account];
     /// Inviting others.
     Invite = "invite" by [Issuer];
-    /// Changing one's notifications.
+    /// Announcing something, and changing one's notifications.
     Notification = "notification" by [Account];
     /// Sending batches of telemetry.
     Telemetry = "telemetry" by [Device, Account];

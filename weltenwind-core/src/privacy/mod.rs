@@ -21,7 +21,7 @@ pub use self::{
     export::Export,
     model::{
         AuditEntry, AuditQuery, ERASED_NAME, Erasure, ErasureMarks, ErasurePlan, ErasureQuery, HeldDevice, HeldGrant,
-        HeldIdentity, HeldRequest, Holdings, LastOwner, NewErasure, ReadMark,
+        HeldIdentity, HeldNotification, HeldRequest, Holdings, LastOwner, NewErasure, ReadMark,
     },
     service::{Privacy, PrivacyParts},
     store::PrivacyStore,

@@ -2,10 +2,11 @@
 
 use crate::{
     access::{Grant, keys::ApiKey},
-    accounts::{Account, Device, Preferences, Session, TokenHash},
+    accounts::{Account, Device, Preferences, Session, TokenHash, Topic},
+    announcements::{AnnouncementText, Title},
     chat::Seq,
     clock::Timestamp,
-    ids::{AccountId, ChannelId},
+    ids::{AccountId, ChannelId, NotificationId},
     page::Limit,
     scope::Scope,
 };
@@ -42,6 +43,27 @@ pub struct Holdings {
     pub keys: Vec<ApiKey>,
     /// Its requests under an `Idempotency-Key` that are still kept, oldest first.
     pub requests: Vec<HeldRequest>,
+    /// What it was told of its own, and what it has made of that, oldest first.
+    pub notifications: Vec<HeldNotification>,
+}
+
+/// Something that an account was told, dismissed or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldNotification {
+    /// The notification.
+    pub id: NotificationId,
+    /// What it is about.
+    pub topic: Topic,
+    /// What it is called; none if it is an announcement, which has the title itself.
+    pub title: Option<Title>,
+    /// What it says; none if it is an announcement.
+    pub body: Option<AnnouncementText>,
+    /// When it was told.
+    pub created_at: Timestamp,
+    /// When it was read.
+    pub read_at: Option<Timestamp>,
+    /// When it was dismissed.
+    pub dismissed_at: Option<Timestamp>,
 }
 
 /// An identity of somebody else's that signs in to the account.

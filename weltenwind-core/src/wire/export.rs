@@ -10,8 +10,10 @@ use crate::{
     accounts::Session,
     chat::{Message, RemovalMode},
     clock::Timestamp,
-    ids::{AccountId, ChannelId, DeviceId, MessageId, SessionId},
-    privacy::{AuditEntry, Erasure, HeldDevice, HeldGrant, HeldIdentity, HeldRequest, Holdings, ReadMark},
+    ids::{AccountId, ChannelId, DeviceId, MessageId, NotificationId, SessionId},
+    privacy::{
+        AuditEntry, Erasure, HeldDevice, HeldGrant, HeldIdentity, HeldNotification, HeldRequest, Holdings, ReadMark,
+    },
     scope::Scope,
 };
 
@@ -50,6 +52,8 @@ pub struct ExportBody {
     pub api_keys: Vec<ApiKeyBody>,
     /// Its requests under an `Idempotency-Key` whose answers are still kept, oldest first.
     pub requests: Vec<ExportedRequest>,
+    /// What it was told of its own, and what it has made of that, oldest first.
+    pub notifications: Vec<ExportedNotification>,
     /// What the audit log says of it, oldest first: what it did, and what was done to it, its sessions, devices and roles.
     pub audit: Vec<ExportedAudit>,
     /// What it wrote, channel by channel, oldest first.
@@ -63,7 +67,7 @@ impl ExportBody {
     /// Shows what is held, but for the two lists that are read page by page: they are empty, and come last.
     pub(crate) fn of(holdings: &Holdings, at: Timestamp) -> Self {
         let Holdings { account, password_set_at, second_factor_since, preferences, identities, .. } = holdings;
-        let Holdings { sessions, devices, grants, read_marks, keys, requests, .. } = holdings;
+        let Holdings { sessions, devices, grants, read_marks, keys, requests, notifications, .. } = holdings;
         Self {
             version: Self::VERSION,
             generated_at: at.into(),
@@ -78,6 +82,7 @@ impl ExportBody {
             read_marks: read_marks.iter().map(ExportedMark::from).collect(),
             api_keys: keys.iter().map(ApiKeyBody::from).collect(),
             requests: requests.iter().map(ExportedRequest::from).collect(),
+            notifications: notifications.iter().map(ExportedNotification::from).collect(),
             audit: Vec::new(),
             messages: Vec::new(),
         }
@@ -352,6 +357,45 @@ impl From<&Message> for ExportedMessage {
                 reason: tombstone.reason.clone(),
                 at: tombstone.deleted_at.into(),
             }),
+        }
+    }
+}
+
+/// Something that the account was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedNotification {
+    /// The notification; an announcement's id if its topic is that.
+    pub id: NotificationId,
+    /// What it is about.
+    pub topic: String,
+    /// What it is called; absent where an announcement says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What it says; absent where an announcement says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// When it was told.
+    pub created_at: WireTime,
+    /// When it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<WireTime>,
+    /// When it was dismissed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dismissed_at: Option<WireTime>,
+}
+
+impl From<&HeldNotification> for ExportedNotification {
+    fn from(held: &HeldNotification) -> Self {
+        Self {
+            id: held.id,
+            topic: held.topic.as_str().to_owned(),
+            title: held.title.as_ref().map(ToString::to_string),
+            body: held.body.as_ref().map(ToString::to_string),
+            created_at: held.created_at.into(),
+            read_at: held.read_at.map(WireTime),
+            dismissed_at: held.dismissed_at.map(WireTime),
         }
     }
 }

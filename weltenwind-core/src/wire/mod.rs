@@ -3,6 +3,7 @@
 //! Members are camelCase, times are RFC 3339 in UTC with milliseconds, ids are hyphenated UUIDs.
 
 mod export;
+mod feed;
 mod http;
 mod problem;
 mod realtime;
@@ -17,8 +18,9 @@ pub use self::transcript::{Transcript, TranscriptLine, TranscriptNames};
 pub use self::{
     export::{
         ErasureBody, ExportBody, ExportedAudit, ExportedDevice, ExportedGrant, ExportedIdentity, ExportedMark,
-        ExportedMessage, ExportedRemoval, ExportedRequest, ExportedSession,
+        ExportedMessage, ExportedNotification, ExportedRemoval, ExportedRequest, ExportedSession,
     },
+    feed::{AnnouncementBody, AudienceBody, FeedBody, NotificationBody, UnreadCountBody},
     http::{
         ApiKeyBody, ChannelBody, CheckBody, DeadJobBody, DeviceBody, EndedBody, GrantBody, HistoryBody, LimitBody,
         LimitsBody, ListBody, LiveJobBody, MemberBody, MessageAuthor, MessageBody, MishapBody, PreferencesBody,

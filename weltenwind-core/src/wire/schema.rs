@@ -11,7 +11,10 @@ use utoipa::{
 use super::time::WireTime;
 use crate::{
     access::{Permission, Role},
-    ids::{AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, MessageId, SessionId, WorldId},
+    ids::{
+        AccountId, AnnouncementId, ApiKeyId, ChannelId, DeviceId, GrantId, GroupId, MessageId, NotificationId,
+        SessionId, WorldId,
+    },
     room::Room,
     scope::Scope,
 };
@@ -50,6 +53,8 @@ texts! {
     GroupId: "Identifies a group inside a world.", "01998b2e-7c00-7a16-8f3e-5d2a9c1b0e06", uuid;
     ChannelId: "Identifies a chat channel.", "01998b2e-7c00-7a17-8f3e-5d2a9c1b0e07", uuid;
     MessageId: "Identifies a message.", "01998b2e-7c00-7a18-8f3e-5d2a9c1b0e08", uuid;
+    AnnouncementId: "Identifies an announcement.", "01998b2e-7c00-7a1b-8f3e-5d2a9c1b0e0d", uuid;
+    NotificationId: "Identifies something that an account is told; an announcement's id where it is one.", "01998b2e-7c00-7a1c-8f3e-5d2a9c1b0e0e", uuid;
     WireTime: "An instant in UTC, with `Z` and milliseconds.", "2026-01-01T12:00:00.000Z",
         |text| text.format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
     Scope: "Where something holds: `global`, `world:<id>` or `group:<id>`.", "world:01998b2e-7c00-7a15-8f3e-5d2a9c1b0e05",

@@ -23,7 +23,7 @@ use weltenwind_core::{AllowedOrigins, IdGenerator, RandomSource, Sources};
 pub(crate) use self::{
     api::api,
     headers::PAGE_POLICY,
-    idempotency::{Keyed, idempotency},
+    idempotency::{KEY, Keyed, idempotency},
 };
 use crate::{config::HttpConfig, metrics::Metrics};
 

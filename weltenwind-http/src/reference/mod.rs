@@ -24,8 +24,8 @@ use serde_json::Value;
 pub(crate) use self::{
     calls::Calls,
     params::{
-        Csrf, IfMatch, InChannel, InWorld, OfAccount, OfDevice, OfGrant, OfJob, OfKey, OfMember, OfMessage, OfSession,
-        Origin,
+        Csrf, IfMatch, InChannel, InWorld, OfAccount, OfAnnouncement, OfDevice, OfGrant, OfJob, OfKey, OfMember,
+        OfMessage, OfNotification, OfSession, Origin,
     },
 };
 use crate::{

@@ -80,7 +80,11 @@ fn complete(path: &str, method: &str, is_keyed: bool, operation: &mut Value) {
     // A body that may be absent is not null all the same.
     operation.pointer_mut("/requestBody/content/application~1json/schema").map(schemas::never_null);
     let knows_callers = operation["security"].as_array().into_iter().flatten().any(|way| way.get("bearer").is_some());
-    for parameter in [is_read.then(if_none_match), is_keyed.then(idempotency_key)].into_iter().flatten() {
+    // Whoever answers that a key is required requires one.
+    let refusals = operation.pointer("/responses/400/description").and_then(Value::as_str).unwrap_or_default();
+    let demands_key = refusals.contains("idempotency-key-required");
+    for parameter in [is_read.then(if_none_match), is_keyed.then(|| idempotency_key(demands_key))].into_iter().flatten()
+    {
         let parameters =
             operation.as_object_mut().expect("an operation").entry("parameters").or_insert_with(|| json!([]));
         parameters.as_array_mut().expect("a list").push(parameter);
@@ -135,7 +139,7 @@ fn is_limited(id: &str) -> bool {
 fn complete_success(id: &str, method: &str, status: &str, is_list: bool, response: &mut Value) {
     let body = response.pointer("/content/application~1json/schema/$ref").and_then(Value::as_str).unwrap_or_default();
     let body = body.rsplit('/').next().unwrap_or_default().to_owned();
-    let is_resource = ["WorldBody", "ChannelBody", "UserBody"].contains(&body.as_str());
+    let is_resource = ["WorldBody", "ChannelBody", "UserBody", "AnnouncementBody"].contains(&body.as_str());
     let mut headers = json!({ "X-Request-Id": header("RequestId") });
     if is_limited(id) {
         problems::rate_limits(&mut headers);
@@ -173,11 +177,11 @@ fn if_none_match() -> Value {
     })
 }
 
-fn idempotency_key() -> Value {
+fn idempotency_key(is_required: bool) -> Value {
     json!({
         "name": "Idempotency-Key",
         "in": "header",
-        "required": false,
+        "required": is_required,
         "description": "What the caller calls this request. For 24 hours a repeat under the same key has no second effect \
             and is answered as the first. Another body under it is refused.",
         "schema": { "type": "string", "pattern": "^[!-~]{16,128}$" },
@@ -256,7 +260,7 @@ fn info() -> Value {
     json!({
         "title": "Weltenwind",
         "summary": "A community for game worlds.",
-        "description": "Accounts, worlds, channels and messages. Live messages come over the socket, which \
+        "description": "Accounts, worlds, channels, messages and announcements. Live messages come over the socket, which \
             `/api/v1/asyncapi.json` describes.\n\nMembers are camelCase, times RFC 3339 in UTC, ids UUIDs. Answers may gain \
             members within v1; bodies with unknown members are refused. Every refusal is a problem (RFC 9457) whose `code` \
             never changes its meaning. Lists go on at `nextCursor`. `x-permission` names who may make a call. What is below `/api/v1/users/me` answers at `/api/v1/me` too.",
@@ -274,6 +278,8 @@ fn tags() -> Value {
         ("worlds", "Worlds, and who belongs to them."),
         ("channels", "Where messages are written: on the whole installation, in a world or in a group."),
         ("messages", "What is written, and what becomes of it."),
+        ("announcements", "What whoever runs a place tells everybody, a world, or those who hold a role."),
+        ("notifications", "What the own account is told, and what it has made of that."),
         ("realtime", "The way to the socket."),
         ("operations", "What admins see of work that is done behind requests."),
         ("documents", "This document and its sibling."),

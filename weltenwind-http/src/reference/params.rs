@@ -7,7 +7,9 @@ use utoipa::{
         path::{Parameter, ParameterBuilder, ParameterIn},
     },
 };
-use weltenwind_core::{AccountId, ApiKeyId, ChannelId, DeviceId, GrantId, MessageId, SessionId};
+use weltenwind_core::{
+    AccountId, AnnouncementId, ApiKeyId, ChannelId, DeviceId, GrantId, MessageId, NotificationId, SessionId,
+};
 
 macro_rules! parameters {
     ($($(#[$doc:meta])* $type:ident: $name:literal in $place:ident, $required:ident, $schema:expr, $description:literal;)+) => {$(
@@ -46,6 +48,10 @@ parameters! {
     OfGrant: "id" in Path, True, id::<GrantId>(), "The grant.";
     /// The API key of a path.
     OfKey: "id" in Path, True, id::<ApiKeyId>(), "The API key.";
+    /// The announcement of a path.
+    OfAnnouncement: "id" in Path, True, id::<AnnouncementId>(), "The announcement.";
+    /// The notification of a path.
+    OfNotification: "id" in Path, True, id::<NotificationId>(), "The notification.";
     /// The dead job of a path.
     OfJob: "id" in Path, True, text().pattern(Some("^[1-9][0-9]{0,18}$")).examples(["4711"]).into(), "The job's number.";
     /// The member of a path.

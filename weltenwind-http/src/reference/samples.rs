@@ -7,13 +7,15 @@ use weltenwind_core::{
     Scope,
     access::{Permission, Role},
     accounts::{AccountKind, LocaleTag, Preferences, QuietHours, Theme, Topic},
+    announcements::Audience,
     outbox::{JobId, JobKind},
     wire::{
-        ApiKeyBody, ChannelBody, CheckBody, DeadJobBody, DeviceBody, EndedBody, ExportBody, ExportedAudit,
-        ExportedDevice, ExportedGrant, ExportedIdentity, ExportedMark, ExportedMessage, ExportedRequest,
-        ExportedSession, GrantBody, HistoryBody, LimitBody, LimitsBody, ListBody, MemberBody, MishapBody,
-        PreferencesBody, ProfileBody, ReasonBody, ReplayedBody, SessionBody, SessionDevice, SessionEntryBody,
-        TicketBody, TwoFactorBody, TwoFactorConfirmedBody, UnreadBody, UserBody, WorldBody,
+        AnnouncementBody, ApiKeyBody, AudienceBody, ChannelBody, CheckBody, DeadJobBody, DeviceBody, EndedBody,
+        ExportBody, ExportedAudit, ExportedDevice, ExportedGrant, ExportedIdentity, ExportedMark, ExportedMessage,
+        ExportedNotification, ExportedRequest, ExportedSession, FeedBody, GrantBody, HistoryBody, LimitBody,
+        LimitsBody, ListBody, MemberBody, MishapBody, NotificationBody, PreferencesBody, ProfileBody, ReasonBody,
+        ReplayedBody, SessionBody, SessionDevice, SessionEntryBody, TicketBody, TwoFactorBody, TwoFactorConfirmedBody,
+        UnreadBody, UnreadCountBody, UserBody, WorldBody,
     },
     worlds::{JoinPolicy, Visibility},
 };
@@ -24,6 +26,7 @@ const GRANT: &str = "01998b2e-7c00-7a14-8f3e-5d2a9c1b0e04";
 const KEY: &str = "01998b2e-7c00-7a19-8f3e-5d2a9c1b0e0b";
 const SESSION: &str = "01998b2e-7c00-7a12-8f3e-5d2a9c1b0e02";
 const DEVICE: &str = "01998b2e-7c00-7a13-8f3e-5d2a9c1b0e03";
+const ANNOUNCEMENT: &str = "01998b2e-7c00-7a1b-8f3e-5d2a9c1b0e0d";
 const WORLD: &str = "01998b2e-7c00-7a15-8f3e-5d2a9c1b0e05";
 
 /// Returns the example of an answer by the name that utoipa gives its schema.
@@ -33,7 +36,8 @@ pub(super) fn answer(schema: &str) -> Option<Value> {
 }
 
 fn one(schema: &str) -> Option<Value> {
-    let samples: [(_, fn() -> Value); 23] = [
+    let samples: [(_, fn() -> Value); 26] = [
+        (AnnouncementBody::name(), || value(&announcement())),
         (ApiKeyBody::name(), || value(&api_key())),
         (ChannelBody::name(), || value(&channel())),
         (CheckBody::name(), || value(&check())),
@@ -54,6 +58,8 @@ fn one(schema: &str) -> Option<Value> {
         (TicketBody::name(), || value(&TicketBody { ticket: "wwt_4Jb8…".to_owned(), expires_in: 30 })),
         (TwoFactorBody::name(), || value(&two_factor())),
         (TwoFactorConfirmedBody::name(), || value(&two_factor_confirmed())),
+        (FeedBody::name(), || value(&feed())),
+        (UnreadCountBody::name(), || value(&UnreadCountBody { count: 99, capped: true })),
         (UnreadBody::name(), || value(&unread())),
         (UserBody::name(), || value(&user())),
         (WorldBody::name(), || value(&world())),
@@ -74,6 +80,20 @@ fn limit() -> LimitBody {
         remaining: 19,
         reset_seconds: 1,
         retry_after: None,
+    }
+}
+
+fn announcement() -> AnnouncementBody {
+    AnnouncementBody {
+        id: id(ANNOUNCEMENT),
+        title: "The gates open at dusk".to_owned(),
+        body: "Season 7 begins tonight.".to_owned(),
+        audience: AudienceBody::from(Audience::of(Scope::World(id(WORLD)))),
+        publish_at: time(0),
+        expires_at: Some(time(86_400)),
+        created_at: time(0),
+        updated_at: time(0),
+        dispatched_at: Some(time(3)),
     }
 }
 
@@ -265,9 +285,35 @@ fn export() -> ExportBody {
         read_marks: vec![ExportedMark { channel_id: id(CHANNEL), seq: 42 }],
         api_keys: vec![api_key()],
         requests: vec![ExportedRequest { since: time(60), status: Some(201) }],
+        notifications: vec![ExportedNotification {
+            id: id(ANNOUNCEMENT),
+            topic: Topic::Announcement.as_str().to_owned(),
+            title: None,
+            body: None,
+            created_at: time(0),
+            read_at: Some(time(300)),
+            dismissed_at: None,
+        }],
         audit: vec![opened],
         messages: vec![said],
     }
+}
+
+fn notification() -> NotificationBody {
+    NotificationBody {
+        id: id(ANNOUNCEMENT),
+        topic: Topic::Announcement.as_str().to_owned(),
+        title: "The gates open at dusk".to_owned(),
+        body: "Season 7 begins tonight.".to_owned(),
+        created_at: time(0),
+        expires_at: Some(time(86_400)),
+        dispatched_at: None,
+        read_at: Some(time(300)),
+    }
+}
+
+fn feed() -> FeedBody {
+    FeedBody { items: vec![notification()], next_cursor: None, up_to: "12.7.1767225600000000".to_owned() }
 }
 
 fn unread() -> UnreadBody {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use weltenwind_core::access::Permission::{
-    self, AccessManage, ChatManage, ChatModerate, ChatPost, ChatRead, OutboxManage, WorldCreate, WorldManage, WorldRead,
+    self, AccessManage, AnnouncementPublish, ChatManage, ChatModerate, ChatPost, ChatRead, OutboxManage, WorldCreate,
+    WorldManage, WorldRead,
 };
 
 /// What one must be, or hold in the scope of what the call is about.
@@ -83,6 +84,16 @@ const TABLE: &[(&str, Who)] = &[
     ("getMessage", Holder(ChatRead)),
     ("editMessage", Author),
     ("removeMessage", AuthorOr(ChatModerate)),
+    ("listAnnouncements", Holder(WorldRead)),
+    ("publishAnnouncement", Holder(AnnouncementPublish)),
+    ("getAnnouncement", Holder(WorldRead)),
+    ("amendAnnouncement", Holder(AnnouncementPublish)),
+    ("withdrawAnnouncement", Holder(AnnouncementPublish)),
+    ("listNotifications", Oneself),
+    ("countUnreadNotifications", Oneself),
+    ("readNotification", Oneself),
+    ("readAllNotifications", Oneself),
+    ("dismissNotification", Oneself),
     ("listDeadJobs", Holder(OutboxManage)),
     ("retryDeadJob", Holder(OutboxManage)),
     ("getOpenapi", Anyone),

@@ -13,7 +13,7 @@ use proptest::{
 use serde_json::{Map, Value};
 
 use super::{
-    calls::{filled, openapi, operations},
+    calls::{demands_key, filled, openapi, operations},
     fixture::{Person, Reply, Town, id},
 };
 
@@ -26,6 +26,7 @@ struct Call {
     example: Value,
     members: Vec<String>,
     caller: Person,
+    demands_key: bool,
 }
 
 /// Values that readers stumble over, and what any could be made of.
@@ -74,6 +75,7 @@ fn changed(call: &Call) -> impl Strategy<Value = Value> + use<> {
 impl Call {
     async fn send(&self, town: &Town, body: impl Into<Body>) -> Reply {
         let ask = town.server.ask(self.method.clone(), &self.path).by(&self.caller);
+        let ask = ask.with_some("idempotency-key", self.demands_key.then(|| town.server.fresh_key()).as_deref());
         ask.with("if-match", "\"0\"").text("application/json", body).await
     }
 }
@@ -111,6 +113,7 @@ fn no_body_makes_the_server_fail() {
             example: body["example"].clone(),
             members: properties.as_object().expect("members").keys().cloned().collect(),
             caller: town.owner.clone(),
+            demands_key: demands_key(operation),
         };
         let seen = std::cell::RefCell::new(&mut statuses);
         let answered = |bytes: Vec<u8>| {

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    calls::{filled, openapi, operations, query_of},
+    calls::{demands_key, filled, openapi, operations, query_of},
     fixture::{Reply, Town, id},
 };
 
@@ -13,12 +13,14 @@ struct Call<'d> {
     method: Method,
     path: String,
     example: &'d Value,
+    demands_key: bool,
 }
 
 impl Call<'_> {
     async fn with(&self, town: &Town, body: &Value) -> Reply {
         // A state that never was: whatever the body, nothing changes, and a broken rule is told first.
         let ask = town.server.ask(self.method.clone(), &self.path).with("if-match", "\"0\"").json(body.clone());
+        let ask = ask.with_some("idempotency-key", self.demands_key.then(|| town.server.fresh_key()).as_deref());
         if self.path.contains("/auth/") { ask.await } else { ask.by(&town.owner).await }
     }
 
@@ -134,7 +136,9 @@ async fn the_server_keeps_the_documented_bounds_and_takes_the_documented_example
         // A message of its own for each call, since one of them removes it.
         let message = town.server.say(&town.owner, &town.lobby, "hi").await;
         let path = filled(&town, path, id(&message));
-        let call = Call { method: method.to_uppercase().parse().unwrap(), path, example: &body["example"] };
+        let demands_key = demands_key(operation);
+        let call =
+            Call { method: method.to_uppercase().parse().unwrap(), path, example: &body["example"], demands_key };
         let at = format!("{method} {}", call.path);
         let mut found = Vec::new();
         members(&document, &body["schema"], "", &mut found);

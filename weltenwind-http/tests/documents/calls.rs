@@ -22,6 +22,13 @@ pub(crate) fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
         .collect()
 }
 
+/// Whether a call is refused without an `Idempotency-Key`.
+#[allow(dead_code, reason = "each test program uses a part of it")]
+pub(crate) fn demands_key(operation: &Value) -> bool {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    parameters.into_iter().any(|one| one["name"] == "Idempotency-Key" && one["required"] == true)
+}
+
 /// The parameters without which a call cannot be made.
 #[allow(dead_code, reason = "each test program uses a part of it")]
 pub(crate) fn query_of(path: &str) -> &'static str {
@@ -40,6 +47,8 @@ pub(crate) fn filled(town: &Town, path: &str, message: &str) -> String {
         path if path.contains("/messages/") => message,
         path if path.contains("/grants/") => id(&town.grant),
         path if path.contains("/keys/") => id(&town.key),
+        path if path.contains("/announcements/") => id(&town.news),
+        path if path.contains("/notifications/") => id(&town.told),
         _ => &town.mira.id,
     };
     path.replace("{world}", "mistral").replace("{userId}", &town.mira.id).replace("{id}", thing)

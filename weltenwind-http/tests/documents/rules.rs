@@ -138,8 +138,13 @@ async fn lists_reads_and_changes_keep_their_conventions() {
             assert!(has_parameter(&document, operation, "header", "If-None-Match"), "{at}");
             assert!(responses.contains_key("304") && !responses["200"]["headers"]["ETag"].is_null(), "{at}");
         }
-        let is_guarded =
-            ["/api/v1/worlds/{world}", "/api/v1/channels/{id}", "/api/v1/users/me/preferences"].contains(&path);
+        let is_guarded = [
+            "/api/v1/worlds/{world}",
+            "/api/v1/channels/{id}",
+            "/api/v1/users/me/preferences",
+            "/api/v1/announcements/{id}",
+        ]
+        .contains(&path);
         let names_a_state = has_parameter(&document, operation, "header", "If-Match");
         assert_eq!(names_a_state, is_guarded && ["patch", "delete"].contains(&method), "{at}");
         assert_eq!(names_a_state, responses.contains_key("412") && responses.contains_key("428"), "{at}");

@@ -154,6 +154,14 @@ fn calls(town: &Town) -> Vec<(String, Value, &Person, u16)> {
         ),
         (town.messages(), json!({ "body": "well met" }), &town.mira, 201),
         (town.messages(), json!({ "body": "hey", "clientId": "a1" }), &town.ylva, 201),
+        (
+            "announcements".to_owned(),
+            json!({ "title": "News", "body": "Good ones.", "audience": { "kind": "world", "worldId": id(&town.world) } }),
+            &town.owner,
+            201,
+        ),
+        (format!("notifications/{}/read", id(&town.told)), json!({}), &town.mira, 204),
+        ("notifications/read-all".to_owned(), json!({ "upTo": "0.9.1767225600000000" }), &town.mira, 204),
         ("users/me/sessions/revoke-others".to_owned(), json!({}), &town.mira, 200),
     ]
 }
@@ -194,7 +202,8 @@ async fn every_call_that_minds_a_key_is_tried() {
     });
 
     for path in posts {
-        let path = path.replace("{id}", id(&town.lobby));
+        let thing = if path.contains("/notifications/") { id(&town.told) } else { id(&town.lobby) };
+        let path = path.replace("{id}", thing);
         assert!(calls(&town).iter().any(|(tried, ..)| format!("/api/v1/{tried}") == path), "{path} is not tried");
     }
 }

@@ -51,7 +51,8 @@ async fn every_post_minds_a_key_or_answers_a_secret() {
             assert_eq!(documented, [has_key; 4], "{method} {path}");
             assert!(!has_key || method == "post", "{method} {path}");
             if let Some(key) = key {
-                assert_eq!((&key["in"], &key["required"]), (&json!("header"), &json!(false)), "{method} {path}");
+                let is_required = refuses("400", "idempotency-key-required");
+                assert_eq!((&key["in"], &key["required"]), (&json!("header"), &json!(is_required)), "{method} {path}");
                 assert!(!responses["409"]["headers"]["Retry-After"].is_null(), "{method} {path}");
             }
             if method == "post" && !has_key {

@@ -16,6 +16,7 @@ use crate::{
     access::ApiKeyRow,
     accounts::{AccountRow, FIND_PREFERENCES, PreferencesRow},
     error::Abort::{self, Refused},
+    notifications::HeldNotificationRow,
     rows::{Instant, RowName, all, one},
     step::{self, Begun::Repeated},
 };
@@ -56,6 +57,8 @@ macro_rules! held {
                 let marks: Vec<MarkRow> = query_as(sql::READ_MARKS).bind(id).fetch_all(&mut *self).await?;
                 let keys: Vec<ApiKeyRow> = query_as(sql::KEYS).bind(id).fetch_all(&mut *self).await?;
                 let requests: Vec<RequestRow> = query_as(sql::REQUESTS).bind(id).fetch_all(&mut *self).await?;
+                let notifications: Vec<HeldNotificationRow> =
+                    query_as(sql::NOTIFICATIONS).bind(id).fetch_all(&mut *self).await?;
                 Ok(Some(Holdings {
                     account,
                     password_set_at: set_at.map(|at| at.0),
@@ -68,6 +71,7 @@ macro_rules! held {
                     read_marks: marks.into_iter().map(ReadMark::from).collect(),
                     keys: all(keys)?,
                     requests: all(requests)?,
+                    notifications: all(notifications)?,
                 }))
             }
 

@@ -34,6 +34,10 @@ pub(super) const KEYS: &str =
 pub(super) const REQUESTS: &str =
     "SELECT since, status FROM idempotency_records WHERE account_id = $1 ORDER BY since, key";
 
+pub(super) const NOTIFICATIONS: &str = "
+    SELECT id, topic, title, body, created_at, read_at, dismissed_at
+    FROM notifications WHERE account_id = $1 ORDER BY created_at, id";
+
 /// What goes with an account and has no row that refers to it; the rest goes with its row. A domain that keeps something on
 /// accounts either refers to `accounts` with `ON DELETE CASCADE`, or is named here.
 pub(super) const LOOSE_ENDS: [&str; 2] =

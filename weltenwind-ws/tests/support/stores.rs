@@ -11,9 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    AccountId, ChannelId, CorrelationId, DeviceId, ManualClock, MessageId, Page, RandomSource, Revision, Scope,
-    SequentialIds, ServiceConfig, Services, SessionId, Sources, Step, StorageError, StoreHealth, Stores, Timestamp,
-    WorldId,
+    AccountId, AnnouncementId, ChannelId, CorrelationId, DeviceId, MailId, ManualClock, MessageId, NotificationId,
+    Page, RandomSource, Revision, Scope, SequentialIds, ServiceConfig, Services, SessionId, Sources, Step,
+    StorageError, StoreHealth, Stores, Timestamp, WorldId,
     access::{MemoryGrantStore, keys::MemoryApiKeyStore},
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Confirmation, Credentials, Device,
@@ -23,6 +23,10 @@ use weltenwind_core::{
         SealedSecret, SecondFactor, SecondFactorStore, ServerKeys, Session, SessionEntry, SessionQuery, SessionStore,
         SignedIn, Ticket, TokenHash, Upgrade, Username,
     },
+    announcements::{
+        Announcement, AnnouncementChange, AnnouncementError, AnnouncementPage, AnnouncementQuery, AnnouncementStore,
+        NewAnnouncement, Published,
+    },
     chat::{
         Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore,
         Edit, History, MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread, Written,
@@ -30,6 +34,11 @@ use weltenwind_core::{
     },
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
     limits::{LimitsConfig, Quota, Unit},
+    mail::{Begun, MailIntent, MailStore, NewMail, Queued, Settled},
+    notifications::{
+        FeedMark, FeedPage, FeedState, NewNotification, NotificationError, NotificationQuery, NotificationStore,
+        Spread, Told,
+    },
     outbox::{
         Claim as JobClaim, DeadJob, Job, JobId, JobKind, JobQuery, Lease, LiveJob, NewJob, OutboxStats, OutboxStore,
         Renewal, ScheduleRow, Settlement, Swept,
@@ -94,6 +103,9 @@ pub(crate) fn stores(
         revocations: accounts.clone(),
         privacy: accounts.clone(),
         outbox: accounts.clone(),
+        announcements: accounts.clone(),
+        notifications: accounts.clone(),
+        mail: accounts.clone(),
         refusals: accounts.clone(),
         health: accounts.clone(),
     }
@@ -374,6 +386,44 @@ port! {
         fn erasures(&ErasureQuery) -> Result<Page<Erasure>, StorageError>;
         fn unsettled() -> Result<Vec<Erasure>, StorageError>;
         fn purge_marks(Timestamp) -> Result<u64, StorageError>;
+    }
+}
+
+port! {
+    AnnouncementStore for MemoryAccounts {
+    } refuses {
+        fn publish(&Step, &NewAnnouncement) -> Result<Published, AnnouncementError>;
+        fn find(AnnouncementId) -> Result<Option<Announcement>, StorageError>;
+        fn page(&AnnouncementQuery) -> Result<AnnouncementPage, StorageError>;
+        fn amend(&Step, &AnnouncementChange) -> Result<Announcement, AnnouncementError>;
+        fn purge(Timestamp, u32) -> Result<u64, StorageError>;
+    }
+}
+
+port! {
+    MailStore for MemoryAccounts {
+    } refuses {
+        fn queue(&Step, &NewMail) -> Result<Queued, StorageError>;
+        fn find(MailId) -> Result<Option<MailIntent>, StorageError>;
+        fn begin(MailId, Timestamp) -> Result<Begun, StorageError>;
+        fn settle(&Settled, Timestamp) -> Result<(), StorageError>;
+        fn purge(Timestamp, u32) -> Result<u64, StorageError>;
+    }
+}
+
+port! {
+    NotificationStore for MemoryAccounts {
+    } refuses {
+        fn state(AccountId, Timestamp, Timestamp) -> Result<FeedState, StorageError>;
+        fn page(&NotificationQuery) -> Result<FeedPage, StorageError>;
+        fn unread(AccountId, Timestamp, Timestamp, u32) -> Result<u32, StorageError>;
+        fn tell(&[NewNotification]) -> Result<Vec<Told>, StorageError>;
+        fn mark_read(AccountId, NotificationId, Timestamp) -> Result<(), NotificationError>;
+        fn mark_all_read(AccountId, FeedMark, Timestamp) -> Result<(), StorageError>;
+        fn dismiss(AccountId, NotificationId, Timestamp) -> Result<(), NotificationError>;
+        fn dispatch(AccountId, NotificationId, Timestamp) -> Result<bool, StorageError>;
+        fn spread(AnnouncementId, Timestamp) -> Result<Spread, StorageError>;
+        fn purge(Timestamp, Timestamp, u32) -> Result<u64, StorageError>;
     }
 }
 
