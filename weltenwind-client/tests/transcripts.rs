@@ -41,8 +41,8 @@ struct Scene {
     /// The requests of the transcript as the client numbers them.
     ids: BTreeMap<i64, Value>,
     asked: BTreeMap<i64, JoinHandle<Result<(), ClientError>>>,
-    /// What the program is to hear, in order.
-    heard: Vec<&'static str>,
+    /// Whether the server has taken its leave.
+    ends: bool,
     /// Who is known to be there, as the server told it last.
     known: BTreeMap<String, Value>,
 }
@@ -62,7 +62,7 @@ impl Scene {
             names,
             ids: BTreeMap::new(),
             asked: BTreeMap::new(),
-            heard: Vec::new(),
+            ends: false,
             known: BTreeMap::new(),
         };
         for line in &transcript.lines {
@@ -73,12 +73,17 @@ impl Scene {
                 TranscriptLine::Meanwhile(_) => {}
             }
         }
-        let outcomes = scene.asked.len();
-        assert_eq!(outcomes, 0, "{}: everything is answered", transcript.title);
-        for expected in scene.heard {
-            let event = soon(scene.realtime.next()).await.expect("the socket stays open");
-            assert_eq!(name_of(&event), expected, "{}: {event:?}", transcript.title);
+        assert!(scene.asked.is_empty(), "{}: everything is answered", transcript.title);
+        if scene.ends {
+            scene.peer.close(4000).await;
+            let event = soon(scene.realtime.next()).await.expect("the loss is told");
+            assert_eq!(name_of(&event), "disconnected", "{}: {event:?}", transcript.title);
         }
+    }
+
+    async fn hear(&mut self, expected: &str) {
+        let event = soon(self.realtime.next()).await.expect("the socket stays open");
+        assert_eq!(name_of(&event), expected, "{event:?}");
     }
 
     /// Lets the program ask for what the client says next, and holds what it says against the transcript.
@@ -104,12 +109,17 @@ impl Scene {
             record["id"] = self.ids[&id].clone();
         }
         let event = self.event_of(&record);
-        self.heard.extend(event);
         self.peer.send(record.clone()).await;
         if let Some(asked) = id.and_then(|id| self.asked.remove(&id)) {
             let answer = soon(asked).await.expect("the task ends");
             let code = answer.as_ref().err().map(|error| error.code().expect("a refusal"));
             assert_eq!(code, record["code"].as_str(), "{record}: {answer:?}");
+        }
+        match event {
+            // It comes with the end of the connection.
+            Some("disconnected") => self.ends = true,
+            Some(expected) => self.hear(expected).await,
+            None => {}
         }
     }
 

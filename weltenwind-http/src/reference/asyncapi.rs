@@ -161,9 +161,9 @@ fn of_server(transcripts: &[Transcript]) -> BTreeMap<String, Value> {
         _ => None,
     });
     let messages = messages::<ServerRecord>(&samples.collect::<Vec<_>>(), false);
-    let named = |(name, message): (String, Value)| match REPLIES.iter().any(|(spoken, _)| *spoken == name) {
-        true => (format!("told-{name}"), message),
-        false => (name, message),
+    let named = |(name, message): (String, Value)| {
+        let is_spoken = REPLIES.iter().any(|(spoken, _)| *spoken == name);
+        (if is_spoken { format!("told-{name}") } else { name }, message)
     };
     messages.into_iter().map(named).collect()
 }
