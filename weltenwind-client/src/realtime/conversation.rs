@@ -16,7 +16,7 @@ use super::{
     event::{Event, GapCause},
     membership::{Kind, Membership, Standing},
     posts::Posts,
-    present::{Hole, Present, View},
+    present::{Present, View},
     statement::{Asker, Askers, Saying, Statement},
 };
 use crate::{
@@ -262,12 +262,12 @@ impl Conversation {
                 }
                 self.done(id);
             }
-            ServerRecord::Ok { id: None, .. } => {}
             ServerRecord::Err { id, code, detail, correlation_id, retry_after_ms } => {
                 self.refused(id, Refusal::of_record(code, detail, correlation_id, retry_after_ms));
             }
             ServerRecord::Left { id: None, room, code } => self.taken_away(room, code.unwrap_or_default()),
-            ServerRecord::Left { .. } => {}
+            // A room was left as the program asked, or the server took something that has no number.
+            ServerRecord::Left { .. } | ServerRecord::Ok { id: None, .. } => {}
             ServerRecord::Presence { room, version, join, leave, count } => {
                 self.take_change(room, version, join, &leave, count);
             }
@@ -346,13 +346,12 @@ impl Conversation {
     /// Takes who came and went. Where something between was missed, the room is joined anew, and who is there comes with that.
     fn take_change(&mut self, room: Room, version: u64, join: Vec<MemberRecord>, leave: &[AccountId], count: usize) {
         let Some(view) = self.heard(room).and_then(|membership| membership.view.as_mut()) else { return };
-        match view.take(room, version, join, leave, count) {
-            Ok(event) => self.inbox.extend(event),
-            Err(Hole) => {
-                tracing::debug!(connection = %self.connection, %room, version, "the room is joined anew");
-                self.tell_leave(room);
-                self.ask_for(room);
-            }
+        if let Ok(event) = view.take(room, version, join, leave, count) {
+            self.inbox.extend(event);
+        } else {
+            tracing::debug!(connection = %self.connection, %room, version, "the room is joined anew");
+            self.tell_leave(room);
+            self.ask_for(room);
         }
     }
 

@@ -62,6 +62,9 @@ impl<T> Saying<T> {
     }
 }
 
+/// Requests and what was said by them, in order.
+pub(super) type Sent<T> = VecDeque<(i64, Saying<T>)>;
+
 /// Something of which the newest counts. What was said and is not the default is said again on the next connection.
 #[derive(Debug)]
 pub(super) struct Statement<T> {
@@ -70,7 +73,7 @@ pub(super) struct Statement<T> {
     /// What it is to be told, not before a moment if there is one.
     unsaid: Option<(Saying<T>, Option<Instant>)>,
     /// What it was told on the present connection and has not answered, in order.
-    sent: VecDeque<(i64, Saying<T>)>,
+    sent: Sent<T>,
     turn: u64,
 }
 
@@ -162,7 +165,7 @@ impl<T: Clone + Default + PartialEq> Statement<T> {
     }
 
     /// Takes everything apart: what was sent, by its request, and what was not.
-    pub(super) fn give_up(self) -> (VecDeque<(i64, Saying<T>)>, Option<Saying<T>>) {
+    pub(super) fn give_up(self) -> (Sent<T>, Option<Saying<T>>) {
         (self.sent, self.unsaid.map(|(saying, _)| saying))
     }
 }
