@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use weltenwind_core::{ServiceConfig, Services, Shared, Sources, accounts::AccountsConfig, chat::AppendConfig};
+use weltenwind_core::{
+    ServiceConfig, Services, Shared, Sources, accounts::AccountsConfig, chat::AppendConfig, notifications::Notices,
+};
 use weltenwind_storage::{
     MailConfigError, OpenError, RedisBus, RedisConfig, RedisConfigError, RedisPresenceStore, RedisRateLimiter,
     SmtpMailer,
@@ -56,8 +58,10 @@ fn shared(config: &RedisConfig, sources: &Sources) -> Result<Shared, Failure> {
     if !config.is_set() {
         return Ok(Shared::nothing(Arc::clone(&sources.clock)));
     }
+    let bus = Arc::new(RedisBus::connect(config).map_err(unusable)?);
     Ok(Shared {
-        bus: Arc::new(RedisBus::connect(config).map_err(unusable)?),
+        notices: Arc::clone(&bus) as Arc<dyn Notices>,
+        bus,
         limiter: Arc::new(RedisRateLimiter::connect(config, Arc::clone(&sources.clock)).map_err(unusable)?),
         presence: Arc::new(RedisPresenceStore::connect(config).map_err(unusable)?),
     })

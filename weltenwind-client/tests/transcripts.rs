@@ -195,6 +195,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::Gap { .. } => "gap",
         Event::Presence { .. } => "presence",
         Event::Typing { .. } => "typing",
+        Event::Notice { .. } => "notice",
         Event::Left { .. } => "left",
         Event::Disconnected { .. } => "disconnected",
         _ => "another",

@@ -24,7 +24,7 @@ use crate::{
     ids::{IdGenerator, SystemIds},
     limits::{Limits, LimitsConfig, MemoryRateLimiter, RateLimiter},
     mail::{Mail, MailStore, Post},
-    notifications::{FanOut, NotificationStore, Notifications},
+    notifications::{FanOut, LocalNotices, Notices, NotificationStore, Notifications},
     outbox::{Jobs, Outbox, OutboxStore, Worker, WorkerConfig},
     presence::{MemoryPresenceStore, Presence, PresenceConfig, PresenceStore},
     privacy::{Privacy, PrivacyParts, PrivacyStore},
@@ -147,6 +147,8 @@ pub struct Shared {
     pub limiter: Arc<dyn RateLimiter>,
     /// Who is where.
     pub presence: Arc<dyn PresenceStore>,
+    /// What hints at news for accounts.
+    pub notices: Arc<dyn Notices>,
 }
 
 impl Shared {
@@ -156,6 +158,7 @@ impl Shared {
             bus: Arc::new(LocalBus::default()),
             limiter: Arc::new(MemoryRateLimiter::new(clock)),
             presence: Arc::new(MemoryPresenceStore::default()),
+            notices: Arc::new(LocalNotices::default()),
         }
     }
 }
@@ -221,7 +224,7 @@ impl Services {
         config: ServiceConfig,
         sources: Sources,
     ) -> Result<Self, AccountError> {
-        let Shared { bus, limiter, presence } = shared;
+        let Shared { bus, limiter, presence, notices } = shared;
         let presence = Arc::new(Presence::new(presence, config.presence, sources.clone()));
         let limits = Limits::new(limiter, config.limits);
         let (losses, clock) = (Arc::clone(&stores.revocations), Arc::clone(&sources.clock));
@@ -268,7 +271,7 @@ impl Services {
         let accounts = accounts.noting(refusals.clone());
         let outbox = Outbox::new(stores.outbox, sources.clone());
         let (told, announced) = (stores.notifications, Arc::clone(&stores.announcements));
-        let notifications = Notifications::new(told, announced, sources.clone(), limits.clone());
+        let notifications = Notifications::new(told, announced, sources.clone(), limits.clone()).hinting(notices);
         let announcements = Announcements::new(
             stores.announcements,
             Arc::clone(&stores.grants),

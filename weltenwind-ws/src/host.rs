@@ -11,12 +11,13 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use weltenwind_core::{AllowedOrigins, Services, presence::SocketId};
 
-use crate::{config::RealtimeConfig, feed::Feeds, limits::Limits, metrics::Metrics};
+use crate::{config::RealtimeConfig, feed::Feeds, limits::Limits, metrics::Metrics, toasts::Toasts};
 
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) services: Services,
     pub(crate) feeds: Feeds,
+    pub(crate) toasts: Toasts,
     pub(crate) origins: AllowedOrigins,
     pub(crate) config: RealtimeConfig,
     pub(crate) node: String,
@@ -48,6 +49,7 @@ impl Host {
         Arc::new(Self {
             services,
             feeds,
+            toasts: Toasts::default(),
             origins,
             config,
             node,

@@ -28,6 +28,7 @@ mod rooms;
 mod service;
 mod sign_in;
 mod timing;
+mod toasts;
 mod wire;
 
 pub use self::{config::RealtimeConfig, service::Realtime};

@@ -78,6 +78,14 @@ impl SignIn {
         Ok(Self { account, bearer: Bearer::Session { session, device, ceiling: actor.ceiling }, address: None, life })
     }
 
+    /// Returns the device that was signed in on; a key has none.
+    pub(crate) const fn device(&self) -> Option<DeviceId> {
+        match self.bearer {
+            Bearer::Session { device, .. } => Some(device),
+            Bearer::Key(_) => None,
+        }
+    }
+
     /// Watches for the loss of what was shown. No loss names a key: its end is seen at the next look.
     pub(crate) fn watch(&self, revocations: &Revocations) -> LossWatch {
         let (session, device) = match self.bearer {

@@ -29,6 +29,7 @@ use crate::{
     bell::Bell,
     outbox::Outbox,
     rooms::{Rooms, Told},
+    toasts::Viewing,
 };
 
 /// What bytes run through: a TCP stream, TLS over one, or a pipe in a test.
@@ -79,7 +80,7 @@ impl<L> fmt::Debug for Wire<L> {
 }
 
 /// What happened on a socket.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Turn {
     /// Something of the client's own was written, or so much that others should have their turn.
     Written { is_much: bool },
@@ -87,8 +88,8 @@ pub(crate) enum Turn {
     Read(usize),
     /// A room's next page is needed.
     PageWanted,
-    /// A room tells nothing more.
-    RoomEnded,
+    /// A room tells nothing more, or there is a toast.
+    News,
     /// The connection is gone.
     Lost,
 }
@@ -192,10 +193,10 @@ impl<L: Link> Wire<L> {
 
     /// Writes what waits and what rooms tell meanwhile, and reads if asked to. Dropping the future loses nothing.
     pub(crate) async fn turn(&mut self, saying: Saying<'_>, reading: bool, mut count: impl FnMut(&Written)) -> Turn {
-        let Saying { outbox, rooms, bell, is_writing, is_fetching } = saying;
+        let Saying { outbox, rooms, bell, viewing, is_writing, is_fetching } = saying;
         std::future::poll_fn(|cx| {
-            if bell.poll_heard(cx) && rooms.has_ended() {
-                return Poll::Ready(Turn::RoomEnded);
+            if bell.poll_heard(cx) && (rooms.has_ended() || viewing.is_some_and(Viewing::has_toasts)) {
+                return Poll::Ready(Turn::News);
             }
             if is_writing {
                 let mut written = Written::default();
@@ -414,6 +415,8 @@ pub(crate) struct Saying<'a> {
     pub(crate) rooms: &'a mut Rooms,
     /// Rings when a room has something to tell.
     pub(crate) bell: &'a Bell,
+    /// Where toasts lie, if somebody looks.
+    pub(crate) viewing: Option<&'a Viewing>,
     /// Whether anything may be written at all.
     pub(crate) is_writing: bool,
     /// Whether a page is on its way already.

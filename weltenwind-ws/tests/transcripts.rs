@@ -9,9 +9,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use support::{Client, Node};
 use weltenwind_core::{
-    Actor, ChannelId, CorrelationId, Limit, MessageId, Scope, WorldId,
+    Actor, ChannelId, CorrelationId, IdGenerator as _, Limit, MessageId, NotificationId, Room, Scope, SystemIds,
+    WorldId,
     accounts::SessionGrant,
     chat::{ChannelDraft, ChatStore as _, Draft, MessageQuery, Position, RoomPosition},
+    notifications::Notice,
     wire::{Transcript, TranscriptLine, TranscriptNames},
     worlds::{Visibility, WorldAmendment, WorldDraft, WorldRef},
 };
@@ -118,6 +120,11 @@ impl Scene {
                 self.lus = Some(socket);
             }
             "Lu goes, and five seconds pass" => drop(self.lus.take().unwrap()),
+            "Mira is told something" => {
+                let notification = NotificationId::new(SystemIds.draw());
+                let room = Room::User(self.mira.account.id);
+                services.notifications.notices().publish(Notice { room, notification }).await;
+            }
             // The clock is the test's: it goes on when everybody waits.
             "25 seconds pass" => {}
             "four minutes pass" => {

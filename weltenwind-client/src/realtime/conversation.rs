@@ -276,6 +276,7 @@ impl Conversation {
                     self.inbox.push_back(Event::Typing { room, user, display_name });
                 }
             }
+            ServerRecord::Notice { room, kind, id } => self.inbox.push_back(Event::Notice { room, kind, id }),
             ServerRecord::RefreshNeeded => return Ok(Some(Wish::NewToken)),
             // A sign of life goes first.
             ServerRecord::Ping => self.outbox.push_front(ClientRecord::Pong),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weltenwind_core::{
-    AccountId, Room,
+    AccountId, NotificationId, Room,
     wire::{MemberRecord, MessageBody},
 };
 
@@ -66,6 +66,18 @@ pub enum Event {
         user: AccountId,
         /// The name it is shown by.
         display_name: String,
+    },
+    /// There is something new to be read, where [`RealtimeHandle::foreground`] has said that somebody looks. It is told once, on
+    /// one of the account's connections of each device; what is not told is in the feed all the same.
+    ///
+    /// [`RealtimeHandle::foreground`]: super::RealtimeHandle::foreground
+    Notice {
+        /// Whom it concerns: one's own room, a world, everybody.
+        room: Room,
+        /// `announcement` or `notification`; pass over what you do not know.
+        kind: String,
+        /// The notification, as in `GET notifications`.
+        id: NotificationId,
     },
     /// The server took a room away; nothing more is heard of it.
     Left {

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::{ids::NotificationId, room::Room};
@@ -14,7 +15,7 @@ const WAITING: usize = 1024;
 ///
 /// It says what, and not what it says: a host asks [`Notifications::dispatch`](super::Notifications::dispatch) for each account in
 /// the room whether it may hand it over, which is answered once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Notice {
     /// Where.
     pub room: Room,
@@ -44,11 +45,18 @@ impl Default for LocalNotices {
     }
 }
 
+impl LocalNotices {
+    /// Tells the listeners in this process.
+    pub fn tell(&self, notice: Notice) {
+        // Nobody listens: nobody is there to be told.
+        let _ = self.sender.send(notice);
+    }
+}
+
 #[async_trait]
 impl Notices for LocalNotices {
     async fn publish(&self, notice: Notice) {
-        // Nobody listens: nobody is there to be told.
-        let _ = self.sender.send(notice);
+        self.tell(notice);
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Notice> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{http::MessageBody, time::WireTime};
 use crate::{
-    ids::{AccountId, MessageId},
+    ids::{AccountId, MessageId, NotificationId},
     room::Room,
 };
 
@@ -199,6 +199,16 @@ pub enum ServerRecord {
         user: AccountId,
         /// The name it is shown by.
         display_name: String,
+    },
+    /// There is something new to be read over HTTP. What concerns an account is told to one socket of each device that
+    /// somebody looks at, once; whoever does not hear it finds it in the feed.
+    Notice {
+        /// Whom it concerns: an account's own room, a world, everybody.
+        room: Room,
+        /// `announcement` or `notification`; pass over what you do not know.
+        kind: String,
+        /// The notification, as in `GET notifications`.
+        id: NotificationId,
     },
     /// A request succeeded.
     Ok {

@@ -78,7 +78,7 @@ const TOLD: &[Code] = &[
 ];
 
 /// What the server says by itself.
-const NEWS: [&str; 13] = [
+const NEWS: [&str; 14] = [
     "welcome",
     "joined",
     "msg",
@@ -87,6 +87,7 @@ const NEWS: [&str; 13] = [
     "gap",
     "told-presence",
     "told-typing",
+    "notice",
     "left",
     "err",
     "refresh-needed",

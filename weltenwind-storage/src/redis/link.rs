@@ -11,7 +11,7 @@ use tokio::{
     sync::{Notify, mpsc, oneshot},
     time::{MissedTickBehavior, interval},
 };
-use weltenwind_core::{RandomSource as _, Room, SystemRandom, bus::RoomEvent, chain};
+use weltenwind_core::{RandomSource as _, Room, SystemRandom, bus::RoomEvent, chain, notifications::Notice};
 
 use super::{
     pulse::Deaf,
@@ -41,6 +41,8 @@ pub(super) enum Outgoing {
     Event(Arc<RoomEvent>),
     /// The log of losses has grown.
     Losses,
+    /// There is news for accounts.
+    Notice(Notice),
 }
 
 /// Why a connection is given up.
@@ -109,7 +111,8 @@ impl Link {
             .set_response_timeout(Some(ANSWER_LIMIT))
             .set_push_sender(ear);
         let mut redis = self.client.get_multiplexed_async_connection_with_config(&options).await?;
-        send(&mut redis, "SSUBSCRIBE", [self.shared.own_name(), self.shared.losses_name()]).await?;
+        let names = [self.shared.own_name(), self.shared.losses_name(), self.shared.notices_name()];
+        send(&mut redis, "SSUBSCRIBE", names).await?;
 
         // From here on whoever listens asks for its room; who came before is in the list.
         self.shared.come_up();
@@ -190,6 +193,10 @@ impl Link {
                 Outgoing::Event(event) => {
                     self.shared.write(&event, &mut payload);
                     self.shared.name_of(Room::Channel(event.channel()))
+                }
+                Outgoing::Notice(notice) => {
+                    self.shared.write_notice(notice, &mut payload);
+                    self.shared.notices_name()
                 }
                 Outgoing::Losses => {
                     self.shared.write_hint(&mut payload);

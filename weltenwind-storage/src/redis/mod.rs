@@ -19,12 +19,13 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot},
     task::AbortHandle,
 };
 use weltenwind_core::{
     Room,
     bus::{Bus, BusAway, BusCounts, LossHints, RoomEvent, Subscription},
+    notifications::{Notice, Notices},
 };
 
 pub use self::{
@@ -126,5 +127,17 @@ impl Bus for RedisBus {
 
     fn counts(&self) -> BusCounts {
         self.shared.counts()
+    }
+}
+
+#[async_trait]
+impl Notices for RedisBus {
+    async fn publish(&self, notice: Notice) {
+        self.shared.notices.tell(notice);
+        self.send(Outgoing::Notice(notice));
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Notice> {
+        self.shared.notices.subscribe()
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use weltenwind_core::{
     RandomSource as _, Room, SystemRandom,
     bus::{BusAway, BusCounts, LocalBus, RoomEvent},
+    notifications::{LocalNotices, Notice},
 };
 
 use super::pulse::Pulse;
@@ -24,6 +25,7 @@ type Mark = [u8; 8];
 
 pub(super) struct Shared {
     pub(super) local: LocalBus,
+    pub(super) notices: LocalNotices,
     pub(super) pulse: Pulse,
     pub(super) tally: Tally,
     mark: Mark,
@@ -47,6 +49,7 @@ impl Shared {
         SystemRandom.fill(&mut mark);
         Self {
             local: LocalBus::default(),
+            notices: LocalNotices::default(),
             pulse: Pulse::default(),
             tally: Tally::default(),
             mark,
@@ -70,6 +73,17 @@ impl Shared {
     /// Returns the name of the channel on which nodes hear that the log of losses has grown.
     pub(super) fn losses_name(&self) -> String {
         format!("{}:{{losses}}", self.prefix)
+    }
+
+    /// Returns the name of the channel on which nodes hear that there is news for accounts.
+    pub(super) fn notices_name(&self) -> String {
+        format!("{}:{{notices}}", self.prefix)
+    }
+
+    /// Appends a notice as it is published.
+    pub(super) fn write_notice(&self, notice: Notice, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(&self.mark);
+        serde_json::to_writer(buffer, &notice).expect("a notice is plain data");
     }
 
     /// Appends a hint as it is published: who gives it, and nothing else.
@@ -152,6 +166,18 @@ impl Shared {
         if name == self.losses_name().as_bytes() {
             self.tally.received();
             return self.local.hint();
+        }
+        if name == self.notices_name().as_bytes() {
+            return match serde_json::from_slice(event) {
+                Ok(notice) => {
+                    self.tally.received();
+                    self.notices.tell(notice);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a notice of another node is passed over");
+                    self.tally.unreadable();
+                }
+            };
         }
         match RoomEvent::from_wire(event) {
             Ok(event) => {

@@ -64,6 +64,7 @@ impl<L: Link> Connection<L> {
         // From here on nothing happens on this socket but its end.
         (self.request, self.check, self.page, self.rooms) = (None, None, None, Rooms::default());
         self.posts.clear();
+        self.viewing = None;
         if self.is_suspect {
             // Nobody has looked what of it may still be told.
             self.withdraw();

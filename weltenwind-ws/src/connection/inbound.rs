@@ -12,6 +12,7 @@ use weltenwind_core::{
 
 use super::{Connection, End};
 use crate::{
+    host::Host,
     records::{self, Failure, Refusal},
     requests::{Answer, Checked},
     timing::Expiry,
@@ -167,7 +168,11 @@ impl<L: Link> Connection<L> {
                 }
             }
             ClientRecord::Foreground { id, on } => {
-                self.is_foreground = on;
+                let device = self.sign_in.device().filter(|_| on);
+                self.viewing = device.map(|device| {
+                    let Host { services, toasts, .. } = &*self.host;
+                    toasts.view(services, self.sign_in.account, device, self.socket, &self.bell)
+                });
                 self.say(&ServerRecord::Ok { id, message: None });
             }
             ClientRecord::Refresh { id, token } => {

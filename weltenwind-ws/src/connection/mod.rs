@@ -31,6 +31,7 @@ use crate::{
     rooms::Rooms,
     sign_in::SignIn,
     timing::{Allowance, Expiry, Heartbeat, Strikes},
+    toasts::Viewing,
     wire::{Link, Saying, Turn, Wire, Written},
 };
 
@@ -122,8 +123,8 @@ struct Connection<L> {
     allowance: Allowance,
     records: u64,
     draining: bool,
-    /// Whether somebody looks at the client right now.
-    is_foreground: bool,
+    /// That somebody looks at the client right now.
+    viewing: Option<Viewing>,
     end: Option<End>,
 }
 
@@ -157,7 +158,7 @@ impl<L: Link> Connection<L> {
             records: 0,
             draining: false,
             end: None,
-            is_foreground: false,
+            viewing: None,
             began_at: None,
             socket: host.next_socket(),
             host,
@@ -202,8 +203,9 @@ impl<L: Link> Connection<L> {
             self.set(timer.as_mut());
 
             let (is_reading, is_fetching) = (self.is_reading(), self.page.is_some());
-            let Self { outbox, rooms, wire, bell, began_at, host, .. } = self;
-            let saying = Saying { outbox, rooms, bell, is_writing: !self.is_suspect, is_fetching };
+            let Self { outbox, rooms, wire, bell, began_at, host, viewing, .. } = self;
+            let viewing = viewing.as_ref();
+            let saying = Saying { outbox, rooms, bell, viewing, is_writing: !self.is_suspect, is_fetching };
             let count = |written: &Written| observe(host, began_at, written);
             tokio::select! {
                 // In this order, because a busy room must not keep a sign of life from being read.
@@ -299,7 +301,12 @@ impl<L: Link> Connection<L> {
                 self.allowance.take(bytes, now);
             }
             Turn::PageWanted => {}
-            Turn::RoomEnded => self.take_ended(),
+            Turn::News => {
+                self.take_ended();
+                for toast in self.viewing.iter().flat_map(Viewing::take_toasts) {
+                    self.outbox.push(toast);
+                }
+            }
             Turn::Lost => self.end(End::Lost),
         }
         false

@@ -20,6 +20,7 @@ use weltenwind_core::{
     accounts::{AccountsConfig, DeviceDraft, DisplayName, SessionGrant},
     chat::{ChannelDraft, Draft, RemovalMode},
     limits::{LimitsConfig, MemoryRateLimiter, Quota, Unit},
+    notifications::LocalNotices,
     presence::MemoryPresenceStore,
     revocations::Mark,
     worlds::{Visibility, WorldAmendment, WorldDraft, WorldRef},
@@ -243,7 +244,7 @@ impl Town {
             ..ServiceConfig::default()
         };
         let presence = Arc::new(MemoryPresenceStore::default());
-        let shared = Shared { bus: line, limiter, presence };
+        let shared = Shared { bus: line, limiter, presence, notices: Arc::new(LocalNotices::default()) };
         let services = Services::start_shared(stores, shared, config, sources).await.expect("services start");
         let registry = Registry::new();
         let origins = AllowedOrigins::new([ORIGIN]);

@@ -2,7 +2,7 @@
 //! tokio.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -140,6 +140,7 @@ struct State {
     signed_in: HashMap<SessionId, SignedIn>,
     refresh: HashMap<TokenHash, RefreshToken>,
     tickets: HashMap<TokenHash, Ticket>,
+    dispatched: HashSet<(AccountId, NotificationId)>,
 }
 
 impl MemoryAccounts {
@@ -413,6 +414,9 @@ port! {
 
 port! {
     NotificationStore for MemoryAccounts {
+        async fn dispatch(&self, account: AccountId, id: NotificationId, _: Timestamp) -> Result<bool, StorageError> {
+            Ok(self.state().dispatched.insert((account, id)))
+        }
     } refuses {
         fn state(AccountId, Timestamp, Timestamp) -> Result<FeedState, StorageError>;
         fn page(&NotificationQuery) -> Result<FeedPage, StorageError>;
@@ -421,7 +425,6 @@ port! {
         fn mark_read(AccountId, NotificationId, Timestamp) -> Result<(), NotificationError>;
         fn mark_all_read(AccountId, FeedMark, Timestamp) -> Result<(), StorageError>;
         fn dismiss(AccountId, NotificationId, Timestamp) -> Result<(), NotificationError>;
-        fn dispatch(AccountId, NotificationId, Timestamp) -> Result<bool, StorageError>;
         fn spread(AnnouncementId, Timestamp) -> Result<Spread, StorageError>;
         fn purge(Timestamp, Timestamp, u32) -> Result<u64, StorageError>;
     }
