@@ -81,7 +81,7 @@ def announcement(token, audience=None):
     """Something that is announced: in a world of the caller's, if nothing else is said."""
     audience = audience or {"kind": "world", "worldId": world(token)}
     body = {"title": "Passing", "body": "In passing.", "audience": audience}
-    return json.load(ask("POST", "announcements", body, token, f"a passing announcement {next(names)}"))["id"]
+    return json.load(ask("POST", "announcements", body, token, f"passing-announcement-{next(names)}"))["id"]
 
 
 def notification():
