@@ -190,6 +190,7 @@ def fuzz(server, seed, args, folder):
     run = {
         "url": server.url,
         "caller": PEERS[0],
+        "keeper": KEEPER,
         "password": PASSWORD,
         "succeeded": str(notes),
     }

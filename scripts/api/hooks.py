@@ -20,8 +20,10 @@ succeeded = set()
 removed = set()
 
 
-def ask(method, path, body=None, token=None):
+def ask(method, path, body=None, token=None, key=None):
     headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Idempotency-Key"] = key
     if token:
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
@@ -75,6 +77,19 @@ def key(token):
     return made("access/keys", draft(token), token)["id"]
 
 
+def announcement(token, audience=None):
+    """Something that is announced: in a world of the caller's, if nothing else is said."""
+    audience = audience or {"kind": "world", "worldId": world(token)}
+    body = {"title": "Passing", "body": "In passing.", "audience": audience}
+    return json.load(ask("POST", "announcements", body, token, f"passing-announcement-{next(names)}"))["id"]
+
+
+def notification():
+    """Something that everybody is told, the caller among them; who told it runs the installation."""
+    keeper = made("auth/login", {"username": RUN["keeper"], "password": RUN["password"]})["accessToken"]
+    return announcement(keeper, {"kind": "global"})
+
+
 def session():
     """One of the caller's sessions, which nobody else is using."""
     return made("auth/login", {"username": RUN["caller"], "password": RUN["password"]})["sessionId"]
@@ -102,6 +117,11 @@ FRESH = {
     "DELETE /api/v1/access/grants/{id}": lambda token: {"id": grant(token)},
     "GET /api/v1/access/keys/{id}": lambda token: {"id": key(token)},
     "DELETE /api/v1/access/keys/{id}": lambda token: {"id": key(token)},
+    "GET /api/v1/announcements/{id}": lambda token: {"id": announcement(token)},
+    "PATCH /api/v1/announcements/{id}": lambda token: {"id": announcement(token)},
+    "DELETE /api/v1/announcements/{id}": lambda token: {"id": announcement(token)},
+    "POST /api/v1/notifications/{id}/read": lambda _: {"id": notification()},
+    "DELETE /api/v1/notifications/{id}": lambda _: {"id": notification()},
     "DELETE /api/v1/users/me/sessions/{id}": lambda _: {"id": session()},
     "PATCH /api/v1/users/me/devices/{id}": lambda _: {"id": device()},
     "DELETE /api/v1/users/me/devices/{id}": lambda _: {"id": device()},
@@ -125,6 +145,15 @@ def before_call(context, case, kwargs):
         case.body = {**case.body, "visibility": "private"}
     if label == "POST /api/v1/channels":
         case.body = {**case.body, "scope": f"world:{world(token(), 'private')}"}
+    if label == "POST /api/v1/announcements":
+        # Of two requests with one body, one is meant for a place where the caller may.
+        case.body = {**case.body, "audience": {"kind": "world", "worldId": world(token(), "private")}}
+        if number % 2 == 0:
+            case.body = {name: case.body[name] for name in ("title", "body", "audience")}
+    if label == "PATCH /api/v1/announcements/{id}" and number % 2 == 0:
+        case.body = {name: value for name, value in case.body.items() if name in ("title", "body")}
+    if label == "POST /api/v1/notifications/read-all" and number % 2 == 0:
+        case.body = {"upTo": json.load(ask("GET", "notifications", None, token()))["upTo"]}
     if label == "POST /api/v1/auth/login" and (in_chain or number % 2 == 0):
         case.body = {**case.body, "username": RUN["caller"], "password": RUN["password"]}
     # The caller manages its own worlds, and nothing else.
