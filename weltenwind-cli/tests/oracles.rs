@@ -251,6 +251,18 @@ async fn harm(town: &Town) {
     is_shown_out(town).await;
 }
 
+/// Asks whether anybody misses anything, and answers how each message was heard last.
+fn judged(town: &Town, ears: &[Ear]) -> Vec<Value> {
+    let ledger = town.ledger.lock().expect("no panic");
+    let acknowledged = town.acknowledged.lock().expect("no panic");
+    for ear in ears {
+        ear.judge(&ledger, &acknowledged, true).unwrap_or_else(|broken| panic!("{broken}"));
+    }
+    let mut newest = ledger.newest(ROOM, ears[0].at().epoch);
+    newest.sort_by_key(|shown| shown.seq);
+    newest.iter().map(|shown| json!({ "id": shown.message, "seq": shown.seq, "body": shown.body })).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
 async fn real_nodes_and_a_real_redis_pass_the_oracles_of_the_simulator() {
@@ -294,18 +306,7 @@ async fn real_nodes_and_a_real_redis_pass_the_oracles_of_the_simulator() {
     town.acknowledge(&answer);
     let ears = tokio::time::timeout(PATIENCE, listeners.join_all()).await.expect("everybody hears the end");
 
-    let ledger = town.ledger.lock().expect("no panic");
-    let acknowledged = town.acknowledged.lock().expect("no panic").clone();
-    for ear in &ears {
-        ear.judge(&ledger, &acknowledged, true).unwrap_or_else(|broken| panic!("{broken}"));
-    }
-    let mut heard: Vec<Value> = ledger
-        .newest(ROOM, ears[0].at().epoch)
-        .into_iter()
-        .map(|shown| json!({ "id": shown.message, "seq": shown.seq, "body": shown.body }))
-        .collect();
-    drop(ledger);
-    heard.sort_by_key(|message| message["seq"].as_i64());
+    let heard = judged(&town, &ears);
     let history = town.node(0).history(&town.channel).await;
     let history: Vec<Value> = history
         .iter()

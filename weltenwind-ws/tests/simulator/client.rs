@@ -188,7 +188,7 @@ impl Client {
             Some(Err(Some(401))) => Err(Left::Renew),
             Some(Err(None | Some(503))) | None => Err(Left::Resume),
             Some(Err(Some(status))) => {
-                self.town.breaks(format!("client {}: a handshake is answered {status}", self.n));
+                self.town.breaks(&format!("client {}: a handshake is answered {status}", self.n));
                 Err(Left::Stop)
             }
         }
@@ -384,7 +384,7 @@ impl Client {
                 return Err(Left::Resume);
             }
             if frame.head != FIN | TEXT {
-                self.town.breaks(format!("client {}: a frame of no kind: {:#x}", self.n, frame.head));
+                self.town.breaks(&format!("client {}: a frame of no kind: {:#x}", self.n, frame.head));
                 return Err(Left::Stop);
             }
             for line in frame.text().lines() {
@@ -430,7 +430,7 @@ impl Client {
     async fn hear(&mut self, socket: &mut Socket, line: &str, answers_pings: bool) -> Result<(), Left> {
         let record: Record<'_> = match serde_json::from_str(line) {
             Ok(record) => record,
-            Err(error) => return Err(self.breaks(format!("{error}: {line}"))),
+            Err(error) => return Err(self.breaks(&format!("{error}: {line}"))),
         };
         let kind = record.t.bytes().fold(0, |kind, byte| kind << 8 | u64::from(byte));
         let seq = record.message.as_ref().map_or(0, |message| message.seq);
@@ -463,20 +463,20 @@ impl Client {
                     Some(4000..4100) => Left::Resume,
                     Some(4100..4200) => Left::Renew,
                     Some(4200 | 4201) => Left::Stop,
-                    code => self.breaks(format!("bye {code:?}")),
+                    code => self.breaks(&format!("bye {code:?}")),
                 });
             }
             _ => {
                 if let Err(broken) = self.hear_room(&record) {
-                    return Err(self.breaks(broken));
+                    return Err(self.breaks(&broken));
                 }
             }
         }
         Ok(())
     }
 
-    fn breaks(&self, broken: Broken) -> Left {
-        self.town.breaks(format!("client {}: {broken}", self.n));
+    fn breaks(&self, broken: &str) -> Left {
+        self.town.breaks(&format!("client {}: {broken}", self.n));
         Left::Stop
     }
 
@@ -562,7 +562,7 @@ impl Client {
             "already-joined" | "token-expired" | "token-invalid" => Err(Left::Renew),
             // A member that was shown out has nothing to say there.
             "channel-not-found" | "forbidden" if self.resident.has_left.load(Ordering::SeqCst) => Ok(()),
-            _ => Err(self.breaks(format!("refused: {record:?}"))),
+            _ => Err(self.breaks(&format!("refused: {record:?}"))),
         }
     }
 
@@ -570,7 +570,7 @@ impl Client {
     fn lose(&mut self, room: i64) -> Result<(), Left> {
         let is_den = i64::try_from(DEN) == Ok(room);
         if !is_den || !self.resident.has_left.load(Ordering::SeqCst) {
-            return Err(self.breaks(format!("shown out of room {room} without a reason")));
+            return Err(self.breaks(&format!("shown out of room {room} without a reason")));
         }
         crate::count("shown out of a room");
         self.posts.retain(|post| post.room != DEN);
@@ -587,7 +587,7 @@ impl Client {
         let place = self.places.iter().find(|place| Some(place.name.as_str()) == record.room);
         match place.map(|place| i64::try_from(place.room).expect("few rooms")) {
             Some(room) => self.lose(room),
-            None => Err(self.breaks(format!("left what it was not in: {record:?}"))),
+            None => Err(self.breaks(&format!("left what it was not in: {record:?}"))),
         }
     }
 
@@ -603,7 +603,7 @@ impl Client {
             {
                 let judged = self.town.depot.with_ledger(|ledger| ear.judge(ledger, &acknowledged, stayed));
                 if let Err(broken) = judged {
-                    self.town.breaks(format!("client {}: {broken}", self.n));
+                    self.town.breaks(&format!("client {}: {broken}", self.n));
                 }
             }
         }

@@ -5,7 +5,7 @@
 //!
 //! ```sh
 //! cargo test -p weltenwind-ws --test simulator                          # the seeds of every day
-//! WW_SEEDS=0..1000000 cargo test -p weltenwind-ws --test simulator      # more of them
+//! WW_SEEDS=2000..9000 cargo test -p weltenwind-ws --test simulator      # others
 //! WW_SEEDS=4711..4712 cargo test -p weltenwind-ws --test simulator      # one of them again
 //! ```
 
@@ -23,7 +23,7 @@ mod town;
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::{Arc, Mutex, Once, atomic::Ordering},
     time::Duration,
@@ -44,6 +44,9 @@ const FAILED_ONCE: &str = include_str!("seeds.txt");
 
 /// How often things happened in all runs: a simulation in which something never happens says nothing about it.
 static CENSUS: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
+
+/// Seeds that are under way.
+static RUNNING: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 fn count(what: &'static str) {
     *CENSUS.lock().unwrap().entry(what).or_default() += 1;
@@ -98,6 +101,24 @@ fn gather_panics() {
     });
 }
 
+/// Names seeds that do not come to an end: time stands still in them, so nothing else would.
+fn watch() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::thread::spawn(|| {
+            let mut before = BTreeSet::new();
+            loop {
+                std::thread::sleep(Duration::from_mins(1));
+                let running = RUNNING.lock().unwrap().clone();
+                for seed in running.intersection(&before) {
+                    eprintln!("seed {seed} has been running for a minute");
+                }
+                before = running;
+            }
+        });
+    });
+}
+
 /// Runs a seed and answers the fingerprint of its history, or what broke.
 fn run(seed: u64, mutation: Mutation) -> Result<u64, String> {
     gather_panics();
@@ -122,7 +143,7 @@ async fn simulate(seed: u64, mutation: Mutation) -> Result<u64, String> {
         clients.push(tokio::spawn(client.live()));
     }
     let mut writers = Vec::new();
-    for writer in 0..dice.below(2) + 1 {
+    for writer in 0..=dice.below(2) {
         let (town, dice) = (Arc::clone(&town), dice.fork());
         writers.push(tokio::spawn(async move { town.write(dice, writer).await }));
     }
@@ -144,7 +165,7 @@ async fn simulate(seed: u64, mutation: Mutation) -> Result<u64, String> {
         agreed = if is_quiet { agreed + 1 } else { 0 };
         if settling.elapsed() > PATIENCE {
             let behind: Vec<usize> = (0..done.len()).filter(|n| !done[*n].load(Ordering::SeqCst)).collect();
-            town.breaks(format!("clients {behind:?} do not get to the end"));
+            town.breaks(&format!("clients {behind:?} do not get to the end"));
         }
     }
     if mutation == Mutation::Acknowledge {
@@ -169,14 +190,18 @@ async fn simulate(seed: u64, mutation: Mutation) -> Result<u64, String> {
 /// Runs seeds on all cores and answers those that failed, at most a few of them.
 fn run_all(seeds: impl Iterator<Item = u64> + Send) -> Vec<(u64, String)> {
     const ENOUGH: usize = 5;
+    watch();
     let (seeds, failed) = (Mutex::new(seeds), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 loop {
                     let Some(seed) = seeds.lock().unwrap().next() else { return };
-                    if let Err(broken) = run(seed, Mutation::None) {
-                        println!("seed {seed}: {broken}");
+                    RUNNING.lock().unwrap().insert(seed);
+                    let outcome = run(seed, Mutation::None);
+                    RUNNING.lock().unwrap().remove(&seed);
+                    if let Err(broken) = outcome {
+                        eprintln!("seed {seed}: {broken}");
                         let mut failed = failed.lock().unwrap();
                         failed.push((seed, broken));
                         if failed.len() >= ENOUGH {
@@ -205,7 +230,7 @@ fn whatever_fails_everybody_hears_everything_once_in_order_or_is_told_that_not()
     let failed = run_all(kept.chain(seeds.clone()));
 
     let census = CENSUS.lock().unwrap();
-    println!("{} seeds in {:?}: {census:#?}", seeds.end - seeds.start, begun.elapsed());
+    eprintln!("{} seeds in {:?}: {census:#?}", seeds.end - seeds.start, begun.elapsed());
     assert!(failed.is_empty(), "add what is to be remembered to tests/simulator/seeds.txt: {failed:#?}");
     if seeds.end - seeds.start >= SEEDS.end - SEEDS.start {
         let never: Vec<_> = USUAL.into_iter().filter(|what| !census.contains_key(what)).collect();
@@ -218,7 +243,7 @@ fn a_seed_is_one_history() {
     for seed in 0..6 {
         let (one, other) = (run(seed, Mutation::None), run(seed, Mutation::None));
 
-        println!("seed {seed}: {one:x?}");
+        eprintln!("seed {seed}: {one:x?}");
         assert_eq!(one, other, "seed {seed}");
     }
 }

@@ -167,7 +167,7 @@ impl Town {
         let mut dice = Dice::new(seed);
         let plan = Plan::draw(&mut dice, mutation);
         let accounts = Arc::new(MemoryAccounts::default());
-        let page = Limit::new(plan.page.into()).expect("a limit");
+        let page = Limit::new(plan.page).expect("a limit");
         let town = Arc::new(Self {
             depot: Depot::new(page, plan.window),
             network: Network::new(dice.fork()),
@@ -295,7 +295,7 @@ impl Town {
     }
 
     /// Notes what broke first.
-    pub(crate) fn breaks(&self, what: String) {
+    pub(crate) fn breaks(&self, what: &str) {
         self.broken.lock().expect("no panic").get_or_insert_with(|| format!("at {:?}: {what}", self.began.elapsed()));
     }
 
@@ -438,7 +438,7 @@ impl Town {
             && let Some(actor) = resident.actor(&node.services).await
             && let Err(error) = node.services.accounts.sign_out(&actor).await
         {
-            self.breaks(format!("a session does not end: {error}"));
+            self.breaks(&format!("a session does not end: {error}"));
         }
     }
 
@@ -451,7 +451,7 @@ impl Town {
             && !resident.has_left.swap(true, Ordering::SeqCst)
             && let Err(error) = node.services.worlds.leave(&actor, &WorldRef::Id(world)).await
         {
-            self.breaks(format!("a member does not leave: {error}"));
+            self.breaks(&format!("a member does not leave: {error}"));
         }
     }
 
@@ -536,7 +536,7 @@ impl Town {
         let total = i64::try_from(self.plan.realtime.rings_bytes).expect("a size");
         let budget = if self.plan.mutation == Mutation::Starve { 0 } else { total + rooms * RING };
         if bytes > budget {
-            self.breaks(format!("{rooms} rooms keep {bytes} bytes, and may keep {budget}"));
+            self.breaks(&format!("{rooms} rooms keep {bytes} bytes, and may keep {budget}"));
         }
     }
 
@@ -547,7 +547,7 @@ impl Town {
             for gauge in ["weltenwind_ws_connections", "weltenwind_ws_rooms", "weltenwind_ws_ring_bytes"] {
                 let left = node.gauge(gauge);
                 if left != 0 {
-                    self.breaks(format!("{gauge} is {left} when everybody is gone"));
+                    self.breaks(&format!("{gauge} is {left} when everybody is gone"));
                 }
             }
         }
@@ -601,7 +601,7 @@ impl Node {
             }
         };
         let tells = Arc::downgrade(town);
-        let tells = move |what| tells.upgrade().into_iter().for_each(|town| town.breaks(format!("{what}")));
+        let tells = move |what: String| tells.upgrade().into_iter().for_each(|town| town.breaks(&what));
         let tap = Tap::new(Box::new(secret), Box::new(tells));
         let server = Hose::new(server, &self.scissors, Some(tap));
         let realtime = self.realtime.clone();
