@@ -7,6 +7,7 @@ mod layers;
 mod limits;
 mod load;
 mod nodes;
+mod outbox;
 mod realtime;
 mod revoke;
 mod sign_in;
@@ -82,6 +83,24 @@ pub(crate) enum BenchCommand {
         #[command(flatten)]
         args: sign_in::SignInArgs,
     },
+    /// Write jobs, let a worker do them, and measure how soon an idle one picks a single job up; each job is done once, or the
+    /// exit code is 6.
+    ///
+    /// Without --database it uses a SQLite file in the system's temporary folder, and throws it away.
+    Outbox {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        args: outbox::OutboxArgs,
+    },
+    /// Be the other process of `bench outbox`; it ends with its standard input.
+    #[command(hide = true)]
+    OutboxWorker {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        args: outbox::OutboxWorkerArgs,
+    },
     /// Hold sockets in rooms, post, and measure what a delivery costs and how long it takes; each message is heard once and
     /// in order, or the exit code is 6.
     ///
@@ -123,6 +142,14 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
         BenchCommand::SignIn { store, args } => {
             let scratch = Scratch::new(&store, config)?;
             sign_in::run(&args, &scratch.storage, output).await
+        }
+        BenchCommand::Outbox { store, args } => {
+            let scratch = Scratch::new(&store, config)?;
+            outbox::run(&args, &scratch.storage, output).await
+        }
+        BenchCommand::OutboxWorker { store, args } => {
+            let scratch = Scratch::new(&store, config)?;
+            outbox::work(args, &scratch.storage).await
         }
         BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
         BenchCommand::Revoke(args) => revoke::run(&args, output).await,

@@ -35,13 +35,16 @@ use weltenwind_core::{
 };
 use weltenwind_storage::StorageConfig;
 
-pub(super) use self::floor::{FloorArgs, run as floor};
+pub(super) use self::{
+    floor::{FloorArgs, run as floor},
+    report::Spread,
+};
 use self::{
     crowd::{Crowd, Place},
     dialect::Stamp,
     floor::Written,
     processes::Watched,
-    report::{Figures, Replay, Report, Row, Run, Spread, Watches, Writes, real},
+    report::{Figures, Replay, Report, Row, Run, Watches, Writes, real},
     server::{Peer, Running, SETTINGS, Server, Start, pinned},
     workload::{Named, Pace, REPLAYED, Workload},
 };

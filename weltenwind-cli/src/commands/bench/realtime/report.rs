@@ -84,7 +84,7 @@ pub(super) struct Watches {
 
 /// The middle one of several figures, and both ends.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Spread {
+pub(crate) struct Spread {
     median: f64,
     min: f64,
     max: f64,
@@ -119,14 +119,14 @@ pub(super) fn real(count: u64) -> f64 {
 
 impl Spread {
     /// Spreads the figures; none if there are none.
-    pub(super) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         Some(Self { median: *sorted.get(sorted.len() / 2)?, min: *sorted.first()?, max: *sorted.last()? })
     }
 
     /// `8.3 (8.0–9.1)`.
-    fn text(self, digits: usize) -> String {
+    pub(crate) fn text(self, digits: usize) -> String {
         let Self { median, min, max } = self;
         format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
     }
