@@ -84,3 +84,52 @@ async fn two_nodes_share_a_room_and_their_helpers_are_counted() {
     assert!(row["brokerMicros"]["median"].is_number(), "{row}");
     store.drop_database().await;
 }
+
+/// The bench itself exits with 6 if a job was done twice, or is left.
+fn bench_outbox(store: &Store, args: &[&str]) -> Value {
+    let small = ["bench", "outbox", "--json", "--runs", "1", "--jobs", "350", "--pickups", "5"];
+    let output = store.run(&[&small[..], &["--database", store.url()], args].concat());
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {complaint}");
+    serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
+fn each_job_was_done_and_picked_up(row: &Value) {
+    for figure in ["jobsPerSecond", "enqueuedPerSecond", "pickupP50Ms", "withCommitP50Ms"] {
+        assert!(row[figure]["median"].as_f64().expect("a figure") > 0.0, "{figure} of {row}");
+    }
+}
+
+#[test]
+fn jobs_are_done_and_picked_up_and_none_is_left() {
+    let store = Store::sqlite();
+
+    let rows = bench_outbox(&store, &[]);
+
+    assert_eq!(rows.as_array().expect("rows").len(), 1);
+    each_job_was_done_and_picked_up(&rows[0]);
+    assert!(rows[0]["otherProcessP50Ms"].is_null(), "{rows}");
+    let left = store.run(&["outbox", "list", "--json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&left.stdout).expect("one JSON document"), serde_json::json!([]));
+}
+
+#[test]
+fn processes_on_one_file_are_not_measured_as_if_they_told_each_other() {
+    let store = Store::sqlite();
+
+    let output = store.run(&["bench", "outbox", "--nodes", "2", "--database", store.url()]);
+
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn jobs_are_picked_up_by_a_worker_in_another_process() {
+    let store = Store::postgres().await;
+
+    let rows = bench_outbox(&store, &["--nodes", "2"]);
+
+    each_job_was_done_and_picked_up(&rows[0]);
+    assert!(rows[0]["otherProcessP50Ms"]["median"].as_f64().expect("a figure") > 0.0, "{rows}");
+    store.drop_database().await;
+}

@@ -10,7 +10,7 @@ use std::{
 
 use fixture::{PATIENCE, Store};
 use serde_json::Value;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
 /// `weltenwind worker`, which has said where operators reach it.
 struct Worker {
@@ -105,6 +105,28 @@ async fn a_worker_of_its_own_does_what_waits_and_is_told_to_stop() {
     let (code, log) = worker.stop();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("draining") && log.contains("stopped"), "{log}");
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn a_worker_that_listens_for_jobs_stops_when_it_is_told() {
+    let store = Store::postgres().await;
+    assert!(store.run(&["migrate"]).status.success());
+    let worker = Worker::start(&store);
+    let mut connection = PgConnection::connect(store.url()).await.expect("the server answers");
+    until("the worker listens", async || {
+        let listening = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND query LIKE 'LISTEN %weltenwind_jobs%'";
+        sqlx::query_scalar::<_, i64>(listening).fetch_one(&mut connection).await.expect("a count") == 1
+    })
+    .await;
+
+    let (code, log) = worker.stop();
+
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("stopped"), "{log}");
+    drop(connection);
+    store.drop_database().await;
 }
 
 #[tokio::test]

@@ -149,7 +149,8 @@ impl StoreHealth for PgDatabase {
 
     async fn close(&self) {
         self.readers.close();
-        self.listening.close().await;
+        // Whoever has listened keeps the connection for as long as the store lives: it is not waited for.
+        drop(self.listening.close());
         self.pool.close().await;
     }
 }

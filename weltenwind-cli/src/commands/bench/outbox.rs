@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
     sync::mpsc,
     task::JoinHandle,
@@ -146,15 +146,11 @@ pub(crate) async fn work(args: OutboxWorkerArgs, storage: &StorageConfig) -> Res
     let stores = weltenwind_storage::open(storage).await.map_err(unopened)?;
     let (worker, mut begun) = start(Outbox::new(stores.outbox, Sources::default()), args.kind);
     output::line("ready")?;
-    let (mut stdin, mut byte) = (tokio::io::stdin(), [0]);
+    let mut over = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     loop {
         tokio::select! {
             Some((_, jobs)) = begun.recv() => for _ in 0..jobs { output::line("begun")?; },
-            read = stdin.read(&mut byte) => match read {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => return Err(Failure::failed(format!("cannot read standard input: {error}"))),
-            },
+            _ = &mut over => break,
         }
     }
     worker.drain().await;
