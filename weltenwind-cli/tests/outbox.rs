@@ -5,7 +5,8 @@ mod fixture;
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use fixture::{PATIENCE, Store};
@@ -45,10 +46,15 @@ impl Worker {
         (response.status().as_u16(), response.text().await.expect("a text"))
     }
 
-    /// Asks it to stop, and returns its exit code and its log.
+    /// Asks it to stop, and returns its exit code and its log. One that does not stop is killed, and has no exit code.
     fn stop(mut self) -> (Option<i32>, String) {
         let told = std::process::Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(told.expect("kill runs").success());
+        let told_at = Instant::now();
+        while told_at.elapsed() < PATIENCE && self.child.try_wait().expect("it can be asked").is_none() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
         let mut log = String::new();
         self.child.stderr.take().expect("stderr is piped").read_to_string(&mut log).expect("a text");
         (self.child.wait().expect("it ends").code(), log)
@@ -113,8 +119,8 @@ async fn a_worker_that_listens_for_jobs_stops_when_it_is_told() {
     let store = Store::postgres().await;
     assert!(store.run(&["migrate"]).status.success());
     let worker = Worker::start(&store);
-    let mut connection = PgConnection::connect(store.url()).await.expect("the server answers");
     until("the worker listens", async || {
+        let mut connection = PgConnection::connect(store.url()).await.expect("the server answers");
         let listening = "SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND query LIKE 'LISTEN %weltenwind_jobs%'";
         sqlx::query_scalar::<_, i64>(listening).fetch_one(&mut connection).await.expect("a count") == 1
@@ -125,7 +131,6 @@ async fn a_worker_that_listens_for_jobs_stops_when_it_is_told() {
 
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("stopped"), "{log}");
-    drop(connection);
     store.drop_database().await;
 }
 

@@ -319,7 +319,8 @@ impl Node {
 
     /// Lets it finish what it has begun, and returns what it has said since.
     async fn end(mut self) -> Result<Begun, Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("the other process does not end: {error}"));
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::failed(format!("the other process does not end: {error}"));
         drop(self.child.stdin.take());
         let status = self.child.wait().await.map_err(|error| failed(&error))?;
         if !status.success() {

@@ -35,10 +35,6 @@ use weltenwind_core::{
 };
 use weltenwind_storage::StorageConfig;
 
-pub(super) use self::{
-    floor::{FloorArgs, run as floor},
-    report::Spread,
-};
 use self::{
     crowd::{Crowd, Place},
     dialect::Stamp,
@@ -47,6 +43,10 @@ use self::{
     report::{Figures, Replay, Report, Row, Run, Watches, Writes, real},
     server::{Peer, Running, SETTINGS, Server, Start, pinned},
     workload::{Named, Pace, REPLAYED, Workload},
+};
+pub(super) use self::{
+    floor::{FloorArgs, run as floor},
+    report::Spread,
 };
 use super::nodes::joined;
 use crate::{
