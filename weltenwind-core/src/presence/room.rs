@@ -35,7 +35,7 @@ pub(super) struct PresenceRoom {
     pub(super) republishes: bool,
     /// Accounts of which something changed since the last time it was settled.
     touched: BTreeSet<AccountId>,
-    pub(super) watchers: Vec<mpsc::UnboundedSender<PresenceEvent>>,
+    watchers: Vec<mpsc::UnboundedSender<PresenceEvent>>,
 }
 
 /// Somebody with a socket here, or with one a moment ago.
@@ -251,7 +251,14 @@ impl PresenceRoom {
     }
 
     pub(super) fn is_of_use(&self) -> bool {
-        !self.local.is_empty() || !self.watchers.is_empty() || self.is_unpublished()
+        let is_watched = self.watchers.iter().any(|watcher| !watcher.is_closed());
+        !self.local.is_empty() || is_watched || self.is_unpublished()
+    }
+
+    /// Lets somebody watch. Whoever has gone is forgotten.
+    pub(super) fn watch(&mut self, watcher: mpsc::UnboundedSender<PresenceEvent>) {
+        self.watchers.retain(|watcher| !watcher.is_closed());
+        self.watchers.push(watcher);
     }
 
     /// Tells those who watch; whoever has gone is forgotten.

@@ -118,7 +118,7 @@ impl Presence {
     /// its version, so a socket that was told a snapshot is told every change above it.
     pub async fn watch(&self, room: Room) -> (Snapshot, PresenceWatch) {
         let (watcher, events) = mpsc::unbounded_channel();
-        self.book().room(room).watchers.push(watcher);
+        self.book().room(room).watch(watcher);
         (self.read(room, None).await, PresenceWatch { events })
     }
 
@@ -248,5 +248,23 @@ impl Presence {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_room_that_nobody_watches_any_more_is_forgotten() {
+        let presence = Presence::in_process(PresenceConfig::default(), Sources::default());
+        let watches = [presence.watch(Room::Global).await.1, presence.watch(Room::Global).await.1];
+        presence.turn().await;
+        assert!(presence.book().rooms.contains_key(&Room::Global));
+
+        drop(watches);
+        presence.turn().await;
+
+        assert!(presence.book().rooms.is_empty());
     }
 }
