@@ -15,11 +15,12 @@ use weltenwind_client::{ClientError, Draft, Event, Realtime, RealtimeHandle, Roo
 use weltenwind_core::wire::{Transcript, TranscriptLine, TranscriptNames};
 
 /// What the placeholders stand for here; the rest is what the client says.
-const CAST: [(&str, &str); 15] = [
+const CAST: [(&str, &str); 16] = [
     ("channel", CHANNEL),
     ("mira", "018f0000-0000-7000-8000-00000000000b"),
     ("lu", "018f0000-0000-7000-8000-00000000001b"),
     ("message", "018f0000-0000-7000-8000-0000000000a1"),
+    ("notification", "018f0000-0000-7000-8000-0000000000b1"),
     ("answer", "018f0000-0000-7000-8000-0000000000a2"),
     ("now", "2026-01-01T00:00:00.000Z"),
     ("conn", "connection-1"),
@@ -127,6 +128,7 @@ impl Scene {
     fn event_of(&mut self, record: &Value) -> Option<&'static str> {
         Some(match record["t"].as_str().expect("a kind") {
             "msg" => "message",
+            "notice" => "notice",
             "update" => "updated",
             "live" => "live",
             "gap" => "gap",

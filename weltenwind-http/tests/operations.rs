@@ -59,7 +59,7 @@ async fn a_healthy_process_is_alive_and_ready() {
     let (status, media_type, body) = ask(&router, "/readyz").await;
 
     assert_eq!((status, media_type.as_str()), (200, "application/json"));
-    let checks = ["store", "losses", "draining", "bus"].map(|name| json!({ "name": name, "status": "ok" }));
+    let checks = ["store", "losses", "jobs", "draining", "bus"].map(|name| json!({ "name": name, "status": "ok" }));
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), json!({ "status": "ready", "checks": checks }));
 }
 

@@ -3,37 +3,10 @@
 
 mod fixture;
 
-use std::time::Duration;
-
 use serde_json::json;
-use weltenwind_core::{
-    WorkerId,
-    access::Role,
-    outbox::{Claim, Class, How, JobKind, NewJob, Settlement},
-};
+use weltenwind_core::access::Role;
 
 use self::fixture::{Person, Server};
-
-const KIND: JobKind = JobKind::named("test.work");
-
-/// Writes a job and gives it up.
-async fn bury(server: &Server, n: u32) {
-    let outbox = &server.services.outbox;
-    let now = server.services.sources.clock.now();
-    outbox.enqueue(&[NewJob::new(KIND, json!({ "n": n }))]).await.unwrap();
-    let claim = Claim {
-        kind: KIND,
-        class: Class::Sound,
-        worker: WorkerId::new(uuid::Uuid::nil()),
-        limit: 1,
-        lease: Duration::from_secs(30),
-        deadline: Duration::from_mins(5),
-        max_crashes: 5,
-    };
-    let job = outbox.store().claim(&claim, now).await.unwrap().pop().unwrap();
-    let how = How::Buried { error: "the mail server is away".to_owned() };
-    outbox.store().settle(&[Settlement { lease: job.lease, how }], now).await.unwrap();
-}
 
 async fn admin(server: &Server) -> Person {
     let admin = server.owner().await;
@@ -46,7 +19,7 @@ async fn the_dead_are_listed_page_by_page_with_what_they_died_of() {
     let server = Server::start().await;
     let admin = admin(&server).await;
     for n in 1..=3 {
-        bury(&server, n).await;
+        server.bury(n).await;
     }
 
     let first = server.get("outbox/dead?limit=2&kind=test.work").by(&admin).await.expect(200).json();
@@ -68,7 +41,7 @@ async fn the_dead_are_listed_page_by_page_with_what_they_died_of() {
 async fn a_dead_job_is_replayed_once_and_by_whoever_may() {
     let server = Server::start().await;
     let (admin, mira) = (admin(&server).await, server.guest("Mira").await);
-    bury(&server, 1).await;
+    server.bury(1).await;
     let listed = server.get("outbox/dead").by(&admin).await.expect(200).json();
     let retry = format!("outbox/dead/{}/retry", listed["items"][0]["id"].as_str().unwrap());
 

@@ -13,7 +13,7 @@ const MESSAGE: &str = "01998b2e-7c00-7a18-8f3e-5d2a9c1b0e08";
 pub(super) const CURSOR: &str = "AQAAAAAAAAABAAAAAAAAACqX3bH5c0kQ";
 
 /// The names in the conversations of the documents.
-const CAST: [(&str, &str); 15] = [
+const CAST: [(&str, &str); 16] = [
     ("conn", "01998b2e-7c00-7a1a-8f3e-5d2a9c1b0e0a"),
     ("node", "wind-1"),
     ("now", "2026-01-01T12:00:00.000Z"),
@@ -21,6 +21,7 @@ const CAST: [(&str, &str); 15] = [
     ("mira", ACCOUNT),
     ("lu", "01998b2e-7c00-7a11-8f3e-5d2a9c1b0e0b"),
     ("message", "01998b2e-7c00-7a18-8f3e-5d2a9c1b0e09"),
+    ("notification", "01998b2e-7c00-7a1b-8f3e-5d2a9c1b0e0b"),
     ("answer", MESSAGE),
     ("start", "AQAAAAAAAAABAAAAAAAAACmX3bH5c0kQ"),
     ("first", CURSOR),

@@ -160,6 +160,7 @@ fn calls(town: &Town) -> Vec<(String, Value, &Person, u16)> {
             &town.owner,
             201,
         ),
+        (format!("outbox/dead/{}/retry", town.dead), json!({}), &town.owner, 200),
         (format!("notifications/{}/read", id(&town.told)), json!({}), &town.mira, 204),
         ("notifications/read-all".to_owned(), json!({ "upTo": "0.9.1767225600000000" }), &town.mira, 204),
         ("users/me/sessions/revoke-others".to_owned(), json!({}), &town.mira, 200),
@@ -202,7 +203,11 @@ async fn every_call_that_minds_a_key_is_tried() {
     });
 
     for path in posts {
-        let thing = if path.contains("/notifications/") { id(&town.told) } else { id(&town.lobby) };
+        let thing = match path {
+            _ if path.contains("/notifications/") => id(&town.told),
+            _ if path.contains("/outbox/") => &town.dead,
+            _ => id(&town.lobby),
+        };
         let path = path.replace("{id}", thing);
         assert!(calls(&town).iter().any(|(tried, ..)| format!("/api/v1/{tried}") == path), "{path} is not tried");
     }

@@ -63,7 +63,7 @@ pub(crate) struct OutboxWorkerArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Peer {
-    /// `BullMQ` with 100 jobs at once; set up by `npm ci --prefix benches/outbox-bullmq`, run from the project's folder.
+    /// `BullMQ` with 100 jobs at once; set up by `npm install --omit=optional --no-save --prefix benches/outbox-bullmq`, run from the project's folder.
     Bullmq,
 }
 
@@ -342,7 +342,7 @@ struct Said {
 }
 
 async fn bullmq(args: &OutboxArgs, redis: &str, fsync: &str) -> Result<Run, Failure> {
-    let hint = "set it up with `npm ci --prefix benches/outbox-bullmq`, and start in the project's folder";
+    let hint = "set it up with `npm install --omit=optional --no-save --prefix benches/outbox-bullmq`, and start in the project's folder";
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("BullMQ: {error}")).hint(hint);
     let output = Command::new("node")
         .arg("benches/outbox-bullmq/worker.js")
