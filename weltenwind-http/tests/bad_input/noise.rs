@@ -122,6 +122,10 @@ fn no_body_makes_the_server_fail() {
             is_answered(&reply)
         };
 
+        if path.ends_with("/messages/{id}") {
+            // What is sound gets through, whatever the dice say.
+            answered(call.example.to_string().into_bytes()).expect("it is answered");
+        }
         run(&changed(&call), |body| answered(body.to_string().into_bytes()));
         run(&tree(&call.members), |body| answered(body.to_string().into_bytes()));
         let cut = call.example.to_string().into_bytes();
