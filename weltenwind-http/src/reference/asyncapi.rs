@@ -71,6 +71,7 @@ const TOLD: &[Code] = &[
     Code::AlreadyJoined,
     Code::NotJoined,
     Code::SlowMode,
+    Code::RateLimited,
     Code::TooManyRooms,
     Code::Overloaded,
     Code::Unavailable,
@@ -348,7 +349,7 @@ fn channel_description() -> String {
          twentieth unreadable record within a minute ends the socket. Clients ignore what they do not know.\n\n\
          **Rooms.** `channel:<id>` carries a channel's messages in one order, the same for everybody, each once; `cursor` is \
          the position after a record, and a `since` for the next join, here or on another node. `global` and `world:<id>` tell \
-         who is in them. One's own `user:<id>`, which is joined by itself, carries nothing yet; `group:<id>` does not exist \
+         who is in them. One's own `user:<id>`, which is joined by itself, carries `notice`; `group:<id>` does not exist \
          yet.\n\n\
          **Presence.** `joined` has everybody who is in the room, by account, and a `version`; each `presence` has one more. \
          What is not above the known one is known already; behind a hole leave the room and join it anew. Where there are more \
