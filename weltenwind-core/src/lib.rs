@@ -29,6 +29,7 @@ mod code;
 mod cursor;
 mod dedupe;
 mod error;
+mod gather;
 pub mod idempotency;
 mod ids;
 pub mod limits;

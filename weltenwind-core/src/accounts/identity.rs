@@ -156,7 +156,7 @@ impl Accounts {
             identified => identified?,
         };
         let now = inner.sources.clock.now();
-        let (session, refresh) = inner.new_session(actor, device, now);
+        let (session, unopened) = inner.new_session(actor, device, now);
         let audit = AuditDraft::new("session.open", Scope::Global).with(json!({ "issuer": issuer.as_str() }));
         let sign_in = ExternalSignIn {
             issuer,
@@ -166,6 +166,6 @@ impl Accounts {
             session,
         };
         let signed_in = inner.accounts.sign_in_external(&actor.step(now, audit), &sign_in).await?;
-        inner.grant(signed_in, refresh, now)
+        inner.grant_new(signed_in, unopened, now)
     }
 }

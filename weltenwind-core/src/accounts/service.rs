@@ -28,6 +28,7 @@ use crate::{
     code::Code,
     cursor::CursorSealer,
     error::{Classify as _, StorageError},
+    gather::Gather,
     ids::{AccountId, DeviceId, GrantId, SessionId},
     limits::{LimitKey, Limits, Policy},
     page::Page,
@@ -177,6 +178,8 @@ pub(super) struct Inner {
     pub(super) keys_looked_for: Mutex<Option<Timestamp>>,
     pub(super) ring: KeyRing,
     pub(super) known: Cache<SessionId, Known>,
+    /// Reads what is not remembered of a session.
+    reading: Gather<SessionId, Arc<SignedIn>>,
     /// What the password of an unknown username is checked against.
     decoy: OnceCell<PasswordRecord>,
 }
@@ -186,6 +189,13 @@ pub(super) struct Known {
     signed_in: Arc<SignedIn>,
     read_at: Timestamp,
     /// How far losses were known before it was read.
+    mark: Mark,
+}
+
+/// What is known only here of a session that is about to be opened.
+pub(super) struct Unopened {
+    refresh: Secret<String>,
+    /// How far losses were known before the session was opened.
     mark: Mark,
 }
 
@@ -212,6 +222,7 @@ impl Accounts {
             keys,
             keys_looked_for: Mutex::new(None),
             known: Cache::new(REMEMBERED_SESSIONS),
+            reading: gather_sessions(&sessions),
             decoy: OnceCell::new(),
             accounts,
             sessions,
@@ -280,11 +291,11 @@ impl Accounts {
         let now = inner.sources.clock.now();
         let id = AccountId::new(inner.sources.ids.draw());
         let display_name = display_name.unwrap_or_else(|| inner.guest_name());
-        let (session, refresh) = inner.new_session(actor, device, now);
+        let (session, unopened) = inner.new_session(actor, device, now);
         let audit = AuditDraft::new("account.guest", Scope::Global).with(json!({ "account": id }));
         let guest = NewGuest { id, display_name, session };
         let signed_in = inner.accounts.open_guest(&actor.step(now, audit), &guest).await?;
-        inner.grant(signed_in, refresh, now)
+        inner.grant_new(signed_in, unopened, now)
     }
 
     /// Makes a registered account.
@@ -305,11 +316,11 @@ impl Accounts {
             Some(name) => name,
             None => DisplayName::new(username.as_str())?,
         };
-        let (session, refresh) = inner.new_session(actor, device, now);
+        let (session, unopened) = inner.new_session(actor, device, now);
         let audit = AuditDraft::new("account.register", Scope::Global).with(json!({ "account": id }));
         let registration = Registration { id, username, display_name, email, password, session };
         let signed_in = inner.accounts.register(&actor.step(now, audit), &registration).await?;
-        inner.grant(signed_in, refresh, now)
+        inner.grant_new(signed_in, unopened, now)
     }
 
     /// Signs in with username and password and, where the account has a second factor, its code. An unknown username costs the
@@ -357,7 +368,7 @@ impl Accounts {
             }
         };
         let now = inner.sources.clock.now();
-        let (session, refresh) = inner.new_session(actor, device, now);
+        let (session, unopened) = inner.new_session(actor, device, now);
         let audit = AuditDraft::new("session.open", Scope::Global)
             .with(json!({ "account": account, "proof": proof.as_ref().map_or("password", Proof::name) }));
         let step = actor.step(now, audit);
@@ -374,7 +385,7 @@ impl Accounts {
         } else if proof.is_none() && inner.enabled_factor(account).await?.is_some() {
             (AccountError::TwoFactorRequired, "a second factor was enabled meanwhile")
         } else {
-            return inner.grant(signed_in, refresh, now);
+            return inner.grant_new(signed_in, unopened, now);
         };
         let audit = AuditDraft::new("session.end", Scope::Global).because(reason);
         inner.end_session(&actor.step(now, audit), session.id).await?;
@@ -417,7 +428,7 @@ impl Accounts {
         let password = inner.hasher.hash(password).await?;
         let now = inner.sources.clock.now();
         let id = AccountId::new(inner.sources.ids.draw());
-        let (session, refresh) = inner.new_session(actor, DeviceDraft::default(), now);
+        let (session, unopened) = inner.new_session(actor, DeviceDraft::default(), now);
         let audit = AuditDraft::new("account.bootstrap", Scope::Global).with(json!({ "account": id }));
         let bootstrap = Bootstrap {
             token: TokenHash::of(token),
@@ -433,7 +444,7 @@ impl Accounts {
             security::note(Event::BootstrapFailed, actor, None, "bootstrap-token");
             self.refusals.note(actor, Attempt::Bootstrap, refused.code(), Scope::Global, None);
         }
-        inner.grant(signed_in?, refresh, now)
+        inner.grant_new(signed_in?, unopened, now)
     }
 
     /// Reads the actor's own account.
@@ -492,12 +503,8 @@ impl Inner {
         TokenIssuer::generate_key(&self.sources.ids.draw().to_string(), now)
     }
 
-    pub(super) fn new_session(
-        &self,
-        actor: &Actor,
-        device: DeviceDraft,
-        now: Timestamp,
-    ) -> (NewSession, Secret<String>) {
+    /// Plans a session; with it comes what [`grant_new`](Self::grant_new) needs once it is open.
+    pub(super) fn new_session(&self, actor: &Actor, device: DeviceDraft, now: Timestamp) -> (NewSession, Unopened) {
         let id = SessionId::new(self.sources.ids.draw());
         let refresh = self.refresh_token(id, 0);
         let fingerprint = device.fingerprint.map(|text| self.fingerprint(&text));
@@ -513,7 +520,19 @@ impl Inner {
             idle_expires_at: now + self.config.session_idle,
             expires_at: now + self.config.session_life,
         };
-        (session, refresh)
+        (session, Unopened { refresh, mark: self.revocations.mark() })
+    }
+
+    /// Hands out a session that was just opened, which is remembered as if it had been read.
+    pub(super) fn grant_new(
+        &self,
+        signed_in: SignedIn,
+        Unopened { refresh, mark }: Unopened,
+        now: Timestamp,
+    ) -> Result<SessionGrant, AccountError> {
+        let known = Known { signed_in: Arc::new(signed_in.clone()), read_at: now, mark };
+        self.known.insert(signed_in.session.id, known);
+        self.grant(signed_in, refresh, now)
     }
 
     pub(super) fn grant(
@@ -549,9 +568,7 @@ impl Inner {
         }
         // Before the look: a loss that comes meanwhile is then newer than what is found.
         let mark = self.revocations.mark();
-        let Some(signed_in) = self.sessions.find(id).await?.map(Arc::new) else {
-            return Ok(None);
-        };
+        let Some(signed_in) = self.reading.get(id).await? else { return Ok(None) };
         self.known.insert(id, Known { signed_in: Arc::clone(&signed_in), read_at: now, mark });
         Ok(Some(signed_in))
     }
@@ -612,6 +629,17 @@ impl Inner {
         let number = u16::from_be_bytes(bytes) % 10_000;
         DisplayName::new(&format!("Guest {number:04}")).expect("the name is short")
     }
+}
+
+fn gather_sessions(sessions: &Arc<dyn SessionStore>) -> Gather<SessionId, Arc<SignedIn>> {
+    let sessions = Arc::clone(sessions);
+    Gather::start(move |ids| {
+        let sessions = Arc::clone(&sessions);
+        async move {
+            let found = sessions.find_all(&ids).await?;
+            Ok(found.into_iter().map(|signed_in| (signed_in.session.id, Arc::new(signed_in))).collect())
+        }
+    })
 }
 
 fn refresh_message(session: SessionId, generation: u32) -> Vec<u8> {

@@ -106,8 +106,13 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// [`AccountError::NotFound`] if the account does not exist.
     async fn open(&self, step: &Step, account: AccountId, session: &NewSession) -> Result<SignedIn, AccountError>;
 
+    /// Reads sessions with their accounts, ended or not: each once, in any order, and none for an id that does not exist.
+    async fn find_all(&self, ids: &[SessionId]) -> Result<Vec<SignedIn>, StorageError>;
+
     /// Reads a session with its account, ended or not.
-    async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError>;
+    async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError> {
+        Ok(self.find_all(&[id]).await?.pop())
+    }
 
     /// Reads the sessions that `query` asks for.
     async fn page(&self, query: &SessionQuery) -> Result<Page<SessionEntry>, StorageError>;

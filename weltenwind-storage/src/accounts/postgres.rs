@@ -466,6 +466,8 @@ pub(super) async fn find_session_in(executor: impl PgExecutor<'_>, id: SessionId
     one(query_as::<_, SignedInRow>(sql::FIND_SESSION).bind(id.uuid()).fetch_optional(executor).await?)
 }
 
+const FIND_SESSIONS: &str = sql::find_sessions!("= ANY($1)");
+
 /// Keeps sessions in Postgres.
 #[derive(Debug, Clone)]
 pub struct PgSessionStore {
@@ -485,8 +487,11 @@ impl SessionStore for PgSessionStore {
         self.db.write("open a session", async |tx| open_in(tx, step, account, session).await).await
     }
 
-    async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError> {
-        find_session_in(self.db.pool(), id).await.map_err(failed("find a session"))
+    async fn find_all(&self, ids: &[SessionId]) -> Result<Vec<SignedIn>, StorageError> {
+        let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
+        let reading = query_as::<_, SignedInRow>(FIND_SESSIONS).bind(ids);
+        let rows = self.db.readers().run(async |connection| reading.fetch_all(connection).await).await;
+        rows.and_then(all).map_err(failed("find sessions"))
     }
 
     async fn page(&self, query: &SessionQuery) -> Result<Page<SessionEntry>, StorageError> {

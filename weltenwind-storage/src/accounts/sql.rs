@@ -87,9 +87,22 @@ macro_rules! signed_in {
         s.id AS session_id, s.device_id, s.generation, s.created_at AS opened_at, s.idle_expires_at, s.expires_at, s.ended_at"
     };
 }
+pub(super) use signed_in;
 
-pub(super) const FIND_SESSION: &str =
-    concat!("SELECT ", signed_in!(), " FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = $1");
+/// Reads sessions with their accounts; `$is_wanted` is the condition on a session's id.
+macro_rules! find_sessions {
+    ($is_wanted:literal) => {
+        concat!(
+            "SELECT ",
+            crate::accounts::sql::signed_in!(),
+            " FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id ",
+            $is_wanted
+        )
+    };
+}
+pub(super) use find_sessions;
+
+pub(super) const FIND_SESSION: &str = find_sessions!("= $1");
 
 pub(super) const PAGE_SESSIONS: &str = concat!(
     "SELECT ",

@@ -1,7 +1,7 @@
 //! Accounts, sessions and keys in SQLite.
 
 use async_trait::async_trait;
-use sqlx::{SqliteConnection, SqliteExecutor, query, query_as, query_scalar};
+use sqlx::{SqliteConnection, SqliteExecutor, query, query_as, query_scalar, types::Json};
 use uuid::Uuid;
 use weltenwind_core::{
     AccountId, DeviceId, Outcome, Page, Revision, SessionId, Step, StorageError, Timestamp,
@@ -502,6 +502,8 @@ pub(super) async fn find_session_in(
     one(query_as::<_, SignedInRow>(sql::FIND_SESSION).bind(id.uuid()).fetch_optional(executor).await?)
 }
 
+const FIND_SESSIONS: &str = sql::find_sessions!("IN (SELECT unhex(value) FROM json_each($1))");
+
 /// Keeps sessions in a SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteSessionStore {
@@ -526,8 +528,10 @@ impl SessionStore for SqliteSessionStore {
             .await
     }
 
-    async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError> {
-        find_session_in(self.db.readers(), id).await.map_err(failed("find a session"))
+    async fn find_all(&self, ids: &[SessionId]) -> Result<Vec<SignedIn>, StorageError> {
+        let ids = Json(ids.iter().map(|id| id.uuid().simple().to_string()).collect::<Vec<_>>());
+        let rows = query_as::<_, SignedInRow>(FIND_SESSIONS).bind(ids).fetch_all(self.db.readers()).await;
+        rows.and_then(all).map_err(failed("find sessions"))
     }
 
     async fn page(&self, query: &SessionQuery) -> Result<Page<SessionEntry>, StorageError> {

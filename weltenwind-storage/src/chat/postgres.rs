@@ -78,7 +78,7 @@ impl ChatStore for PgChatStore {
         let rows: Vec<HistoryRow> = self
             .db
             .readers()
-            .read(async |connection| reading.fetch_all(connection).await)
+            .run(async |connection| reading.fetch_all(connection).await)
             .await
             .map_err(failed("read a channel's history"))?;
         rows::history(rows, query.limit).map_err(failed("read a channel's history"))
@@ -89,7 +89,7 @@ impl ChatStore for PgChatStore {
         let rows: Vec<HistoryRow> = self
             .db
             .readers()
-            .read(async |connection| reading.fetch_all(connection).await)
+            .run(async |connection| reading.fetch_all(connection).await)
             .await
             .map_err(failed("read a channel's changes"))?;
         rows::changes(rows::history(rows, query.limit).map_err(failed("read a channel's changes"))?, query)

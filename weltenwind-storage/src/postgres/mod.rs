@@ -1,6 +1,6 @@
 //! The connections to Postgres that all adapters share.
 
-mod readers;
+mod statements;
 
 use std::{str::FromStr as _, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use sqlx::{
 };
 use weltenwind_core::{StorageError, StoreHealth, Stores};
 
-use self::readers::Readers;
+use self::statements::Statements;
 use crate::{
     access::{PgApiKeyStore, PgGrantStore},
     accounts::{PgAccountStore, PgDeviceStore, PgKeyStore, PgPreferenceStore, PgSecondFactorStore, PgSessionStore},
@@ -33,12 +33,13 @@ use crate::{
 
 /// A Postgres database that any number of nodes share.
 ///
-/// Clones share its connections: a fifth of them for what is read all the time, the rest for transactions and rare
-/// statements. More readers read no more pages: they are busy, not waiting.
+/// Clones share its connections: a fifth of them for what is read all the time, a fifth for batches of messages, the rest for
+/// transactions and rare statements. More readers read no more pages: they are busy, not waiting.
 #[derive(Debug, Clone)]
 pub struct PgDatabase {
     pool: PgPool,
-    readers: Readers,
+    readers: Statements,
+    appends: Statements,
     /// One connection that is told of jobs, once somebody listens.
     listening: PgPool,
 }
@@ -60,12 +61,13 @@ impl PgDatabase {
         // An open connection is what matters; whether it closes cleanly does not.
         let _ = connection.close().await;
         let patience = Duration::from_secs(config.acquire_timeout_seconds);
-        let reading = (config.max_connections / 5).max(1);
-        let readers = Readers::new(options.clone(), reading, patience);
+        let fifth = (config.max_connections / 5).max(1);
+        let readers = Statements::new(options.clone(), fifth, patience);
+        let appends = Statements::new(options.clone(), fifth, patience);
         let listening =
             PgPoolOptions::new().max_connections(1).acquire_timeout(patience).connect_lazy_with(options.clone());
         let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections.saturating_sub(reading).max(1))
+            .max_connections(config.max_connections.saturating_sub(2 * fifth).max(1))
             .acquire_timeout(patience)
             .test_before_acquire(false)
             .before_acquire(|connection, known| {
@@ -77,7 +79,7 @@ impl PgDatabase {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool, readers, listening })
+        Ok(Self { pool, readers, appends, listening })
     }
 
     /// Puts every port's adapter on this database.
@@ -110,9 +112,14 @@ impl PgDatabase {
         &self.pool
     }
 
-    /// Returns the connections for what is one statement and asked all the time.
-    pub(crate) const fn readers(&self) -> &Readers {
+    /// Returns the connections for what is one statement and read all the time.
+    pub(crate) const fn readers(&self) -> &Statements {
         &self.readers
+    }
+
+    /// Returns the connections for batches of messages.
+    pub(crate) const fn appends(&self) -> &Statements {
+        &self.appends
     }
 
     /// Listens on a channel, on a connection of its own that is made anew when it breaks.
@@ -149,6 +156,7 @@ impl StoreHealth for PgDatabase {
 
     async fn close(&self) {
         self.readers.close();
+        self.appends.close();
         // Whoever has listened keeps the connection for as long as the store lives: it is not waited for.
         drop(self.listening.close());
         self.pool.close().await;

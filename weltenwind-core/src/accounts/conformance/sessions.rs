@@ -48,6 +48,11 @@ pub async fn a_session_is_found_with_its_account(ports: &Ports) {
     let one = open_guest(&*ports.accounts, 1).await;
     let other = open_guest(&*ports.accounts, 2).await;
 
+    let wanted = [2, 3, 1, 2].map(|n| SessionId::new(id(n)));
+    let mut together = ports.sessions.find_all(&wanted).await.expect("the store works");
+    together.sort_by_key(|found| found.session.id);
+    assert_eq!(together, [one.clone(), other.clone()]);
+    assert_eq!(ports.sessions.find_all(&[]).await.expect("the store works"), []);
     assert_eq!(find(ports, 1).await, Some(one));
     assert_eq!(find(ports, 2).await, Some(other));
     assert_eq!(find(ports, 3).await, None);

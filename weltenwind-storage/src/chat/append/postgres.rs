@@ -111,7 +111,7 @@ pub(in crate::chat) async fn append_in(db: &PgDatabase, batch: &[NewMessage]) ->
         return Ok(Vec::new());
     }
     let columns = Columns::of(batch);
-    let rows = match columns.append_in(db.pool()).await {
+    let rows = match db.appends().run(async |connection| columns.append_in(connection).await).await {
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             let mut tx = db.pool().begin().await?;
             query(LOCK).bind(&columns.channels).execute(&mut *tx).await?;

@@ -1,8 +1,12 @@
-//! Connections for what is read all the time.
+//! Connections for single statements that are asked all the time.
 //!
 //! The pool of sqlx asks a connection twice for each statement whether it still lives, before and after: three journeys
-//! instead of one, and half the cost of a page of history. Statements that only read need neither: there is no
-//! transaction to roll back, and a connection that failed is thrown away.
+//! instead of one, and half the cost of a page of history. A statement that is its own transaction needs neither: there is
+//! nothing to roll back, and a connection that failed is thrown away.
+//!
+//! Each statement is planned once for each connection. Left to itself the server plans one with arrays anew each time, for as
+//! many elements as it sees, which costs a commit as much again; the statements are written so that the plan for any number
+//! is the best one.
 
 use std::{fmt, time::Duration};
 
@@ -10,17 +14,17 @@ use deadpool::{
     Runtime,
     managed::{Manager, Metrics, Pool, PoolError, QueueMode, RecycleError, RecycleResult},
 };
-use sqlx::{Connection as _, PgConnection, error::DatabaseError, postgres::PgConnectOptions};
+use sqlx::{Connection as _, Executor as _, PgConnection, error::DatabaseError, postgres::PgConnectOptions};
 
 use super::TRUSTED_IDLE;
 
 /// A pool of connections that are lent for one statement at a time.
 #[derive(Clone)]
-pub(crate) struct Readers {
+pub(crate) struct Statements {
     pool: Pool<Connector>,
 }
 
-impl Readers {
+impl Statements {
     pub(super) fn new(options: PgConnectOptions, connections: u32, patience: Duration) -> Self {
         let pool = Pool::builder(Connector { options })
             .max_size(usize::try_from(connections).unwrap_or(usize::MAX))
@@ -34,16 +38,16 @@ impl Readers {
         Self { pool }
     }
 
-    /// Lends a connection to a `work` that only reads, outside of any transaction.
-    pub(crate) async fn read<T>(
+    /// Lends a connection to a `work` of one statement, outside of any transaction.
+    pub(crate) async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> sqlx::Result<T> {
         let mut lent = self.pool.get().await.map_err(unavailable)?;
         lent.in_use = true;
-        let read = work(&mut lent.connection).await;
-        lent.in_use = read.as_ref().is_err_and(ends_connection);
-        read
+        let done = work(&mut lent.connection).await;
+        lent.in_use = done.as_ref().is_err_and(ends_connection);
+        done
     }
 
     pub(super) fn close(&self) {
@@ -51,9 +55,9 @@ impl Readers {
     }
 }
 
-impl fmt::Debug for Readers {
+impl fmt::Debug for Statements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Readers").field("status", &self.pool.status()).finish()
+        f.debug_struct("Statements").field("status", &self.pool.status()).finish()
     }
 }
 
@@ -76,26 +80,29 @@ struct Connector {
     options: PgConnectOptions,
 }
 
-struct Reader {
+struct Lent {
     connection: PgConnection,
     /// Set while a statement runs, so also of a connection whose borrower went away in the middle of one.
     in_use: bool,
 }
 
 impl Manager for Connector {
-    type Type = Reader;
+    type Type = Lent;
     type Error = sqlx::Error;
 
-    async fn create(&self) -> sqlx::Result<Reader> {
-        Ok(Reader { connection: PgConnection::connect_with(&self.options).await?, in_use: false })
+    async fn create(&self) -> sqlx::Result<Lent> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        // As a statement, because poolers between here and the server refuse it as an option of the connection.
+        connection.execute("SET plan_cache_mode = force_generic_plan").await?;
+        Ok(Lent { connection, in_use: false })
     }
 
-    async fn recycle(&self, reader: &mut Reader, known: &Metrics) -> RecycleResult<sqlx::Error> {
-        if reader.in_use {
+    async fn recycle(&self, lent: &mut Lent, known: &Metrics) -> RecycleResult<sqlx::Error> {
+        if lent.in_use {
             return Err(RecycleError::message("it was left in the middle of a statement"));
         }
         if known.last_used() > TRUSTED_IDLE {
-            reader.connection.ping().await?;
+            lent.connection.ping().await?;
         }
         Ok(())
     }
