@@ -1,4 +1,6 @@
-/** HTTP: problem bodies, the session, and its refresh. */
+/** HTTP: calls, the session, and its refresh. */
+import { Problem } from './problem.js';
+
 const CSRF = { 'X-Weltenwind-Csrf': '1' };
 
 /** A number by which this browser is known again, so that others cannot use up its sign-ins; `undefined` if nothing is kept. */
@@ -11,22 +13,6 @@ function ownDevice() {
     return known;
   } catch {
     return undefined;
-  }
-}
-
-/** What went wrong, in the server's words; code `network` when it said nothing. */
-export class Problem extends Error {
-  /** @param {any} body  a problem body or a socket's `err`  @param {number} [status] */
-  constructor(body, status = 0) {
-    super(body.detail || body.title || body.code);
-    this.status = status;
-    this.code = String(body.code ?? 'unknown');
-    this.detail = String(body.detail || body.title || '');
-    this.correlationId = String(body.correlationId ?? '');
-    /** @type {{pointer?: string, code: string, detail?: string}[]} */
-    this.errors = body.errors ?? [];
-    /** @type {number} */
-    this.retryAfterMs = body.retryAfterMs ?? (body.retryAfter ?? 0) * 1000;
   }
 }
 
@@ -119,6 +105,15 @@ export class Api extends EventTarget {
     this.#refreshing ??= Promise.resolve(navigator.locks?.request('weltenwind-refresh', once) ?? once())
       .finally(() => { this.#refreshing = null; });
     return this.#refreshing;
+  }
+
+  /**
+   * The access token; asked with one that does not serve any more, another one, or null if there is none to be had.
+   * @param {string} [stale]
+   */
+  async token(stale) {
+    if (stale && this.session?.accessToken === stale) await this.refresh();
+    return this.session?.accessToken ?? null;
   }
 
   #refreshIn(/** @type {number} */ ms) {

@@ -1,16 +1,13 @@
 /** One channel as this page knows it: its messages by seq, the place in its history, and what is not sent yet. */
-import { Problem } from './api.js';
-import { newId } from './format.js';
+import { Problem } from './problem.js';
+import { newId } from './realtime-conversation.js';
 
 /**
- * @typedef {{id: string, displayName: string}} Author
- * @typedef {{id: string, seq: number, author: Author, body: string|null, clientId?: string, replyTo?: string|null,
- *   sentAt: string, editedAt?: string|null, flags?: string[], tombstone?: {reason?: string}|null}} Message
+ * @typedef {import('./realtime.js').Author} Author
+ * @typedef {import('./realtime.js').Message} Message
  * @typedef {{clientId: string, author: Author, body: string, sentAt: string, state: 'sending'|'failed',
- *   askedAt: number, problem?: Problem}} Draft
+ *   problem?: Problem}} Draft
  */
-
-const QUEUE = 20;
 
 /** Orders the states one message goes through. @param {Message} m */
 const age = (m) => (m.tombstone ? Infinity : m.editedAt ? Date.parse(m.editedAt) : 0);
@@ -23,7 +20,8 @@ export class Channel {
   /** @type {Problem|null} */ problem = null;
   loaded = false;
   loading = false;
-  /** Joined on the socket, and caught up. */ live = false;
+  /** Joined on the socket, or about to be: what is said goes there. */ followed = false;
+  /** Joined, and caught up. */ live = false;
   /** Why the socket may not join. @type {Problem|null} */ refused = null;
   unread = 0;
   /** @type {Map<string, Message>} */ #byId = new Map();
@@ -42,9 +40,13 @@ export class Channel {
     this.changed = (fresh = 0) => changed(this, fresh);
   }
 
-  /** Takes the newest page in place of what was known; what came in meanwhile stays. `problem` tells of failure. */
-  async load() {
+  /**
+   * Takes the newest page in place of what was known; what came in meanwhile stays. `problem` tells of failure.
+   * @param {boolean} [anew]  what was known before may belong to another history, and goes
+   */
+  async load(anew = false) {
     const generation = ++this.#generation;
+    const before = new Set(anew ? this.messages : []);
     this.loading = true;
     this.changed();
     const page = await this.fetch('limit=50').catch((problem) => ({ problem }));
@@ -53,7 +55,7 @@ export class Channel {
     this.problem = page.problem ?? null;
     if (!page.problem) {
       const first = page.items.at(-1)?.seq ?? 0;
-      this.messages = this.messages.filter((m) => m.seq >= first);
+      this.messages = this.messages.filter((m) => m.seq >= first && !before.has(m));
       this.#byId = new Map(this.messages.map((m) => [m.id, m]));
       for (const message of page.items) this.#put(message);
       this.cursor = page.roomCursor;
@@ -84,9 +86,9 @@ export class Channel {
     for (let more = true; more;) {
       const since = /** @type {string} */ (this.cursor);
       const page = await this.fetch(`limit=200&since=${encodeURIComponent(since)}`).catch((problem) => {
-        if (problem.status !== 410) throw problem;
+        if (problem.status !== 410 && problem.code !== 'cursor-invalid') throw problem;
       });
-      if (!page) return this.load();
+      if (!page) return this.load(true);
       if (this.live) return;
       more = Boolean(page.nextCursor) && page.roomCursor !== since;
       this.take(page.items, page.roomCursor);
@@ -106,14 +108,13 @@ export class Channel {
   }
 
   /**
-   * Holds what a person wrote until the server has it; null when too much is waiting already.
+   * Holds what a person wrote until the server has it.
    * @param {string} body
    * @param {Author} author
    */
   draft(body, author) {
-    if (this.outbox.filter((draft) => draft.state === 'sending').length >= QUEUE) return null;
     /** @type {Draft} */
-    const draft = { clientId: newId(), author, body, sentAt: new Date().toISOString(), state: 'sending', askedAt: 0 };
+    const draft = { clientId: newId(), author, body, sentAt: new Date().toISOString(), state: 'sending' };
     this.outbox.push(draft);
     this.changed();
     return draft;
@@ -125,10 +126,10 @@ export class Channel {
     this.take([message]);
   }
 
-  /** @param {Draft} draft  @param {any} reason  a problem body */
-  fail(draft, reason) {
+  /** @param {Draft} draft  @param {Problem} problem */
+  fail(draft, problem) {
     draft.state = 'failed';
-    draft.problem = new Problem(reason);
+    draft.problem = problem;
     this.changed();
   }
 

@@ -143,12 +143,3 @@ function make(author) {
   return h('li', { class: 'message' }, disc(author), h('p', { class: 'head' }, name, h('span', { class: 'you' }), h('time')),
     h('p', { class: 'quote' }), h('p', { class: 'body' }), h('p', { class: 'meta' }));
 }
-
-/** Who wrote lately, newest first. @param {Channel} channel */
-export function drawWriters(channel) {
-  const last = new Map(channel.messages.map((message) => [message.author.id, message]));
-  const latest = [...last.values()].sort((a, b) => b.seq - a.seq).slice(0, 12);
-  const rows = latest.map(({ author, sentAt }) => h('li', {}, disc(author), h('span', { class: 'author' }, author.displayName),
-    h('time', { datetime: sentAt, title: fullTime(sentAt) }, time(sentAt))));
-  $('writers').querySelector('ul').replaceChildren(...(rows.length ? rows : [h('li', { class: 'hint' }, t('writers.none'))]));
-}

@@ -14,8 +14,11 @@ function measure() {
   box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
 }
 
-/** @param {(body: string) => boolean} send  answers whether the text was taken */
-export function wireComposer(send) {
+/**
+ * @param {(body: string) => boolean} send  answers whether the text was taken
+ * @param {() => void} typing  told with every change while there is a text
+ */
+export function wireComposer(send, typing) {
   const submit = (/** @type {Event} */ event) => {
     event.preventDefault();
     const body = $('composer').value.trim();
@@ -24,7 +27,10 @@ export function wireComposer(send) {
     measure();
   };
   $('compose').addEventListener('submit', submit);
-  $('composer').addEventListener('input', measure);
+  $('composer').addEventListener('input', () => {
+    measure();
+    if ($('composer').value.trim()) typing();
+  });
   $('composer').addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
     if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) submit(event);
   });

@@ -65,7 +65,3 @@ export function disc({ id, displayName }) {
   element.style.setProperty('--hue', String(hue(id)));
   return element;
 }
-
-/** Unique enough for a message, also where crypto.randomUUID is missing (plain http). */
-export const newId = () =>
-  Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -2,11 +2,13 @@
 import { showAccount } from './account.js';
 import { Api } from './api.js';
 import { Channel } from './channel.js';
-import { ChatView, drawWriters } from './chat-view.js';
+import { ChatView } from './chat-view.js';
 import { wireComposer } from './composer.js';
 import { $, disc, h, setText } from './format.js';
+import { Live } from './live.js';
+import { News } from './news.js';
 import { notice } from './notice.js';
-import { Realtime } from './realtime.js';
+import { drawHere, drawWriters, Typing } from './people.js';
 import { accountSignIn, bootstrapSignIn, guestSignIn } from './sign-in.js';
 import { has, lang, t } from './text.js';
 import { listWorlds } from './worlds.js';
@@ -15,11 +17,21 @@ const MANY = 1_500;
 const POLL_MS = 5_000;
 
 const api = new Api();
-const realtime = new Realtime(api);
+const news = new News(api);
+const typing = new Typing(() => drawTyping());
+const live = new Live(api, {
+  state: drawStatus,
+  closed,
+  refused: notice,
+  present: () => drawHere(live.present, api.session?.user.id),
+  typing: (detail) => typing.heard(detail),
+  // What is not shown is behind the bell all the same.
+  notice: (detail) => news.toast(detail).catch((problem) => console.debug(problem)),
+});
 const view = new ChatView({
   older: () => active?.loadOlder().catch(notice),
   retry: (draft) => {
-    if (active) realtime.publish(active, draft);
+    if (active) live.post(active, draft);
     drawSoon();
   },
   discard: (draft) => active?.discard(draft),
@@ -31,6 +43,8 @@ let [fresh, unseen] = [0, 0];
 let [drawing, polling, failures] = [0, 0, 0];
 
 function changed(/** @type {Channel} */ channel, /** @type {number} */ added) {
+  const last = channel.messages.at(-1);
+  if (added && last) typing.over(channel.room, last.author.id);
   if (channel !== active) channel.unread += added;
   else {
     fresh += added;
@@ -57,14 +71,19 @@ function draw() {
   view.draw(active, api.session?.user.id, fresh);
   fresh = 0;
   drawWriters(active);
+  drawTyping();
+}
+
+function drawTyping() {
+  typing.draw(active?.room, api.session?.user.id);
 }
 
 function drawStatus() {
-  const { state } = realtime;
+  const { state } = live;
   const shown = !api.session || active?.refused ? (failures ? 'offline' : 'reading')
     : state === 'open' ? (active?.live ? 'live' : 'connecting') : state === 'connecting' ? state : 'offline';
   $('status').dataset.state = shown;
-  setText($('status'), t(state === 'stopped' && api.session ? 'state.stopped' : `state.${shown}`));
+  setText($('status'), t(state === 'closed' && api.session ? 'state.stopped' : `state.${shown}`));
 }
 
 function drawChannels() {
@@ -114,6 +133,7 @@ async function showWorld(/** @type {any} */ world) {
   setText($('world-description'), world.description ?? '');
   const { items } = await api.get(`/worlds/${encodeURIComponent(world.id)}/channels?limit=200`);
   channels = items.map((/** @type {any} */ info) => new Channel(info, api, changed));
+  live.look(world.id);
   if (!channels.length) notice(t('world.quiet'));
   showChannel();
 }
@@ -159,12 +179,12 @@ async function poll() {
   clearTimeout(polling);
   const channel = active;
   let wait = POLL_MS;
-  if (channel && !channel.live && !(channel.loaded && document.hidden)) {
+  if (channel && !channel.live && !channel.loading && !(channel.loaded && document.hidden)) {
     try {
       if (channel.loaded && !channel.problem) await channel.poll();
       else await channel.load();
       if (channel.problem) throw channel.problem;
-      realtime.add(channel);
+      live.follow(channel);
       if (failures) notice(null);
       failures = 0;
     } catch (/** @type {any} */ problem) {
@@ -175,6 +195,13 @@ async function poll() {
   }
   clearTimeout(polling);
   polling = setTimeout(poll, wait);
+}
+
+/** The socket stays closed. @param {import('./problem.js').Problem} problem */
+function closed({ status, closeCode }) {
+  const words = `close.${closeCode || (status === 401 ? 4201 : 'other')}`;
+  if (status === 401 || closeCode === 4200 || closeCode === 4201) api.drop();
+  notice(t(has(words) ? words : 'close.other'));
 }
 
 function wire() {
@@ -190,18 +217,17 @@ function wire() {
     event.preventDefault();
     $('log').focus();
   });
-  $('writers-toggle').addEventListener('click', () => {
-    $('writers-toggle').setAttribute('aria-expanded', String(document.body.classList.toggle('writers-open')));
+  $('people-toggle').addEventListener('click', () => {
+    $('people-toggle').setAttribute('aria-expanded', String(document.body.classList.toggle('people-open')));
   });
   $('leave').addEventListener('click', () => api.signOut().then(() => notice(null), notice));
   wireComposer((body) => {
     if (!active || !api.session) return false;
-    const draft = active.draft(body, api.session.user);
-    if (!draft) return notice(t('composer.full')), false;
-    realtime.publish(active, draft);
+    if (live.isFull(channels)) return notice(t('error.queue-full')), false;
+    live.post(active, active.draft(body, api.session.user));
     view.toEnd();
     return true;
-  });
+  }, () => active && live.typing(active));
   guestSignIn(api);
   accountSignIn(api);
   bootstrapSignIn(api);
@@ -212,29 +238,23 @@ function wire() {
     unseen = 0;
     draw();
     poll();
+    news.count();
   });
 }
 
 api.addEventListener('session', (/** @type {any} */ { detail }) => {
+  if (!detail.changed) return;
   const { session } = api;
-  if (!detail.changed) return session && realtime.renew(session.accessToken);
   const focused = document.activeElement?.closest('#sign-in, #bootstrap');
   notice(session ? null : t('ended'));
   for (const channel of channels) channel.discard();
-  if (session) realtime.start();
-  else realtime.stop();
+  if (session) live.start();
+  else live.stop();
+  news.start();
   draw();
   if (session && focused) $('composer').focus();
   if (ready && !active) start();
   poll();
-});
-realtime.addEventListener('refused', (/** @type {any} */ { detail }) => notice(detail));
-realtime.addEventListener('state', () => {
-  drawStatus();
-  if (realtime.state !== 'stopped') return;
-  const words = `close.${realtime.closeCode}`;
-  if (realtime.closeCode < 4202) api.drop();
-  notice(t(has(words) ? words : 'close.other'));
 });
 
 wire();

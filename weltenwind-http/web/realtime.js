@@ -1,208 +1,441 @@
-/** The socket: joins channels from their cursor, publishes, and comes back after a loss. */
-const ANSWER_MS = 20_000;
+/**
+ * The socket: live messages, exactly once and in order, over as many connections as it takes. It needs nothing of the page
+ * beside it but `problem.js` and the other `realtime-….js`.
+ */
+import { Problem } from './problem.js';
+import { Conversation } from './realtime-conversation.js';
 
-/** @typedef {import('./channel.js').Channel} Channel */
-/** @typedef {import('./channel.js').Draft} Draft */
+/** How long the server has for its first record, and to close once it has said goodbye. */
+const GRACE_MS = 15_000;
+/** How long beyond the pings' interval a server may be silent before the connection counts as lost. */
+const SILENCE_MS = 20_000;
+/** A connection that held for so long is no failed attempt. */
+const HELD_MS = 10_000;
+/** The pause after a token could not be renewed. */
+const TOKEN_PAUSE_MS = 2_000;
 
-/** Fires `state` (see `state` and `closeCode`), and `refused` when a channel may not be joined. */
+/**
+ * @typedef {{id: string, displayName: string}} Author
+ * @typedef {{id: string, channelId: string, seq: number, author: Author, body: string|null, clientId?: string,
+ *   replyTo?: string|null, sentAt: string, editedAt?: string|null, flags?: string[],
+ *   tombstone?: {reason?: string}|null}} Message
+ * @typedef {import('./realtime-present.js').Present} Present
+ * @typedef {import('./realtime-present.js').Member} Member
+ * @typedef {{cursor: string|null, recovered: boolean}} Joined  where the program starts from, and whether everything since the
+ *   asked position follows; if not, a `gap` says why
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {(stale?: string) => Promise<string|null>|string|null} token  answers an access token, or null if nobody is signed
+ *   in; asked with one that is about to end or does not hold, another one, or null if there is none to be had. May throw
+ *   while nobody can tell: it is asked again
+ * @property {string} [server]  the server's address; by default the page's own
+ * @property {boolean} [followsVisibility]  whether `foreground` follows the page: on while it is visible
+ * @property {number} [shortestPauseMs]  the shortest pause before a lost connection is opened again, unless the server names
+ *   another; 500 by default
+ * @property {number} [longestPauseMs]  the longest one: pauses are drawn at random, up to a bound that doubles with each attempt
+ *   that fails; 20 000 by default
+ * @property {number} [pendingPosts]  how many posts may wait for their acknowledgement; one more is refused as `queue-full`.
+ *   256 by default
+ */
+
+/**
+ * A socket that stays open: one connection after the other. When one breaks, the next one joins the same rooms from the
+ * last position that was told of, posts that were not acknowledged are sent again under their client ids, and what the program
+ * says of itself is said again. The program hears of each message once, and posts it once.
+ *
+ * Refusals are {@link Problem}s. Events have their members in `detail`:
+ *
+ * | event | detail | when |
+ * | --- | --- | --- |
+ * | `message` | room, message, cursor | a message that was not told of before; in its newest state, if it was changed while nobody listened |
+ * | `update` | room, message, cursor | a message was edited or removed |
+ * | `live` | room | everything before was replay; comes after every join, also that of a reconnect |
+ * | `gap` | room, cause, cursor | something was missed and is not replayed (`window`, `epoch`, `cursor`): read the history anew |
+ * | `presence` | room, join, leave, count | who is there has changed; after a join that is not the first, what changed meanwhile |
+ * | `typing` | room, user, displayName | somebody is writing; show it for some seconds |
+ * | `notice` | room, kind, id | there is something new in `GET notifications`, and somebody looks |
+ * | `left` | room, code, problem | the server took a room away; nothing more is heard of it |
+ * | `disconnected` | problem, retryInMs | the connection was lost, and is opened again |
+ * | `reconnected` | | the connection is back; what was missed follows |
+ * | `closed` | problem | it is not opened again; nothing follows. `problem.code` is `ended`, with `problem.closeCode`, where the server said so |
+ * | `state` | | `state` has changed |
+ */
 export class Realtime extends EventTarget {
-  /** @type {'idle'|'connecting'|'open'|'offline'|'stopped'} */ state = 'idle';
-  closeCode = 0;
-  /** @type {Map<string, Channel>} */ #channels = new Map();
-  /** @type {Map<number, (answer: any) => void>} */ #calls = new Map();
-  /** @type {WebSocket|null} */ #socket = null;
-  /** @type {any} */ #bye = null;
-  /** Counts connections; whatever belongs to an older one is void. */ #run = 0;
-  #nextId = 1;
-  #attempt = 0;
-  #retry = 0;
-  #watch = 0;
-  #heard = 0;
-  #silence = 0;
+  /** @type {'idle'|'connecting'|'open'|'waiting'|'closed'} */ state = 'idle';
+  /** Why there is no connection at the moment. @type {Problem|null} */ problem = null;
+  /** @type {Options} */ #options;
+  /** @type {Conversation} */ #conversation;
+  /** Why there is no further connection. @type {Problem|null} */ #over = null;
+  #opened = Promise.withResolvers();
+  /** Ends the present connection. @type {((end: End) => void)|null} */ #end = null;
+  /** Ends the present pause. @type {(() => void)|null} */ #wake = null;
+  #failures = 0;
+  #wasOpen = false;
 
-  /** @param {import('./api.js').Api} api */
-  constructor(api) {
+  /** @param {Options} options */
+  constructor(options) {
     super();
-    this.api = api;
-    addEventListener('online', () => this.state === 'offline' && this.#connect());
-    addEventListener('offline', () => this.#socket && this.#lost(1006));
+    this.#options = { shortestPauseMs: 500, longestPauseMs: 20_000, pendingPosts: 256, server: location.origin, ...options };
+    this.#conversation = new Conversation(this.pendingPosts, (type, detail) => this.#tell(type, detail));
   }
 
-  start() {
-    this.#attempt = 0;
-    this.#connect();
+  /**
+   * Opens the socket; listen to events and join rooms before or after. A server that is away is waited for.
+   * @returns {Promise<void>}  fails if there is no connection to be had
+   */
+  open() {
+    if (this.state === 'idle') this.#run();
+    return this.#opened.promise;
   }
 
-  stop() {
-    this.#close();
-    this.#set('idle');
+  /** Closes the socket for good. What waits for an answer fails as `closed`. */
+  close() {
+    this.#finish(new Problem({ code: 'closed' }));
   }
 
-  /** Keeps a loaded channel live from now on. @param {Channel} channel */
-  add(channel) {
-    if (this.#channels.has(channel.room)) return;
-    this.#channels.set(channel.room, channel);
-    if (this.state === 'open') this.#join(channel);
+  /** How many posts may wait for their acknowledgement. @returns {number} */
+  get pendingPosts() {
+    return /** @type {number} */ (this.#options.pendingPosts);
   }
 
-  /** Sends now, or once the channel is live again. @param {Channel} channel  @param {Draft} draft */
-  publish(channel, draft) {
-    draft.state = 'sending';
-    draft.askedAt = 0;
-    if (this.state === 'stopped' || channel.refused) channel.fail(draft, channel.refused ?? { code: 'network' });
-    else if (channel.live) this.#publish(channel, draft);
+  /** How many posts wait for their acknowledgement. */
+  get waitingPosts() {
+    return this.#conversation.waiting;
   }
 
-  /** Hands the socket a new access token. @param {string} token */
-  renew(token) {
-    if (this.state === 'open') this.#call({ t: 'refresh', token });
+  /**
+   * Joins a room and stays in it, over all connections, until it is left or the server takes it away.
+   * @param {string} room  `channel:<id>`, `world:<id>`, `global`
+   * @param {string|null} [since]  a position after which everything is replayed first: a `roomCursor` of the history, or the
+   *   `cursor` of the last event that an earlier run of the program has dealt with
+   * @returns {Promise<Joined>}
+   */
+  async join(room, since = null) {
+    this.#demand();
+    return this.#conversation.join(room, since);
   }
 
-  async #connect() {
-    this.#close();
-    const run = this.#run;
-    this.#set(this.#attempt ? 'offline' : 'connecting');
-    const answer = await this.api.request('POST', '/realtime/tickets', { body: {} }).catch((problem) => ({ problem }));
-    if (run !== this.#run || !this.api.session) return;
-    if (answer.problem) return this.#later({ retryMinMs: answer.problem.retryAfterMs || 500 });
-    const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/realtime/v1`,
-      ['weltenwind.v1', `ticket.${answer.ticket}`]);
-    this.#socket = socket;
-    this.#heard = Date.now();
-    this.#silence = 15_000;
-    this.#watch = setInterval(() => this.#check(), 5_000);
-    socket.onclose = ({ code }) => run === this.#run && this.#lost(code);
-    socket.onmessage = ({ data }) => {
-      this.#heard = Date.now();
-      for (const line of data.split('\n')) if (line && run === this.#run) this.#take(JSON.parse(line));
-    };
+  /** Leaves a room. @param {string} room */
+  leave(room) {
+    this.#conversation.leave(room);
   }
 
-  /** Lets go of the socket without waiting for the other side. */
-  #close() {
-    this.#run++;
-    this.#socket?.close();
-    this.#socket = null;
-    this.#calls.clear();
-    clearTimeout(this.#retry);
-    clearInterval(this.#watch);
-    for (const channel of this.#channels.values()) Object.assign(channel, { live: false, refused: null });
+  /**
+   * Posts a message to a channel that is joined. While the connection is lost, it waits for the next one.
+   * @param {string} room
+   * @param {string} body
+   * @param {{clientId?: string, replyTo?: string}} [draft]  a client id that the program knows, so that it may post it again
+   * @returns {Promise<Message>}  once it is stored; fails as `queue-full` if too much waits
+   */
+  async publish(room, body, draft = {}) {
+    this.#demand();
+    return this.#conversation.publish(room, body, draft);
   }
 
-  async #lost(/** @type {number} */ code) {
-    const bye = this.#bye;
-    this.#bye = null;
-    this.closeCode = code >= 4000 ? code : bye?.code ?? code;
-    this.#close();
-    const kind = Math.floor(this.closeCode / 100);
-    if (kind === 42) return this.#set('stopped');
-    const run = this.#run;
-    if (kind === 41) await this.api.refresh().catch(() => {});
-    if (run === this.#run && this.api.session) this.#later(bye);
+  /**
+   * Says something of oneself in a room with presence: 1 to 64 characters on one line; null for nothing any more. It holds for
+   * as long as the room is joined, over all connections; of several that wait for one, the newest is said.
+   * @param {string} room
+   * @param {string|null} state
+   * @returns {Promise<void>}
+   */
+  async say(room, state) {
+    this.#demand();
+    return this.#conversation.say(room, state);
   }
 
-  /** Full jitter between half a second and a bound that doubles up to 20 s, or the window the server gave. */
-  #later(/** @type {any} */ bye) {
-    const low = bye?.retryMinMs ?? 500;
-    const high = Math.max(low, bye?.retryMaxMs ?? Math.min(20_000, 1_000 * 2 ** this.#attempt));
-    this.#set(this.#attempt++ || !navigator.onLine ? 'offline' : 'connecting');
-    this.#retry = setTimeout(() => this.#connect(), low + Math.random() * (high - low));
+  /**
+   * Tells a room that something is being written; the server passes over more than one in three seconds.
+   * @param {string} room
+   * @returns {Promise<void>}  fails as `not-connected` without a connection: what has passed is not told later
+   */
+  async typing(room) {
+    this.#demand();
+    return this.#conversation.type(room);
   }
 
-  /** Notices a silent connection, and a message nobody answered. */
-  #check() {
-    const now = Date.now();
-    if (now - this.#heard > this.#silence) return this.#lost(1006);
-    for (const channel of this.#channels.values()) {
-      const lost = channel.outbox.filter((one) => one.state === 'sending' && one.askedAt && now - one.askedAt > ANSWER_MS);
-      for (const draft of lost) channel.fail(draft, { code: 'silent' });
-    }
+  /**
+   * Says whether somebody looks at the program right now, which nobody does until it is said; it holds over all connections.
+   * @param {boolean} on
+   * @returns {Promise<void>}
+   */
+  async foreground(on) {
+    this.#demand();
+    return this.#conversation.foreground(on);
   }
 
-  #take(/** @type {any} */ record) {
-    const channel = this.#channels.get(record.room);
-    switch (record.t) {
-      case 'welcome':
-        this.#silence = (record.pingEverySeconds ?? 25) * 1_000 + 15_000;
-        this.#set('open');
-        return this.#channels.forEach((one) => this.#join(one));
-      case 'msg':
-      case 'update':
-        return channel?.take([record.message], record.cursor);
-      case 'live':
-        return channel && this.#live(channel);
-      case 'gap':
-        return channel && this.#reload(channel, () => this.#live(channel));
-      case 'left':
-        return channel && record.code && this.#refused(channel, record);
-      case 'joined':
-      case 'ok':
-      case 'err':
-        this.#calls.get(record.id)?.(record);
-        return this.#calls.delete(record.id);
-      case 'refresh-needed':
-        return this.api.refresh().catch(() => {});
-      case 'ping':
-        return this.#send({ t: 'pong' });
-      case 'bye':
-        this.#bye = record;
-    }
+  /** Who is in a room that is joined; null in rooms without presence. @param {string} room  @returns {Present|null} */
+  presence(room) {
+    return this.#conversation.present(room);
   }
 
-  #join(/** @type {Channel} */ channel) {
-    const again = () => this.#join(channel);
-    if (channel.problem) return this.#reload(channel, again);
-    this.#call({ t: 'join', room: channel.room, since: channel.cursor }, (answer) => {
-      const run = this.#run;
-      if (answer.t !== 'err') return;
-      if (/^(cursor|replay)-/.test(answer.code)) this.#reload(channel, again);
-      else if (answer.retryAfterMs) setTimeout(() => run === this.#run && again(), answer.retryAfterMs);
-      else this.#refused(channel, answer);
-    });
+  /** A handle for one room, joined or not. @param {string} name */
+  room(name) {
+    return new Room(this, name);
   }
 
-  /** Fetches the history anew, however long it takes, and goes on from there. */
-  async #reload(/** @type {Channel} */ channel, /** @type {() => void} */ then) {
-    const run = this.#run;
-    await channel.load();
-    if (run !== this.#run) return;
-    if (channel.problem) setTimeout(() => run === this.#run && this.#reload(channel, then), 5_000);
-    else then();
+  #demand() {
+    if (this.#over) throw this.#over;
   }
 
-  #live(/** @type {Channel} */ channel) {
-    this.#attempt = 0;
-    channel.live = true;
-    for (const draft of channel.outbox) if (draft.state === 'sending') this.#publish(channel, draft);
-    channel.changed();
-  }
-
-  #refused(/** @type {Channel} */ channel, /** @type {any} */ reason) {
-    channel.live = false;
-    channel.refused = reason;
-    this.dispatchEvent(new CustomEvent('refused', { detail: reason }));
-  }
-
-  #publish(/** @type {Channel} */ channel, /** @type {Draft} */ draft) {
-    draft.askedAt = Date.now();
-    this.#call({ t: 'pub', room: channel.room, clientId: draft.clientId, body: draft.body }, (answer) => {
-      if (answer.t === 'ok') channel.confirm(draft, answer.message);
-      else channel.fail(draft, answer);
-    });
-  }
-
-  #call(/** @type {any} */ record, /** @type {(answer: any) => void} */ answered = () => {}) {
-    const id = this.#nextId++;
-    this.#calls.set(id, answered);
-    this.#send({ ...record, id });
-  }
-
-  #send(/** @type {any} */ record) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(record));
+  #tell(/** @type {string} */ type, /** @type {any} */ detail = null) {
+    if (!this.#over || type === 'closed') this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
   #set(/** @type {Realtime['state']} */ state) {
+    if (state === this.state) return;
     this.state = state;
     this.dispatchEvent(new CustomEvent('state'));
   }
+
+  /** Opens connections, one after the other, until there is no further one. */
+  async #run() {
+    const { followsVisibility } = this.#options;
+    const look = () => this.foreground(document.visibilityState === 'visible').catch((problem) => {
+      // What is refused for good holds no longer than the refusal; without a connection it is said on the next.
+      if (!this.#over) console.warn(problem);
+    });
+    const online = () => this.#wake?.();
+    const offline = () => this.#end?.({ reason: 'the browser is offline' });
+    if (followsVisibility) document.addEventListener('visibilitychange', look);
+    addEventListener('online', online);
+    addEventListener('offline', offline);
+    if (followsVisibility) look();
+
+    this.#set('connecting');
+    /** @type {Next} */ let next = { pauseMs: 0, stale: undefined };
+    while (!this.#over) {
+      await this.#sleep(next.pauseMs);
+      if (this.#over) break;
+      try {
+        next = this.#after(await this.#connect(next.stale));
+      } catch (/** @type {any} */ error) {
+        const problem = error instanceof Problem ? error : new Problem({ code: 'network', detail: String(error) });
+        this.problem = problem;
+        if (!problem.isRetryable) this.#finish(problem);
+        // A second token would be of no more use than the first.
+        else next = { pauseMs: Math.max(this.#backoff(), problem.retryAfterMs), stale: problem.status ? undefined : next.stale };
+      }
+      if (!this.#over) this.#set('waiting');
+    }
+
+    document.removeEventListener('visibilitychange', look);
+    removeEventListener('online', online);
+    removeEventListener('offline', offline);
+  }
+
+  /** Decides by the class of the close code what follows. A goodbye says more than the close frame behind it. */
+  #after(/** @type {End} */ { code: closed, reason: why, bye, token, heldMs = 0, wasOpen }) {
+    if (heldMs >= HELD_MS) this.#failures = 0;
+    const code = bye?.code ?? closed ?? 0;
+    const reason = bye?.reason || why || 'the connection ended';
+    const kind = Math.floor(code / 100);
+    const { connection } = this.#conversation;
+    if (kind === 42) {
+      const detail = `The server ended the connection: ${reason} (${code}).`;
+      this.#finish(new Problem({ code: 'ended', detail, correlationId: connection, closeCode: code }));
+    }
+    const { retryMinMs: low, retryMaxMs: high } = bye ?? {};
+    const pauseMs = bye ? atRandom(low, Math.max(low, high)) : this.#backoff();
+    const stale = kind === 41 ? token : undefined;
+    this.#conversation.lose(bye?.resume ?? true);
+    if (wasOpen && !this.#over) {
+      this.problem = new Problem({ code: 'lost', detail: `The connection was lost: ${reason}.`, correlationId: connection });
+      this.#set('waiting');
+      this.#tell('disconnected', { problem: this.problem, retryInMs: pauseMs });
+    }
+    return { pauseMs, stale };
+  }
+
+  /** Full jitter between the shortest pause and a bound that doubles up to the longest. */
+  #backoff() {
+    const { shortestPauseMs: low = 0, longestPauseMs: high = 0 } = this.#options;
+    return atRandom(low, Math.max(low, Math.min(high, low * 2 ** ++this.#failures)));
+  }
+
+  /** Waits, or less if the network comes back. */
+  #sleep(/** @type {number} */ ms) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, ms);
+      this.#wake = done;
+      function done() {
+        clearTimeout(timer);
+        resolve(undefined);
+      }
+    });
+  }
+
+  /** Opens a connection, and answers how it ended. @param {string} [stale]  a token that does not serve any more */
+  async #connect(stale) {
+    // A token that came from elsewhere cannot be renewed; the server says what is wrong with it.
+    let token = (stale && await this.#options.token(stale)) || await this.#options.token();
+    let answer = token && await this.#ticket(token);
+    if (answer instanceof Problem && answer.isStaleToken) {
+      const newer = await this.#options.token(token ?? undefined);
+      if (newer) [token, answer] = [newer, await this.#ticket(newer)];
+    }
+    if (!token || !answer) throw new Problem({ code: 'not-signed-in' });
+    if (answer instanceof Problem) throw answer;
+    return this.#over ? {} : this.#converse(token, answer);
+  }
+
+  /** @param {string} token  @returns {Promise<string|Problem>} */
+  async #ticket(token) {
+    const headers = { 'Accept': 'application/json', 'Content-Type': 'application/json', 'Authorization': `Bearer ${token}` };
+    const address = new URL('/api/v1/realtime/tickets', this.#options.server);
+    const signal = AbortSignal.timeout(GRACE_MS);
+    const response = await fetch(address, { method: 'POST', headers, body: '{}', signal, credentials: 'omit' });
+    const answer = await response.json().catch((error) => {
+      if (response.ok) throw error;
+      // What stands before the server, a proxy say, has no problem body.
+      return { code: `http-${response.status}` };
+    });
+    if (response.ok) return answer.ticket;
+    answer.retryAfter ??= Number(response.headers.get('Retry-After')) || 0;
+    return new Problem(answer, response.status);
+  }
+
+  /** Talks until the connection ends. @param {string} token  @param {string} ticket  @returns {Promise<End>} */
+  #converse(token, ticket) {
+    const address = new URL('/realtime/v1', this.#options.server);
+    address.protocol = address.protocol.replace('http', 'ws');
+    const socket = new WebSocket(address, ['weltenwind.v1', `ticket.${ticket}`]);
+    return new Promise((resolve) => {
+      /** @type {End} */ const end = { token };
+      let [openedAt, heardAt, patience] = [0, Date.now(), GRACE_MS];
+      const watch = setInterval(() => {
+        if (Date.now() - heardAt > patience) finish({ reason: `nothing was heard for ${patience / 1_000} seconds` });
+      }, 1_000);
+      const finish = (/** @type {End} */ how) => {
+        if (this.#end !== finish) return;
+        this.#end = null;
+        clearInterval(watch);
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        socket.close();
+        resolve({ ...end, ...how, wasOpen: openedAt > 0, heldMs: openedAt && Date.now() - openedAt });
+      };
+      this.#end = finish;
+
+      socket.onclose = ({ code, reason }) => finish({ code, reason });
+      socket.onopen = () => {
+        openedAt = heardAt = Date.now();
+        this.#conversation.open((record) => socket.send(JSON.stringify(record)));
+        this.#isOpen();
+      };
+      socket.onmessage = ({ data }) => {
+        heardAt = Date.now();
+        for (const line of data.split('\n')) {
+          if (!line.trim() || this.#end !== finish) continue;
+          const record = this.#read(line);
+          if (record?.t === 'welcome') patience = record.pingEverySeconds * 1_000 + SILENCE_MS;
+          if (record?.t === 'bye') [end.bye, patience] = [record, GRACE_MS];
+          if (record?.t === 'refresh-needed') {
+            const isOver = () => this.#end !== finish;
+            this.#renew(end, isOver);
+          }
+        }
+      };
+    });
+  }
+
+  #isOpen() {
+    this.problem = null;
+    this.#set('open');
+    if (this.#wasOpen) this.#tell('reconnected');
+    this.#wasOpen = true;
+    this.#opened.resolve(undefined);
+  }
+
+  /** Takes a record. A server that does not keep to the protocol is not asked again. @param {string} line */
+  #read(line) {
+    try {
+      const record = JSON.parse(line);
+      this.#conversation.take(record);
+      return record;
+    } catch (/** @type {any} */ error) {
+      const detail = `The server's record cannot be read: ${error.message}`;
+      this.#finish(new Problem({ code: 'unreadable', detail, correlationId: this.#conversation.connection }));
+    }
+  }
+
+  /**
+   * Goes on under another token than the one that carries the socket. If there will not be one, the server closes it.
+   * @param {End} end  the connection
+   * @param {() => boolean} isOver
+   */
+  async #renew(end, isOver) {
+    while (!isOver()) {
+      try {
+        const token = await this.#options.token(end.token);
+        if (!token || isOver()) return;
+        end.token = token;
+        return this.#conversation.refresh(token);
+      } catch (error) {
+        console.warn('The socket’s token is not renewed yet.', error);
+        await this.#sleep(TOKEN_PAUSE_MS);
+      }
+    }
+  }
+
+  #finish(/** @type {Problem} */ problem) {
+    if (this.#over) return;
+    this.#over = this.problem = problem;
+    this.#conversation.end(problem);
+    this.#end?.({});
+    this.#wake?.();
+    this.#opened.promise.catch(() => {}); // Whoever has not called `open` hears it as `closed`.
+    this.#opened.reject(problem);
+    this.#tell('closed', { problem });
+    this.#set('closed');
+  }
 }
+
+/** A {@link Realtime} for one room. */
+export class Room {
+  #realtime;
+
+  /** @param {Realtime} realtime  @param {string} name */
+  constructor(realtime, name) {
+    this.#realtime = realtime;
+    this.name = name;
+  }
+
+  /** See {@link Realtime.join}. @param {string|null} [since] */
+  join(since) {
+    return this.#realtime.join(this.name, since);
+  }
+
+  leave() {
+    this.#realtime.leave(this.name);
+  }
+
+  /** See {@link Realtime.publish}. @param {string} body  @param {{clientId?: string, replyTo?: string}} [draft] */
+  publish(body, draft) {
+    return this.#realtime.publish(this.name, body, draft);
+  }
+
+  /** See {@link Realtime.say}. @param {string|null} state */
+  say(state) {
+    return this.#realtime.say(this.name, state);
+  }
+
+  /** See {@link Realtime.typing}. */
+  typing() {
+    return this.#realtime.typing(this.name);
+  }
+
+  /** See {@link Realtime.presence}. */
+  presence() {
+    return this.#realtime.presence(this.name);
+  }
+}
+
+/** @param {number} low  @param {number} high */
+const atRandom = (low, high) => low + Math.random() * (high - low);
+
+/**
+ * @typedef {{code?: number, reason?: string, bye?: any, token?: string, heldMs?: number, wasOpen?: boolean}} End
+ * @typedef {{pauseMs: number, stale?: string}} Next
+ */

@@ -1,0 +1,38 @@
+/** What went wrong, over HTTP or on the socket. */
+
+const PASSING = [408, 429, 502, 503, 504];
+/** Codes with these statuses: the socket does not name a status. */
+const PASSING_CODES = ['body-too-slow', 'idempotency-in-progress', 'overloaded', 'rate-limited', 'slow-mode', 'timed-out',
+  'too-many-connections', 'too-many-rooms', 'unavailable'];
+/** Codes of this side, where something may pass later: no answer came, there is no connection, too much waits. */
+const OWN_PASSING_CODES = ['network', 'lost', 'not-connected', 'queue-full'];
+
+/** In the server's words, with its code; or in a code of this side. */
+export class Problem extends Error {
+  /** @param {any} body  a problem body, or an `err` of the socket  @param {number} [status]  0 if it has none */
+  constructor(body, status = 0) {
+    super(body.detail || body.title || body.code);
+    this.name = 'Problem';
+    this.status = status;
+    this.code = String(body.code ?? 'unknown');
+    this.detail = String(body.detail || body.title || '');
+    this.correlationId = String(body.correlationId ?? '');
+    /** @type {{pointer?: string, code: string, detail?: string}[]} */
+    this.errors = body.errors ?? [];
+    /** The code with which the server closed the socket for good, where this is `ended`. */
+    this.closeCode = Number(body.closeCode ?? 0);
+    /** @type {number} */
+    this.retryAfterMs = body.retryAfterMs ?? (body.retryAfter ?? 0) * 1000;
+  }
+
+  /** Whether the same may pass later. */
+  get isRetryable() {
+    if (OWN_PASSING_CODES.includes(this.code) || PASSING_CODES.includes(this.code)) return true;
+    return this.status ? PASSING.includes(this.status) : this.retryAfterMs > 0;
+  }
+
+  /** Whether another access token may help. */
+  get isStaleToken() {
+    return this.code === 'token-expired' || this.code === 'token-invalid';
+  }
+}

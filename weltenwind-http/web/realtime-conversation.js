@@ -1,0 +1,340 @@
+/** What is said on a socket and what it means, without a socket: records and wishes in, records and events out. */
+import { Problem } from './problem.js';
+import { Membership } from './realtime-membership.js';
+import { View } from './realtime-present.js';
+import { Statement } from './realtime-statement.js';
+
+/** A room that the server could not let in, or could not keep up, is asked for again after this. */
+const ROOM_PAUSE_MS = 2_000;
+/** Why a room is taken away for the moment only. */
+const FOR_THE_MOMENT = ['internal', 'unavailable', 'overloaded', 'timed-out'];
+
+/** Unique enough for a message, also where crypto.randomUUID is missing (plain http). */
+export const newId = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+/**
+ * @typedef {import('./realtime-statement.js').Asker} Asker
+ * @typedef {{room: string, clientId: string, body: string, replyTo?: string, sentAs: number, asker: Asker}} Post
+ */
+
+/** The state of a conversation over any number of connections. */
+export class Conversation {
+  /** What the present connection is called in the server's log. */ connection = '';
+  /** @type {Map<string, Membership>} */ #rooms = new Map();
+  /** Not acknowledged: what is in it is sent again under its client id after a reconnect. @type {Post[]} */ #posts = [];
+  /** Whether somebody looks at the program. */ #foreground = new Statement(false);
+  /** Requests of the present connection that are not made again on the next. @type {Map<number, Asker[]>} */
+  #asks = new Map();
+  /** Sends a record on the present connection; none without one. @type {((record: any) => void)|null} */ #send = null;
+  #lastId = 0;
+  #timer = 0;
+
+  /**
+   * @param {number} pendingPosts  how many posts may wait for their acknowledgement
+   * @param {(type: string, detail: any) => void} tell  what the program hears
+   */
+  constructor(pendingPosts, tell) {
+    this.pendingPosts = pendingPosts;
+    this.tell = tell;
+  }
+
+  /** How many posts wait for their acknowledgement. */
+  get waiting() {
+    return this.#posts.length;
+  }
+
+  /** A connection is open: every room is joined from where it was left. @param {(record: any) => void} send */
+  open(send) {
+    this.#send = send;
+    this.connection = '';
+    this.#foreground.renew();
+    this.#passTime();
+    this.#sendPosts();
+  }
+
+  /** The connection is lost: whatever was not answered is asked for again on the next. @param {boolean} keepsPositions */
+  lose(keepsPositions) {
+    this.#send = null;
+    clearTimeout(this.#timer);
+    for (const post of this.#posts) post.sentAs = 0;
+    this.#foreground.lose();
+    for (const membership of this.#rooms.values()) {
+      membership.want();
+      membership.state.lose();
+      if (!keepsPositions) membership.losePosition();
+    }
+    this.#dismiss(new Problem({ code: 'not-connected' }));
+  }
+
+  /** Nothing follows: whoever waits for an answer is told so. @param {Problem} problem */
+  end(problem) {
+    this.lose(true);
+    for (const room of [...this.#rooms.keys()]) this.#forget(room, problem);
+    for (const [, askers] of this.#foreground.giveUp(problem)) askers.forEach((asker) => asker.reject(problem));
+    for (const { asker } of this.#posts.splice(0)) asker.reject(problem);
+  }
+
+  /** @param {string} room  @param {string|null} since */
+  join(room, since) {
+    const asker = Promise.withResolvers();
+    if (this.#rooms.has(room)) asker.reject(new Problem({ code: 'already-joined' }));
+    else this.#rooms.set(room, new Membership(since, asker));
+    this.#passTime();
+    return asker.promise;
+  }
+
+  /** @param {string} room */
+  leave(room) {
+    const membership = this.#rooms.get(room);
+    if (!membership) return;
+    if (membership.standing !== 'wanted') this.#request({ t: 'leave', room });
+    this.#forget(room, new Problem({ code: 'not-joined' }));
+    this.#sendPosts();
+  }
+
+  /** @param {string} room  @param {string} body  @param {{clientId?: string, replyTo?: string}} draft */
+  publish(room, body, { clientId = newId(), replyTo }) {
+    const asker = Promise.withResolvers();
+    if (!room.startsWith('channel:')) asker.reject(new Problem({ code: 'not-a-channel' }));
+    else if (this.#posts.length >= this.pendingPosts) asker.reject(new Problem({ code: 'queue-full' }));
+    else this.#posts.push({ room, clientId, body, replyTo, sentAs: 0, asker });
+    this.#sendPosts();
+    return asker.promise;
+  }
+
+  /** @param {string} room  @param {string|null} state */
+  say(room, state) {
+    const asker = Promise.withResolvers();
+    const membership = this.#rooms.get(room);
+    if (!membership) return this.#ask({ t: 'presence', room, state: state ?? undefined });
+    membership.state.say(state, asker);
+    this.#passTime();
+    return asker.promise;
+  }
+
+  /** @param {string} room */
+  type(room) {
+    return this.#ask({ t: 'typing', room });
+  }
+
+  /** @param {boolean} on */
+  foreground(on) {
+    const asker = Promise.withResolvers();
+    this.#foreground.say(on, asker);
+    this.#passTime();
+    return asker.promise;
+  }
+
+  /** @param {string} room */
+  present(room) {
+    return this.#rooms.get(room)?.view?.present() ?? null;
+  }
+
+  /** Sends a newer token. @param {string} token */
+  refresh(token) {
+    this.#request({ t: 'refresh', token });
+  }
+
+  /** Takes a record of the server's; throws if it does not keep to the protocol. @param {any} record */
+  take(record) {
+    const { t, id, room } = record;
+    const membership = this.#rooms.get(room);
+    // Of a room that was left, or is asked for anew, nothing is told.
+    const heard = membership?.standing === 'joined' ? membership : null;
+    switch (t) {
+      case 'welcome':
+        this.connection = record.conn;
+        return;
+      case 'joined':
+        if (membership?.standing === 'asked' && membership.askedAs === id) this.#joined(membership, record);
+        return;
+      case 'msg':
+      case 'update': {
+        const type = heard?.take(t, record.cursor, record.message);
+        if (type) this.tell(type, { room, message: record.message, cursor: record.cursor });
+        return;
+      }
+      case 'gap':
+        heard?.miss(record.cursor);
+        if (heard) this.tell('gap', { room, cause: record.cause, cursor: record.cursor });
+        return;
+      case 'live':
+        if (heard) this.tell('live', { room });
+        return;
+      case 'presence': {
+        const change = heard?.view?.take(record);
+        if (change === 'hole') this.#joinAnew(room);
+        else if (change) this.tell('presence', { room, ...change });
+        return;
+      }
+      case 'typing':
+        if (heard) this.tell('typing', { room, user: record.user, displayName: record.displayName });
+        return;
+      case 'notice':
+        this.tell('notice', { room, kind: record.kind, id: record.id });
+        return;
+      case 'ok':
+        return this.#done(id, record.message);
+      case 'err':
+        return this.#refused(id, new Problem(record));
+      case 'left':
+        // Otherwise it was left as the program asked.
+        if (membership && id == null) this.#takenAway(room, membership, record.code ?? '');
+        return;
+      case 'ping':
+        this.#send?.({ t: 'pong' });
+    }
+    // A kind of record that this client does not know is passed over: a newer server may send some.
+  }
+
+  /** Makes a request on the present connection; answers its number. */
+  #request(/** @type {any} */ record) {
+    this.#send?.({ ...record, id: ++this.#lastId });
+    return this.#lastId;
+  }
+
+  /** Makes a request that is lost with the connection. */
+  #ask(/** @type {any} */ record) {
+    const asker = Promise.withResolvers();
+    if (this.#send) this.#asks.set(this.#request(record), [asker]);
+    else asker.reject(new Problem({ code: 'not-connected' }));
+    return asker.promise;
+  }
+
+  /** Does what is due: rooms are asked for, and what the program says of itself is said. */
+  #passTime() {
+    clearTimeout(this.#timer);
+    if (!this.#send) return;
+    const now = Date.now();
+    let next = Infinity;
+    const say = (/** @type {Statement} */ statement, /** @type {(what: any) => any} */ record) => {
+      if (statement.due > now) next = Math.min(next, statement.due);
+      else this.#send?.({ ...record(statement.send(++this.#lastId)), id: this.#lastId });
+    };
+    say(this.#foreground, (on) => ({ t: 'foreground', on }));
+    for (const [room, membership] of this.#rooms) {
+      const { standing, at, state } = membership;
+      if (standing === 'joined') say(state, (what) => ({ t: 'presence', room, state: what ?? undefined }));
+      else if (standing === 'wanted' && at > now) next = Math.min(next, at);
+      else if (standing === 'wanted') this.#askFor(room, membership);
+    }
+    if (next < Infinity) this.#timer = setTimeout(() => this.#passTime(), next - now);
+  }
+
+  #askFor(/** @type {string} */ room, /** @type {Membership} */ membership) {
+    membership.ask(this.#request({ t: 'join', room, since: membership.cursor ?? undefined }));
+  }
+
+  #joinAnew(/** @type {string} */ room) {
+    this.#request({ t: 'leave', room });
+    this.#rooms.get(room)?.want();
+    this.#passTime();
+  }
+
+  /**
+   * Sends what waits, in order. A message for a room that is about to be joined waits for that; one for a room that nobody
+   * joined is sent, and refused by the server in its words.
+   */
+  #sendPosts() {
+    if (!this.#send) return;
+    for (const post of this.#posts) {
+      if (post.sentAs || (this.#rooms.get(post.room)?.standing ?? 'joined') !== 'joined') continue;
+      const { room, clientId, body, replyTo } = post;
+      post.sentAs = this.#request({ t: 'pub', room, clientId, body, replyTo });
+    }
+  }
+
+  #joined(/** @type {Membership} */ membership, /** @type {any} */ record) {
+    const { room, cursor, presence } = record;
+    if (membership.joined(record)) this.tell('gap', { room, cause: 'cursor', cursor: cursor ?? null });
+    if (presence) {
+      membership.view ??= new View();
+      this.tell('presence', { room, ...membership.view.renew(presence) });
+    }
+    this.#passTime();
+    this.#sendPosts();
+  }
+
+  #done(/** @type {number} */ id, /** @type {any} */ message) {
+    const at = this.#posts.findIndex(({ sentAs }) => sentAs === id);
+    if (at >= 0) {
+      if (!message) throw new Problem({ code: 'unreadable', detail: `The answer to post ${id} has no message.` });
+      this.#posts.splice(at, 1)[0].asker.resolve(message);
+    } else if (this.#asks.has(id)) {
+      for (const asker of this.#asks.get(id) ?? []) asker.resolve(undefined);
+      this.#asks.delete(id);
+    } else if (!this.#foreground.settle(id)) {
+      [...this.#rooms.values()].some(({ state }) => state.settle(id));
+    }
+  }
+
+  #refused(/** @type {number|null} */ id, /** @type {Problem} */ problem) {
+    if (!id) return console.error(`The server cannot read a record: ${problem.message} (${problem.correlationId})`);
+    for (const [room, membership] of this.#rooms) {
+      if (membership.standing === 'asked' && membership.askedAs === id) return this.#joinRefused(room, membership, problem);
+    }
+    const isLate = (/** @type {string} */ room) => problem.code === 'not-joined' && this.#rooms.has(room)
+      && this.#rooms.get(room)?.standing !== 'joined';
+    const post = this.#posts.find(({ sentAs }) => sentAs === id);
+    if (post && isLate(post.room)) {
+      // The room was lost while the message was on its way; it goes once the room is joined again.
+      post.sentAs = 0;
+    } else if (post) {
+      this.#posts.splice(this.#posts.indexOf(post), 1);
+      post.asker.reject(problem);
+    } else if (this.#asks.has(id)) {
+      for (const asker of this.#asks.get(id) ?? []) asker.reject(problem);
+      this.#asks.delete(id);
+    } else if (this.#foreground.refuse(id, problem, false)
+      || [...this.#rooms].some(([room, { state }]) => state.refuse(id, problem, isLate(room)))) {
+      this.#passTime();
+    }
+  }
+
+  /** @param {string} room  @param {Membership} membership  @param {Problem} problem */
+  #joinRefused(room, membership, problem) {
+    if (membership.asker) {
+      membership.asker.reject(problem);
+      membership.asker = null;
+      this.#forget(room, problem);
+      this.#sendPosts();
+    } else if (problem.code === 'cursor-invalid') {
+      membership.losePosition();
+      membership.want();
+      this.#passTime();
+    } else if (problem.isRetryable) {
+      membership.want(Math.max(problem.retryAfterMs, ROOM_PAUSE_MS));
+      this.#passTime();
+    } else {
+      this.#giveAway(room, problem);
+    }
+  }
+
+  /** The server takes a room away: for good, or because it cannot read it for the moment. */
+  #takenAway(/** @type {string} */ room, /** @type {Membership} */ membership, /** @type {string} */ code) {
+    if (!FOR_THE_MOMENT.includes(code)) return this.#giveAway(room, new Problem({ code }));
+    membership.want(ROOM_PAUSE_MS);
+    this.#passTime();
+  }
+
+  #giveAway(/** @type {string} */ room, /** @type {Problem} */ problem) {
+    this.#forget(room, problem);
+    this.tell('left', { room, code: problem.code, problem });
+    // Messages that waited for the room are refused by the server.
+    this.#sendPosts();
+  }
+
+  #forget(/** @type {string} */ room, /** @type {Problem} */ problem) {
+    const membership = this.#rooms.get(room);
+    this.#rooms.delete(room);
+    membership?.asker?.reject(problem);
+    for (const [id, askers] of membership?.state.giveUp(problem) ?? []) this.#asks.set(id, askers);
+  }
+
+  /** Whoever waits for an answer on this connection waits in vain. */
+  #dismiss(/** @type {Problem} */ problem) {
+    for (const askers of this.#asks.values()) askers.forEach((asker) => asker.reject(problem));
+    this.#asks.clear();
+  }
+}
