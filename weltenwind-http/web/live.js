@@ -110,10 +110,14 @@ export class Live {
     });
   }
 
-  /** Whether no more is taken until something was sent. @param {Channel[]} channels */
+  /**
+   * Whether no more is taken until something was sent: what the socket has, and what it is to get once a channel is followed.
+   * @param {Channel[]} channels
+   */
   isFull(channels) {
-    const waiting = channels.flatMap(({ outbox }) => outbox).filter(({ state }) => state === 'sending');
-    return waiting.length >= PENDING_POSTS;
+    const drafts = channels.flatMap(({ outbox }) => outbox).filter((draft) => draft.state === 'sending');
+    const held = drafts.filter((draft) => !this.#underway.has(draft));
+    return held.length + (this.#realtime?.waitingPosts ?? 0) >= PENDING_POSTS;
   }
 
   /** Sends now, or once the channel is followed. @param {Channel} channel  @param {Draft} draft */

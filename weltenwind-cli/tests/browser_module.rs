@@ -1,0 +1,272 @@
+//! The browser's module of the socket, as a game's own page uses it: in a real browser, against the real binary.
+
+mod fixture;
+#[path = "fixture/window.rs"]
+mod window;
+#[path = "fixture/wire.rs"]
+mod wire;
+
+use std::time::Duration;
+
+use fixture::{Guest, PATIENCE, Server, Store};
+use serde_json::{Value, json};
+use window::{Driver, Window};
+use wire::Wire;
+
+/// Opens a socket under the tokens that the page is given, and notes what the program hears.
+const OPEN: &str = r"
+    const { Realtime } = await import('/assets/realtime.js');
+    globalThis.heard = [];
+    globalThis.realtime = new Realtime({ ...options, token: (stale) => {
+        if (stale === tokens[0] && tokens.length > 1) tokens.shift();
+        return stale === tokens[0] ? null : tokens[0];
+    } });
+    for (const type of ['message', 'update', 'live', 'gap', 'presence', 'typing', 'notice', 'left', 'disconnected',
+        'reconnected', 'closed']) {
+        realtime.addEventListener(type, ({ detail }) => heard.push({ type, ...detail }));
+    }
+    await realtime.open();
+";
+
+/// A page of the server's that runs nothing of its own.
+const EMPTY_PAGE: &str = "/problems";
+
+async fn open(window: &Window, address: &str, tokens: &[&str], options: Value) {
+    window.driver.goto(format!("{address}{EMPTY_PAGE}")).await.expect("the page loads");
+    let script = format!("return (async (tokens, options) => {{ {OPEN} }})(...arguments);");
+    window.driver.execute(script, vec![json!(tokens), options]).await.expect("the socket opens");
+}
+
+async fn act(window: &Window, expression: &str) -> Value {
+    window.eval(expression).await.unwrap_or_else(|error| panic!("{expression}: {error}"))
+}
+
+/// Answers the code with which something fails.
+async fn refusal(window: &Window, expression: &str) -> Value {
+    act(window, &format!("{expression}.then(() => null, (problem) => problem.code)")).await
+}
+
+/// What was heard of some types, in order.
+async fn heard(window: &Window, types: &[&str]) -> Vec<Value> {
+    let heard = act(window, &format!("heard.filter(({{ type }}) => {}.includes(type))", json!(types))).await;
+    heard.as_array().expect("a list").clone()
+}
+
+async fn post(server: &Server, channel: &str, author: &Guest, body: &str) -> Value {
+    let path = format!("/api/v1/channels/{channel}/messages");
+    let (status, message) = server.post(&path, Some(&author.token), &json!({ "body": body })).await;
+    assert_eq!(status, 201, "{message}");
+    message
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn on_a_wire_that_is_cut_again_and_again_everything_is_posted_once_and_heard_once_in_order() {
+    const EACH: usize = 150;
+
+    let (store, driver, wire) = (Store::sqlite(), Driver::start(), Wire::new().await);
+    let server = store.serve(&["--set", &format!("public_url={}", wire.url())]);
+    wire.lead_to(&server.url.replace("http://", ""));
+    let channel = server.general().await;
+    let (mira, oskar) = (server.guest("Mira").await, server.guest("Oskar").await);
+    let (here, there) = (driver.window().await, driver.window().await);
+    let room = format!("channel:{channel}");
+    for (window, who) in [(&here, &mira), (&there, &oskar)] {
+        let options = json!({ "shortestPauseMs": 50, "longestPauseMs": 400 });
+        open(window, &wire.url(), &[&who.token], options).await;
+        act(window, &format!("realtime.join('{room}')")).await;
+        act(window, "realtime.room('global').join()").await;
+        act(window, "realtime.room('global').say('in a storm')").await;
+    }
+
+    for (window, name) in [(&here, "mira"), (&there, "oskar")] {
+        let begun = format!(
+            "void (globalThis.posted = [], (async () => {{
+                for (let n = 0; n < {EACH}; n++) {{
+                    posted.push(realtime.publish('{room}', '{name} ' + n));
+                    await new Promise((go) => setTimeout(go, 15));
+                }}
+            }})())"
+        );
+        act(window, &begun).await;
+    }
+    let is_done = format!("posted.length === {EACH} && realtime.waitingPosts === 0");
+    let mut cuts = 0;
+    while act(&here, &is_done).await != json!(true) || act(&there, &is_done).await != json!(true) {
+        wire.cut();
+        cuts += 1;
+        assert!(cuts < 600, "something is never sent");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    assert!(cuts >= 5, "{cuts} cuts prove nothing");
+    let history = server.history(&channel).await;
+    assert_eq!(history.len(), 2 * EACH, "posted once");
+    for window in [&here, &there] {
+        window.until("heard.filter(({ type }) => type === 'message').length", json!(2 * EACH)).await;
+        let told = heard(window, &["message", "update", "gap", "left", "closed"]).await;
+        let ids: Vec<&Value> = told.iter().map(|event| &event["message"]["id"]).collect();
+        let expected: Vec<&Value> = history.iter().map(|message| &message["id"]).collect();
+        assert_eq!(ids, expected, "heard once and in order, and nothing else");
+        assert_eq!(act(window, "Promise.all(posted).then((all) => all.length)").await, json!(EACH));
+        let seen = "realtime.presence('global').members.map(({ displayName, state }) => [displayName, state]).sort()";
+        window.until(seen, json!([["Mira", "in a storm"], ["Oskar", "in a storm"]])).await;
+        let lost = heard(window, &["disconnected", "reconnected"]).await;
+        assert!(lost.len() >= 6, "the wire was cut: {lost:?}");
+        let turns = ["disconnected", "reconnected"].iter().cycle();
+        assert!(lost.iter().zip(turns).all(|(event, turn)| event["type"] == *turn), "{lost:?}");
+    }
+    here.close().await;
+    there.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn what_changed_meanwhile_is_told_once_in_its_newest_state() {
+    let (store, driver, wire) = (Store::sqlite(), Driver::start(), Wire::new().await);
+    let server = store.serve(&["--set", &format!("public_url={}", wire.url())]);
+    wire.lead_to(&server.url.replace("http://", ""));
+    let channel = server.general().await;
+    let (mira, oskar) = (server.guest("Mira").await, server.guest("Oskar").await);
+    let window = driver.window().await;
+    open(&window, &wire.url(), &[&mira.token], json!({})).await;
+    let joined = act(&window, &format!("realtime.join('channel:{channel}')")).await;
+    assert_eq!(joined["recovered"], json!(false));
+    let first = post(&server, &channel, &oskar, "well met").await;
+    window.until("heard.filter(({ type }) => type === 'message').length", json!(1)).await;
+
+    wire.lead_to("127.0.0.1:1");
+    wire.cut();
+    window.until("realtime.state", json!("waiting")).await;
+    let second = post(&server, &channel, &oskar, "anybody ther?").await;
+    for (message, body) in [(&first, "well met, all"), (&second, "anybody there?")] {
+        let path = format!("/api/v1/messages/{}", message["id"].as_str().expect("an id"));
+        let answer = server.try_patch(&path, &oskar.token, &json!({ "body": body })).await;
+        assert_eq!(answer.expect("an answer").0, 200);
+    }
+    assert_eq!(refusal(&window, "realtime.typing('global')").await, json!("not-connected"));
+    wire.lead_to(&server.url.replace("http://", ""));
+
+    window.until("heard.at(-1)?.type", json!("live")).await;
+    let told = heard(&window, &["message", "update", "gap"]).await;
+    let told: Vec<_> = told.iter().map(|event| json!([event["type"], event["message"]["body"]])).collect();
+    assert_eq!(
+        json!(told),
+        json!([["message", "well met"], ["update", "well met, all"], ["message", "anybody there?"]]),
+        "what was edited before it was ever heard is news"
+    );
+    let cursor = act(&window, "heard.findLast(({ cursor }) => cursor).cursor").await;
+    act(&window, &format!("realtime.leave('channel:{channel}')")).await;
+    post(&server, &channel, &oskar, "still here?").await;
+    let joined = act(&window, &format!("realtime.join('channel:{channel}', {cursor})")).await;
+    assert_eq!(joined["recovered"], json!(true));
+    window.until("heard.at(-1).type", json!("live")).await;
+    let told = heard(&window, &["message", "update"]).await;
+    assert_eq!(told.len(), 4);
+    assert_eq!(told[3]["message"]["body"], "still here?");
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_token_is_renewed_on_the_open_socket_and_one_that_cannot_be_costs_the_connection() {
+    const LIFE: Duration = Duration::from_secs(4);
+
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&["--set", &format!("realtime.ticket_life_seconds={}", LIFE.as_secs())]);
+    let channel = server.general().await;
+    let (here, there) = (driver.window().await, driver.window().await);
+    let account = json!({ "displayName": "Mira" });
+    let (_, session) = server.post("/api/v1/auth/guest", None, &account).await;
+    let refresh = json!({ "refreshToken": session["refreshToken"] });
+    let (status, newer) = server.post("/api/v1/auth/refresh", None, &refresh).await;
+    assert_eq!(status, 200, "{newer}");
+    let [old, new] = [&session, &newer].map(|session| session["accessToken"].as_str().expect("a token"));
+    assert_ne!(old, new);
+
+    open(&here, &server.url, &[old, new], json!({})).await;
+    open(&there, &server.url, &[&server.guest("Oskar").await.token], json!({})).await;
+    for window in [&here, &there] {
+        act(window, &format!("realtime.join('channel:{channel}')")).await;
+    }
+
+    there.until("heard.some(({ type }) => type === 'reconnected')", json!(true)).await;
+    tokio::time::sleep(LIFE).await;
+    act(&here, &format!("realtime.publish('channel:{channel}', 'still the same socket')")).await;
+    assert_eq!(heard(&here, &["disconnected", "reconnected", "closed"]).await, Vec::<Value>::new());
+    let why = act(&there, "heard.find(({ type }) => type === 'disconnected').problem.code").await;
+    assert_eq!(why, json!("lost"));
+    assert!(server.metric("weltenwind_ws_closed_total{code=\"4100\"}").await >= 1.0);
+    here.close().await;
+    there.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_drain_names_the_pause_and_an_ended_session_is_the_end() {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let mira = server.guest("Mira").await;
+    let window = driver.window().await;
+    let slow = json!({ "shortestPauseMs": 60_000, "longestPauseMs": 90_000, "pendingPosts": 2 });
+    open(&window, &server.url, &[&mira.token], slow).await;
+    let address = server.address().to_owned();
+    server.stop();
+    window.until("heard[0]?.type", json!("disconnected")).await;
+    assert!(
+        act(&window, "heard[0].retryInMs").await.as_f64().expect("a number") < 60_000.0,
+        "the server names the window"
+    );
+
+    let channel = "channel:01a206d0-33cf-7641-bb37-ddc67574a6de";
+    act(&window, &format!("void (globalThis.waiting = ['a', 'b'].map((body) => realtime.publish('{channel}', body)))"))
+        .await;
+    assert_eq!(refusal(&window, &format!("realtime.publish('{channel}', 'c')")).await, json!("queue-full"));
+    assert_eq!(refusal(&window, "realtime.publish('global', 'c')").await, json!("not-a-channel"));
+    let server = store.serve_at(&address);
+    // Its own pauses are long, unless the network comes back.
+    window.until("(dispatchEvent(new Event('online')), realtime.state)", json!("open")).await;
+    for post in ["waiting[0]", "waiting[1]"] {
+        assert_eq!(refusal(&window, post).await, json!("not-joined"), "the server refuses in its words");
+    }
+    assert_eq!(
+        refusal(&window, "realtime.join('world:01a206d0-33cf-7641-bb37-ddc67574a6de')").await,
+        json!("world-not-found")
+    );
+    act(&window, "realtime.join('global')").await;
+    assert_eq!(refusal(&window, "realtime.join('global')").await, json!("already-joined"));
+
+    let (status, _) = server.post("/api/v1/auth/logout", Some(&mira.token), &json!({})).await;
+    assert_eq!(status, 204);
+    window.until("heard.at(-1).type", json!("closed")).await;
+    let end = act(&window, "[heard.at(-1).problem.code, heard.at(-1).problem.closeCode, realtime.state]").await;
+    assert_eq!(end, json!(["ended", 4201, "closed"]));
+    assert_eq!(refusal(&window, "realtime.say('global', 'anybody?')").await, json!("ended"));
+    assert_eq!(act(&window, "realtime.presence('global')").await, Value::Null);
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn who_is_not_signed_in_any_more_hears_so_and_nothing_is_tried_again() {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let mira = server.guest("Mira").await;
+    let window = driver.window().await;
+    assert_eq!(server.post("/api/v1/auth/logout", Some(&mira.token), &json!({})).await.0, 204);
+    window.driver.goto(format!("{}{EMPTY_PAGE}", server.url)).await.expect("the page loads");
+
+    for (token, code) in [(json!(mira.token), "session-ended"), (Value::Null, "not-signed-in")] {
+        let opened = format!(
+            "import('/assets/realtime.js').then(({{ Realtime }}) => {{
+                globalThis.realtime = new Realtime({{ token: () => {token} }});
+                return realtime.open();
+            }}).then(() => null, (problem) => [problem.code, realtime.state])"
+        );
+        assert_eq!(act(&window, &opened).await, json!([code, "closed"]));
+    }
+    let asked =
+        act(&window, "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('tickets')).length");
+    assert_eq!(tokio::time::timeout(PATIENCE, asked).await.expect("an answer"), json!(1));
+    window.close().await;
+}
