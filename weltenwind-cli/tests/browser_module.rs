@@ -270,3 +270,30 @@ async fn who_is_not_signed_in_any_more_hears_so_and_nothing_is_tried_again() {
     assert_eq!(tokio::time::timeout(PATIENCE, asked).await.expect("an answer"), json!(1));
     window.close().await;
 }
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_server_that_names_a_pause_is_not_asked_before() {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&["--set", "limits.write=1/s"]);
+    let token = server.guest("Mira").await.token;
+    let window = driver.window().await;
+    window.driver.goto(format!("{}{EMPTY_PAGE}", server.url)).await.expect("the page loads");
+
+    let opened = format!(
+        "import('/assets/realtime.js').then(({{ Realtime }}) => {{
+            globalThis.codes = new Set();
+            return Promise.all([1, 2, 3].map(() => {{
+                const realtime = new Realtime({{ token: () => '{token}', shortestPauseMs: 5, longestPauseMs: 10 }});
+                realtime.addEventListener('state', () => realtime.problem && codes.add(realtime.problem.code));
+                return realtime.open().then(() => realtime.state);
+            }}));
+        }})"
+    );
+    assert_eq!(act(&window, &opened).await, json!(["open", "open", "open"]));
+    assert_eq!(act(&window, "[...codes]").await, json!(["rate-limited"]));
+    let asked = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('tickets')).length";
+    let asked = act(&window, asked).await.as_u64().expect("a number");
+    assert!((4..=9).contains(&asked), "asked {asked} times");
+    window.close().await;
+}

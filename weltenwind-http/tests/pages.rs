@@ -2,10 +2,12 @@
 
 mod fixture;
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use weltenwind_core::{
-    Actor,
+    Actor, Code,
     worlds::{Slug, WorldAmendment, WorldRef},
 };
 
@@ -146,6 +148,22 @@ async fn the_shell_loads_files_that_are_there() {
         server.get(path).with("if-none-match", file.header("etag")).await.expect(304);
     }
     assert_eq!(server.get("/favicon.ico").await.expect(200).header("content-type"), "image/svg+xml");
+}
+
+/// On the socket a refusal has no status, so the module knows by the code alone whether the same may pass later.
+#[tokio::test]
+async fn the_socket_s_module_knows_every_refusal_that_passes() {
+    let server = Server::start().await;
+    let module = server.get("/assets/problem.js").await.expect(200);
+    let module = String::from_utf8(module.body.to_vec()).unwrap();
+
+    let (_, list) = module.split_once("const PASSING_CODES = [").unwrap();
+    let (list, _) = list.split_once(']').unwrap();
+    let known: BTreeSet<&str> = list.split('\'').skip(1).step_by(2).collect();
+
+    let passes =
+        |code: &&Code| matches!(code.status(), 408 | 429 | 502 | 503 | 504) || **code == Code::IdempotencyInProgress;
+    assert_eq!(known, Code::ALL.iter().filter(passes).map(|code| code.as_str()).collect());
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 /** HTTP: calls, the session, and its refresh. */
-import { Problem } from './problem.js';
+import { Problem, retryAfterMs } from './problem.js';
 
 const CSRF = { 'X-Weltenwind-Csrf': '1' };
 
@@ -58,7 +58,7 @@ export class Api extends EventTarget {
       return this.request(method, path, { body, auth, csrf, retry: false });
     }
     const problem = await response.json().catch(() => ({}));
-    problem.retryAfter ??= Number(response.headers.get('Retry-After')) || 0;
+    if (!problem.retryAfter) problem.retryAfterMs = retryAfterMs(response.headers);
     throw new Problem(problem, response.status);
   }
 

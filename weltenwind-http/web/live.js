@@ -20,6 +20,7 @@ export class Live {
   /** Drafts that the socket has. @type {Set<Draft>} */ #underway = new Set();
   /** The room of the world that is looked at. @type {string|null} */ #world = null;
   #typedAt = 0;
+  #typing = 0;
 
   /**
    * @param {import('./api.js').Api} api
@@ -123,6 +124,7 @@ export class Live {
   /** Sends now, or once the channel is followed. @param {Channel} channel  @param {Draft} draft */
   async post(channel, draft) {
     const realtime = this.#realtime;
+    clearTimeout(this.#typing);
     draft.state = 'sending';
     if (!realtime || this.#underway.has(draft)) return;
     const problem = channel.refused ?? (realtime.state === 'closed' ? realtime.problem : null);
@@ -141,9 +143,15 @@ export class Live {
     }
   }
 
-  /** Tells who is in the channel that something is being written. @param {Channel} channel */
+  /** Tells who is in the channel that something is being written, now or as soon as it may. @param {Channel} channel */
   typing(channel) {
-    if (!channel.live || Date.now() - this.#typedAt < TYPING_MS) return;
+    clearTimeout(this.#typing);
+    if (!channel.live) return;
+    const wait = this.#typedAt + TYPING_MS - Date.now();
+    if (wait > 0) {
+      this.#typing = setTimeout(() => this.typing(channel), wait);
+      return;
+    }
     this.#typedAt = Date.now();
     // What has passed is not told later.
     this.#realtime?.typing(channel.room).catch((problem) => console.debug(problem));

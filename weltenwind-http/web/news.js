@@ -15,7 +15,9 @@ export class News {
     this.api = api;
     $('news').addEventListener('toggle', (/** @type {any} */ { newState }) => {
       $('bell').setAttribute('aria-expanded', String(newState === 'open'));
-      if (newState === 'open') this.#list();
+      if (newState !== 'open') return;
+      $('toasts').replaceChildren();
+      this.#list();
     });
   }
 
@@ -48,10 +50,7 @@ export class News {
     if (!told) return;
     const close = link('×', () => toast.remove());
     close.setAttribute('aria-label', t('news.dismiss', { title: told.title }));
-    const show = link(t('news.show'), () => {
-      toast.remove();
-      $('news').showPopover();
-    });
+    const show = link(t('news.show'), () => $('news').showPopover());
     const toast = h('div', { class: 'toast' }, h('p', {}, h('strong', {}, told.title)), h('p', { class: 'text' }, told.body),
       h('p', { class: 'actions' }, show), close);
     $('toasts').append(toast);

@@ -7,6 +7,13 @@ const PASSING_CODES = ['body-too-slow', 'idempotency-in-progress', 'overloaded',
 /** Codes of this side, where something may pass later: no answer came, there is no connection, too much waits. */
 const OWN_PASSING_CODES = ['network', 'lost', 'not-connected', 'queue-full'];
 
+/** The pause that an answer asks for, in seconds or as a date. @param {Headers} headers */
+export function retryAfterMs(headers) {
+  const asked = headers.get('Retry-After') ?? '0';
+  const ms = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now();
+  return ms > 0 ? ms : 0;
+}
+
 /** In the server's words, with its code; or in a code of this side. */
 export class Problem extends Error {
   /** @param {any} body  a problem body, or an `err` of the socket  @param {number} [status]  0 if it has none */

@@ -2,7 +2,7 @@
  * The socket: live messages, exactly once and in order, over as many connections as it takes. It needs nothing of the page
  * beside it but `problem.js` and the other `realtime-….js`.
  */
-import { Problem } from './problem.js';
+import { Problem, retryAfterMs } from './problem.js';
 import { Conversation } from './realtime-conversation.js';
 
 /** How long the server has for its first record, and to close once it has said goodbye. */
@@ -293,7 +293,7 @@ export class Realtime extends EventTarget {
       return { code: `http-${response.status}` };
     });
     if (response.ok) return answer.ticket;
-    answer.retryAfter ??= Number(response.headers.get('Retry-After')) || 0;
+    if (!answer.retryAfter) answer.retryAfterMs = retryAfterMs(response.headers);
     return new Problem(answer, response.status);
   }
 
