@@ -297,3 +297,123 @@ async fn a_server_that_names_a_pause_is_not_asked_before() {
     assert!((4..=9).contains(&asked), "asked {asked} times");
     window.close().await;
 }
+
+/// Holds the conversations of the documents with the module's own part of them, and answers for each its title, what it said
+/// otherwise than written, and what its program heard.
+const TRANSCRIPTS: &str = r"
+    const { Conversation } = await import('/assets/realtime-conversation.js');
+    const held = [];
+    for (const text of transcripts.trim().split('\n\n')) {
+        const [sent, heard, wrong] = [[], [], []];
+        const conversation = new Conversation(256, (type) => heard.push(type));
+        conversation.open((record) => sent.push(JSON.parse(JSON.stringify(record))));
+        const said = { join: (it) => conversation.join(it.room, it.since ?? null), leave: (it) => conversation.leave(it.room),
+            pub: (it) => conversation.publish(it.room, it.body, it), presence: (it) => conversation.say(it.room, it.state),
+            typing: (it) => conversation.type(it.room), foreground: (it) => conversation.foreground(it.on),
+            refresh: (it) => conversation.refresh(it.token) };
+        for (const line of text.split('\n')) {
+            const record = /^[<>]/.test(line) && JSON.parse(line.slice(2));
+            if (line[0] === '<') conversation.take(record);
+            if (line[0] !== '>') continue;
+            const answer = said[record.t]?.(record);
+            // What fails is told with what follows.
+            answer?.catch((problem) => heard.push(problem.code));
+            const own = sent.shift();
+            const sorted = (it) => JSON.stringify(Object.entries(it ?? {}).sort());
+            if (sorted(own) !== sorted(record)) wrong.push([own, record]);
+        }
+        await null;
+        await null;
+        held.push([text.split('\n')[0].slice(2), [...wrong, ...sent], heard]);
+    }
+    return held;
+";
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_module_says_and_hears_what_the_documents_say() {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let window = driver.window().await;
+    window.driver.goto(format!("{}{EMPTY_PAGE}", server.url)).await.expect("the page loads");
+    let transcripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../weltenwind-core/src/wire/transcripts.txt");
+    let transcripts = std::fs::read_to_string(transcripts).expect("the transcripts");
+
+    let script = format!("return (async (transcripts) => {{ {TRANSCRIPTS} }})(...arguments);");
+    let held = window.driver.execute(script, vec![json!(transcripts)]).await.expect("they are held");
+
+    let nothing: [Value; 0] = [];
+    assert_eq!(
+        *held.json(),
+        json!([
+            ["A channel is joined, heard and left", nothing, ["live", "message", "update", "message", "not-joined"]],
+            ["What was missed is replayed", nothing, ["live", "message", "live"]],
+            ["What cannot be replayed is told", nothing, ["gap", "live"]],
+            [
+                "Who is there, and who is writing",
+                nothing,
+                ["presence", "live", "presence", "presence", "typing", "presence"]
+            ],
+            ["A sign of life, and a newer token", nothing, ["notice"]],
+            ["A room is taken away", nothing, ["live", "left"]],
+            ["The server stops", nothing, []],
+        ])
+    );
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn behind_a_hole_the_room_is_joined_anew_and_the_difference_told() {
+    const HOLE: &str = r"
+        const { Conversation } = await import('/assets/realtime-conversation.js');
+        const [sent, heard] = [[], []];
+        const conversation = new Conversation(256, (type, { join, leave, count } = {}) => {
+            if (type === 'presence') heard.push([join.map(({ id }) => id), leave, count]);
+        });
+        conversation.open(({ t, id, room, state }) => sent.push([t, id, state ?? null]));
+        const [mira, lu, ola] = ['mira', 'lu', 'ola'].map((id) => ({ id, displayName: id }));
+        const room = 'global';
+        const joined = (id, version, members, count = members.length) =>
+            conversation.take({ t: 'joined', id, room, recovered: false, presence: { version, members, count } });
+        const change = (version, join, leave, count) =>
+            conversation.take({ t: 'presence', room, version, join, leave, count });
+        conversation.join(room, null);
+        joined(1, 1, [mira, lu]);
+        conversation.say(room, 'away');
+        conversation.take({ t: 'ok', id: 2 });
+        change(1, [mira], [], 2);
+        change(3, [], ['lu'], 1);
+        change(4, [ola], [], 2);
+        joined(4, 4, [mira, ola]);
+        change(5, [], ['mira', 'ola'], 3);
+        const many = conversation.present(room);
+        change(6, [mira, lu], [], 2);
+        return [sent, heard, many, conversation.present(room)];
+    ";
+
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let window = driver.window().await;
+    window.driver.goto(format!("{}{EMPTY_PAGE}", server.url)).await.expect("the page loads");
+
+    let told = window.driver.execute(format!("return (async () => {{ {HOLE} }})();"), Vec::new()).await;
+
+    let [mira, lu] = ["mira", "lu"].map(|id| json!({ "id": id, "displayName": id }));
+    assert_eq!(
+        *told.expect("an answer").json(),
+        json!([
+            // What was said is said again in the room that was joined anew.
+            [["join", 1, null], ["presence", 2, "away"], ["leave", 3, null], ["join", 4, null], ["presence", 5, "away"]],
+            [
+                [["mira", "lu"], [], 2],
+                [["ola"], ["lu"], 2],
+                [[], ["mira", "ola"], 3],
+                [["mira", "lu"], [], 2],
+            ],
+            { "members": [], "count": 3 },
+            { "members": [mira, lu], "count": 2 },
+        ])
+    );
+    window.close().await;
+}
