@@ -33,7 +33,7 @@ fn posting(name: &str, count: u32) -> String {
     )
 }
 
-async fn told(history: &[Value]) -> Value {
+fn told(history: &[Value]) -> Value {
     history.iter().map(|message| json!([message["author"]["displayName"], message["body"]])).collect()
 }
 
@@ -150,7 +150,7 @@ async fn a_server_that_is_killed_amid_a_conversation_loses_and_doubles_nothing()
         window.until(STATUS, json!("live")).await;
     }
     let history = server.history(&channel).await;
-    let expected = told(&history).await;
+    let expected = told(&history);
     for window in [&here, &there] {
         window.until(CONVERSATION, expected.clone()).await;
         assert_eq!(act(window, FAILED).await, json!(0));
@@ -198,7 +198,7 @@ async fn what_waits_for_the_connection_has_a_bound_and_the_player_is_told() {
     window.until(&format!("({CONVERSATION}).length"), json!(BOUND + 1)).await;
     window.until(DRAFT, json!("")).await;
     let history = server.history(&channel).await;
-    assert_eq!(act(&window, CONVERSATION).await, told(&history).await);
+    assert_eq!(act(&window, CONVERSATION).await, told(&history));
     assert_eq!(history.len(), BOUND + 1);
     window.close().await;
 }

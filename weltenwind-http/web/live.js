@@ -81,6 +81,7 @@ export class Live {
 
   /** Notes which world is looked at: whoever is signed in is seen there. @param {string} id */
   look(id) {
+    if (this.#world === `world:${id}`) return;
     this.#world = `world:${id}`;
     this.#enter();
   }
