@@ -197,7 +197,8 @@ export class Realtime extends EventTarget {
       // What is refused for good holds no longer than the refusal; without a connection it is said on the next.
       if (!this.#over) console.warn(problem);
     });
-    const online = () => this.#wake?.();
+    /** @type {Next} */ let next = { pauseMs: 0, isNamed: false };
+    const online = () => next.isNamed || this.#wake?.();
     const offline = () => this.#end?.({ reason: 'the browser is offline' });
     if (followsVisibility) document.addEventListener('visibilitychange', look);
     addEventListener('online', online);
@@ -205,7 +206,6 @@ export class Realtime extends EventTarget {
     if (followsVisibility) look();
 
     this.#set('connecting');
-    /** @type {Next} */ let next = { pauseMs: 0, stale: undefined };
     while (!this.#over) {
       await this.#sleep(next.pauseMs);
       if (this.#over) break;
@@ -213,10 +213,12 @@ export class Realtime extends EventTarget {
         next = this.#after(await this.#connect(next.stale));
       } catch (/** @type {any} */ error) {
         const problem = error instanceof Problem ? error : new Problem({ code: 'network', detail: String(error) });
+        const { status, retryAfterMs: asked, isRetryable } = problem;
         this.problem = problem;
-        if (!problem.isRetryable) this.#finish(problem);
+        if (!isRetryable) this.#finish(problem);
         // A second token would be of no more use than the first.
-        else next = { pauseMs: Math.max(this.#backoff(), problem.retryAfterMs), stale: problem.status ? undefined : next.stale };
+        const stale = status ? undefined : next.stale;
+        next = { pauseMs: Math.max(this.#backoff(), asked), isNamed: asked > 0, stale };
       }
       if (!this.#over) this.#set('waiting');
     }
@@ -241,12 +243,12 @@ export class Realtime extends EventTarget {
     const pauseMs = bye ? atRandom(low, Math.max(low, high)) : this.#backoff();
     const stale = kind === 41 ? token : undefined;
     this.#conversation.lose(bye?.resume ?? true);
-    if (wasOpen && !this.#over) {
+    if (!this.#over) {
       this.problem = new Problem({ code: 'lost', detail: `The connection was lost: ${reason}.`, correlationId: connection });
       this.#set('waiting');
-      this.#tell('disconnected', { problem: this.problem, retryInMs: pauseMs });
+      if (wasOpen) this.#tell('disconnected', { problem: this.problem, retryInMs: pauseMs });
     }
-    return { pauseMs, stale };
+    return { pauseMs, isNamed: Boolean(bye), stale };
   }
 
   /** Full jitter between the shortest pause and a bound that doubles up to the longest. */
@@ -255,7 +257,7 @@ export class Realtime extends EventTarget {
     return atRandom(low, Math.max(low, Math.min(high, low * 2 ** ++this.#failures)));
   }
 
-  /** Waits, or less if the network comes back. */
+  /** Waits, or less if `#wake` is called. */
   #sleep(/** @type {number} */ ms) {
     return new Promise((resolve) => {
       const timer = setTimeout(done, ms);
@@ -387,8 +389,8 @@ export class Realtime extends EventTarget {
     this.#wake?.();
     this.#opened.promise.catch(() => {}); // Whoever has not called `open` hears it as `closed`.
     this.#opened.reject(problem);
-    this.#tell('closed', { problem });
     this.#set('closed');
+    this.#tell('closed', { problem });
   }
 }
 
@@ -437,5 +439,5 @@ const atRandom = (low, high) => low + Math.random() * (high - low);
 
 /**
  * @typedef {{code?: number, reason?: string, bye?: any, token?: string, heldMs?: number, wasOpen?: boolean}} End
- * @typedef {{pauseMs: number, stale?: string}} Next
+ * @typedef {{pauseMs: number, isNamed: boolean, stale?: string}} Next  whether the server named the pause
  */
