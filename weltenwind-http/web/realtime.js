@@ -2,13 +2,10 @@
  * The socket: live messages, exactly once and in order, over as many connections as it takes. It needs nothing of the page
  * beside it but `problem.js` and the other `realtime-….js`.
  */
-import { Problem, retryAfterMs } from './problem.js';
+import { Problem } from './problem.js';
+import { Connection, getTicket } from './realtime-connection.js';
 import { Conversation } from './realtime-conversation.js';
 
-/** How long the server has for its first record, and to close once it has said goodbye. */
-const GRACE_MS = 15_000;
-/** How long beyond the pings' interval a server may be silent before the connection counts as lost. */
-const SILENCE_MS = 20_000;
 /** A connection that held for so long is no failed attempt. */
 const HELD_MS = 10_000;
 /** The pause after a token could not be renewed. */
@@ -69,7 +66,8 @@ export class Realtime extends EventTarget {
   /** @type {Conversation} */ #conversation;
   /** Why there is no further connection. @type {Problem|null} */ #over = null;
   #opened = Promise.withResolvers();
-  /** Ends the present connection. @type {((end: End) => void)|null} */ #end = null;
+  /** @type {Connection|null} */ #connection = null;
+  /** The token that carries it. */ #token = '';
   /** Ends the present pause. @type {(() => void)|null} */ #wake = null;
   #failures = 0;
   #wasOpen = false;
@@ -199,7 +197,7 @@ export class Realtime extends EventTarget {
     });
     /** @type {Next} */ let next = { pauseMs: 0, isNamed: false };
     const online = () => next.isNamed || this.#wake?.();
-    const offline = () => this.#end?.({ reason: 'the browser is offline' });
+    const offline = () => this.#connection?.end({ reason: 'the browser is offline' });
     if (followsVisibility) document.addEventListener('visibilitychange', look);
     addEventListener('online', online);
     addEventListener('offline', offline);
@@ -228,8 +226,8 @@ export class Realtime extends EventTarget {
     removeEventListener('offline', offline);
   }
 
-  /** Decides by the class of the close code what follows. A goodbye says more than the close frame behind it. */
-  #after(/** @type {End} */ { code: closed, reason: why, bye, token, heldMs = 0, wasOpen }) {
+  /** Decides by the class of the close code what follows. @returns {Next} */
+  #after(/** @type {import('./realtime-connection.js').End} */ { code: closed, reason: why, bye, heldMs = 0 }) {
     if (heldMs >= HELD_MS) this.#failures = 0;
     const code = bye?.code ?? closed ?? 0;
     const reason = bye?.reason || why || 'the connection ended';
@@ -241,12 +239,12 @@ export class Realtime extends EventTarget {
     }
     const { retryMinMs: low, retryMaxMs: high } = bye ?? {};
     const pauseMs = bye ? atRandom(low, Math.max(low, high)) : this.#backoff();
-    const stale = kind === 41 ? token : undefined;
+    const stale = kind === 41 ? this.#token : undefined;
     this.#conversation.lose(bye?.resume ?? true);
     if (!this.#over) {
       this.problem = new Problem({ code: 'lost', detail: `The connection was lost: ${reason}.`, correlationId: connection });
       this.#set('waiting');
-      if (wasOpen) this.#tell('disconnected', { problem: this.problem, retryInMs: pauseMs });
+      if (heldMs) this.#tell('disconnected', { problem: this.problem, retryInMs: pauseMs });
     }
     return { pauseMs, isNamed: Boolean(bye), stale };
   }
@@ -271,78 +269,25 @@ export class Realtime extends EventTarget {
 
   /** Opens a connection, and answers how it ended. @param {string} [stale]  a token that does not serve any more */
   async #connect(stale) {
+    const { server = '' } = this.#options;
     // A token that came from elsewhere cannot be renewed; the server says what is wrong with it.
     let token = (stale && await this.#options.token(stale)) || await this.#options.token();
-    let answer = token && await this.#ticket(token);
+    let answer = token && await getTicket(server, token);
     if (answer instanceof Problem && answer.isStaleToken) {
       const newer = await this.#options.token(token ?? undefined);
-      if (newer) [token, answer] = [newer, await this.#ticket(newer)];
+      if (newer) [token, answer] = [newer, await getTicket(server, newer)];
     }
     if (!token || !answer) throw new Problem({ code: 'not-signed-in' });
     if (answer instanceof Problem) throw answer;
-    return this.#over ? {} : this.#converse(token, answer);
+    if (this.#over) return {};
+    this.#token = token;
+    const connection = new Connection(server, answer, (send) => this.#isOpen(send), (line) => this.#take(line));
+    this.#connection = connection;
+    return connection.ended;
   }
 
-  /** @param {string} token  @returns {Promise<string|Problem>} */
-  async #ticket(token) {
-    const headers = { 'Accept': 'application/json', 'Content-Type': 'application/json', 'Authorization': `Bearer ${token}` };
-    const address = new URL('/api/v1/realtime/tickets', this.#options.server);
-    const signal = AbortSignal.timeout(GRACE_MS);
-    const response = await fetch(address, { method: 'POST', headers, body: '{}', signal, credentials: 'omit' });
-    const answer = await response.json().catch((error) => {
-      if (response.ok) throw error;
-      // What stands before the server, a proxy say, has no problem body.
-      return { code: `http-${response.status}` };
-    });
-    if (response.ok) return answer.ticket;
-    if (!answer.retryAfter) answer.retryAfterMs = retryAfterMs(response.headers);
-    return new Problem(answer, response.status);
-  }
-
-  /** Talks until the connection ends. @param {string} token  @param {string} ticket  @returns {Promise<End>} */
-  #converse(token, ticket) {
-    const address = new URL('/realtime/v1', this.#options.server);
-    address.protocol = address.protocol.replace('http', 'ws');
-    const socket = new WebSocket(address, ['weltenwind.v1', `ticket.${ticket}`]);
-    return new Promise((resolve) => {
-      /** @type {End} */ const end = { token };
-      let [openedAt, heardAt, patience] = [0, Date.now(), GRACE_MS];
-      const watch = setInterval(() => {
-        if (Date.now() - heardAt > patience) finish({ reason: `nothing was heard for ${patience / 1_000} seconds` });
-      }, 1_000);
-      const finish = (/** @type {End} */ how) => {
-        if (this.#end !== finish) return;
-        this.#end = null;
-        clearInterval(watch);
-        socket.onopen = socket.onmessage = socket.onclose = null;
-        socket.close();
-        resolve({ ...end, ...how, wasOpen: openedAt > 0, heldMs: openedAt && Date.now() - openedAt });
-      };
-      this.#end = finish;
-
-      socket.onclose = ({ code, reason }) => finish({ code, reason });
-      socket.onopen = () => {
-        openedAt = heardAt = Date.now();
-        this.#conversation.open((record) => socket.send(JSON.stringify(record)));
-        this.#isOpen();
-      };
-      socket.onmessage = ({ data }) => {
-        heardAt = Date.now();
-        for (const line of data.split('\n')) {
-          if (!line.trim() || this.#end !== finish) continue;
-          const record = this.#read(line);
-          if (record?.t === 'welcome') patience = record.pingEverySeconds * 1_000 + SILENCE_MS;
-          if (record?.t === 'bye') [end.bye, patience] = [record, GRACE_MS];
-          if (record?.t === 'refresh-needed') {
-            const isOver = () => this.#end !== finish;
-            this.#renew(end, isOver);
-          }
-        }
-      };
-    });
-  }
-
-  #isOpen() {
+  #isOpen(/** @type {(record: any) => void} */ send) {
+    this.#conversation.open(send);
     this.problem = null;
     this.#set('open');
     if (this.#wasOpen) this.#tell('reconnected');
@@ -350,11 +295,12 @@ export class Realtime extends EventTarget {
     this.#opened.resolve(undefined);
   }
 
-  /** Takes a record. A server that does not keep to the protocol is not asked again. @param {string} line */
-  #read(line) {
+  /** Takes a record. A server that does not keep to the protocol is not asked again. */
+  #take(/** @type {string} */ line) {
     try {
       const record = JSON.parse(line);
       this.#conversation.take(record);
+      if (record.t === 'refresh-needed') this.#renew();
       return record;
     } catch (/** @type {any} */ error) {
       const detail = `The server's record cannot be read: ${error.message}`;
@@ -362,17 +308,14 @@ export class Realtime extends EventTarget {
     }
   }
 
-  /**
-   * Goes on under another token than the one that carries the socket. If there will not be one, the server closes it.
-   * @param {End} end  the connection
-   * @param {() => boolean} isOver
-   */
-  async #renew(end, isOver) {
-    while (!isOver()) {
+  /** Goes on under another token than the one that carries the socket. If there will not be one, the server closes it. */
+  async #renew() {
+    const connection = this.#connection;
+    while (connection && !connection.isOver) {
       try {
-        const token = await this.#options.token(end.token);
-        if (!token || isOver()) return;
-        end.token = token;
+        const token = await this.#options.token(this.#token);
+        if (!token || connection.isOver) return;
+        this.#token = token;
         return this.#conversation.refresh(token);
       } catch (error) {
         console.warn('The socket’s token is not renewed yet.', error);
@@ -385,7 +328,7 @@ export class Realtime extends EventTarget {
     if (this.#over) return;
     this.#over = this.problem = problem;
     this.#conversation.end(problem);
-    this.#end?.({});
+    this.#connection?.end({});
     this.#wake?.();
     this.#opened.promise.catch(() => {}); // Whoever has not called `open` hears it as `closed`.
     this.#opened.reject(problem);
@@ -437,7 +380,4 @@ export class Room {
 /** @param {number} low  @param {number} high */
 const atRandom = (low, high) => low + Math.random() * (high - low);
 
-/**
- * @typedef {{code?: number, reason?: string, bye?: any, token?: string, heldMs?: number, wasOpen?: boolean}} End
- * @typedef {{pauseMs: number, isNamed: boolean, stale?: string}} Next  whether the server named the pause
- */
+/** @typedef {{pauseMs: number, isNamed: boolean, stale?: string}} Next  whether the server named the pause */
