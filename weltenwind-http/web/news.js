@@ -68,11 +68,13 @@ export class News {
     showProblem(error, null);
     try {
       const { items, upTo } = await this.api.get(`/notifications?limit=${LISTED}`);
-      const rows = items.map((/** @type {any} */ { title, body, createdAt, readAt }) => h('li', readAt ? {} : { class: 'new' },
+      const rows = items.map((/** @type {any} */ { title, body, createdAt, readAt }) => h('li', {},
         h('p', {}, h('strong', {}, title), readAt ? '' : h('span', { class: 'unread' }, t('news.new'))),
         h('p', { class: 'text' }, body), h('time', { datetime: createdAt }, fullTime(createdAt))));
       list.replaceChildren(...(rows.length ? rows : [h('li', { class: 'hint' }, t('news.none'))]));
-      if (items.some((/** @type {any} */ { readAt }) => !readAt)) await this.api.request('POST', '/notifications/read-all', { body: { upTo } });
+      if (items.some((/** @type {any} */ { readAt }) => !readAt)) {
+        await this.api.request('POST', '/notifications/read-all', { body: { upTo } });
+      }
       await this.count();
     } catch (problem) {
       showProblem(error, problem);
