@@ -1,17 +1,17 @@
 //! Workers in processes of their own, which are killed, stopped and cut off: every effect happens once.
 //!
-//! The processes are this very program, started anew with [`CHILD`] set.
+//! The processes are this very program, started anew with orders.
 #![cfg(all(unix, feature = "sqlite", feature = "postgres"))]
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, and not the functions that they share")]
 
 mod fixture;
+mod process;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -33,11 +33,11 @@ use weltenwind_core::{
 };
 use weltenwind_storage::StorageConfig;
 
-use self::fixture::Fixture;
+use self::{
+    fixture::Fixture,
+    process::{PATIENCE, Process, until},
+};
 
-/// What a process is to do, as JSON; without it the program is a test.
-const CHILD: &str = "WW_OUTBOX_CHILD";
-const PATIENCE: Duration = Duration::from_secs(90);
 const KIND: JobKind = JobKind::named("test.work");
 const LEASE_MS: u64 = 1000;
 
@@ -89,8 +89,7 @@ struct Orders {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
-    let Ok(orders) = std::env::var(CHILD) else { return };
-    let orders: Orders = serde_json::from_str(&orders).unwrap();
+    let Some(orders) = process::orders::<Orders>() else { return };
     let config = StorageConfig { url: orders.url.clone(), max_connections: 4, ..StorageConfig::default() };
     let stores = weltenwind_storage::open(&config).await.unwrap();
     let seams = Seams { store: Arc::clone(&stores.outbox), seam: orders.seam, is_deaf: orders.is_deaf };
@@ -275,37 +274,6 @@ fn jobs(numbers: impl IntoIterator<Item = u64>) -> Vec<NewJob> {
     numbers.into_iter().map(|n| NewJob::new(KIND, n.into())).collect()
 }
 
-/// A process that is gone when the test is.
-struct Process(Child);
-
-impl Process {
-    fn start(orders: &Orders) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "child", "--nocapture"]).env(CHILD, serde_json::to_string(orders).unwrap());
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap().success());
-    }
-
-    /// Waits for an end by its own hand.
-    async fn ended(&mut self) {
-        let began = Instant::now();
-        while self.0.try_wait().unwrap().is_none() {
-            assert!(began.elapsed() < PATIENCE, "the process goes on");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A store, and a place where processes note what they have come to.
 struct Town {
     fixture: Fixture,
@@ -331,14 +299,6 @@ impl Town {
         outbox.enqueue(&jobs(numbers)).await.unwrap();
     }
 
-    async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
-        let began = Instant::now();
-        while !is_so().await {
-            assert!(began.elapsed() < PATIENCE, "{what}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     async fn live(&self) -> Vec<LiveJob> {
         let query = JobQuery { limit: Limit::MAX, ..JobQuery::default() };
         self.fixture.stores.outbox.page(&query).await.unwrap().items
@@ -346,7 +306,7 @@ impl Town {
 
     /// Waits until nothing is left, and checks that nothing is dead.
     async fn done(&self) {
-        self.until("jobs are left", async || self.live().await.is_empty()).await;
+        until("jobs are left", async || self.live().await.is_empty()).await;
         let dead = self.fixture.stores.outbox.page_dead(&JobQuery::default()).await.unwrap();
         assert_eq!(dead.items, []);
     }
@@ -417,7 +377,7 @@ async fn a_worker_that_is_killed_before_its_commit_has_done_nothing(town: &Town)
     town.fixture.execute(slow).await;
     town.write(1..6).await;
     let killed = Process::start(&town.orders("killed"));
-    town.until("the handler has begun", async || town.has_note("killed-begun")).await;
+    until("the handler has begun", async || town.has_note("killed-begun")).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
 
     killed.signal("-KILL");
@@ -436,7 +396,7 @@ async fn a_worker_that_is_killed_before_its_commit_has_done_nothing(town: &Town)
 async fn is_late_effect_refused(town: &Town) -> bool {
     town.write([1]).await;
     let late = Process::start(&Orders { pause_ms: 500, is_deaf: true, ..town.orders("late") });
-    town.until("the handler has begun", async || town.has_note("late-begun")).await;
+    until("the handler has begun", async || town.has_note("late-begun")).await;
     late.signal("-STOP");
     let holder = town.live().await[0].state;
     let other = Process::start(&Orders { pause_ms: 3 * LEASE_MS, is_deaf: false, ..town.orders("other") });
@@ -446,10 +406,10 @@ async fn is_late_effect_refused(town: &Town) -> bool {
             .first()
             .is_some_and(|job| job.state != JobState::Waiting && job.state != holder && job.crashes > 0)
     };
-    town.until("somebody else has it", is_anothers).await;
+    until("somebody else has it", is_anothers).await;
 
     late.signal("-CONT");
-    town.until("it has come back", async || town.has_note("late-refused") || town.has_note("late-settled")).await;
+    until("it has come back", async || town.has_note("late-refused") || town.has_note("late-settled")).await;
     drop(late);
     town.done().await;
     drop(other);

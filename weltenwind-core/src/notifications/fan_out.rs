@@ -39,8 +39,9 @@ impl JobHandler for FanOut {
         FAN_OUT
     }
 
+    /// Many workers may die while a large audience is told, and it is not to blame: what was told stays told.
     fn policy(&self) -> JobPolicy {
-        JobPolicy { batch: 1, deadline_ms: 30 * 60_000, ..JobPolicy::default() }
+        JobPolicy { batch: 1, max_crashes: 100, deadline_ms: 30 * 60_000, ..JobPolicy::default() }
     }
 
     async fn run(&self, work: &Work) -> Result<Vec<Verdict>, JobError> {
