@@ -28,10 +28,8 @@ pub(crate) async fn node(config: &Config, public_url: &str) -> Result<Services, 
 }
 
 async fn services_on(shared: Shared, config: &Config, public_url: &str, sources: Sources) -> Result<Services, Failure> {
-    let mailer = match config.mail.url.as_str() {
-        "" => None,
-        _ => Some(SmtpMailer::new(&config.mail).map_err(unsendable)?),
-    };
+    let mailer =
+        if config.mail.is_set() { Some(SmtpMailer::new(&config.mail).map_err(unsendable)?) } else { None };
     let stores = weltenwind_storage::open(&config.storage).await.map_err(unopened)?;
     let mut services = Services::start_shared(stores, shared, service_config(config, public_url), sources).await?;
     if let Some(mailer) = mailer {
@@ -46,6 +44,13 @@ fn unsendable(error: MailConfigError) -> Failure {
     let hint = match error {
         MailConfigError::UrlInvalid => {
             "mail.url is written smtps://user:password@host; special characters are percent-encoded"
+        }
+        MailConfigError::UrlTwice => "leave mail.url or mail.url_file empty",
+        MailConfigError::PasswordInTheClear => {
+            "write mail.url as smtp+starttls:// or smtps://; only a mail server on this machine is told a password without TLS"
+        }
+        MailConfigError::FileUnreadable { .. } | MailConfigError::AuthoritiesInvalid { .. } => {
+            "`weltenwind config print` shows mail.url_file and mail.ca_file and where they come from"
         }
         _ => "mail.from is written `Weltenwind <wind@example.org>`",
     };

@@ -78,7 +78,8 @@ impl Server {
 
     fn mailer(&self) -> SmtpMailer {
         let from = "Weltenwind <wind@example.org>".to_owned();
-        SmtpMailer::new(&MailConfig { url: self.url.clone(), from, timeout_seconds: 2 }).unwrap()
+        let config = MailConfig { url: self.url.clone(), from, timeout_seconds: 2, ..MailConfig::default() };
+        SmtpMailer::new(&config).unwrap()
     }
 
     fn taken(&self) -> Vec<String> {

@@ -46,7 +46,7 @@ pub(crate) async fn run(command: MailCommand, config: &Config, output: Output) -
 }
 
 async fn test(args: TestArgs, config: &Config, output: Output) -> Result<(), Failure> {
-    if config.mail.url.is_empty() {
+    if !config.mail.is_set() {
         return Err(Failure::usage("no mail server is configured").hint("set mail.url, and mail.from beside it"));
     }
     let services = store::services(config, &config.public_url()).await?;

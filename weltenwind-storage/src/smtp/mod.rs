@@ -3,7 +3,10 @@
 //! Every letter has a connection of its own, and the steps of the conversation are taken one by one: whoever hears nothing any
 //! more must know whether the letter's text had gone out by then.
 
-use std::{fmt, time::Duration};
+mod config;
+mod line;
+
+use std::{error::Error, fmt, net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use lettre::{
@@ -12,65 +15,25 @@ use lettre::{
     message::{Mailbox, header::ContentType},
     transport::smtp::{
         authentication::{Credentials, Mechanism},
-        client::{AsyncSmtpConnection, TlsParameters},
+        client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters},
         commands::{Data, Mail, Rcpt},
         extension::{ClientId, Extension, MailParameter},
         response::Response,
     },
 };
-use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
 use weltenwind_core::mail::{MailFailure, Mailer, OutgoingMail};
 
-/// Where letters are handed over, and by whom they are written.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MailConfig {
-    /// The mail server: `smtp://127.0.0.1:1025` without TLS, `smtp+starttls://user:password@mail.example.org` (port 587 unless one
-    /// is named) or `smtps://user:password@mail.example.org` (465). Empty sends nothing.
-    pub url: String,
-    /// Who writes: `Weltenwind <wind@example.org>`.
-    pub from: String,
-    /// How long each part of the conversation may take, in seconds: the greeting, the announcement of a letter, and the letter.
-    pub timeout_seconds: u64,
-}
+use self::line::Line;
+pub use self::config::{MailConfig, MailConfigError};
 
-impl Default for MailConfig {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            from: "Weltenwind <weltenwind@localhost.localdomain>".to_owned(),
-            timeout_seconds: 30,
-        }
-    }
-}
-
-impl fmt::Debug for MailConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MailConfig")
-            .field("url", &crate::redact(&self.url))
-            .field("from", &self.from)
-            .field("timeout_seconds", &self.timeout_seconds)
-            .finish()
-    }
-}
-
-/// Why mail cannot be sent as configured.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MailConfigError {
-    /// The URL names no mail server.
-    #[error("the mail URL names no server: smtp://, smtp+starttls:// or smtps:// with a host is expected")]
-    UrlInvalid,
-    /// The sender is no address.
-    #[error("the mail sender is no address: `Name <name@example.org>` is expected")]
-    FromInvalid,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 enum Security {
     Plain,
-    StartTls,
-    Tls,
+    /// From a command on, and not without.
+    StartTls(TlsParameters),
+    /// From the first byte on.
+    Tls(TlsParameters),
 }
 
 /// Hands letters to a mail server over SMTP.
@@ -91,13 +54,14 @@ impl fmt::Debug for SmtpMailer {
 }
 
 impl SmtpMailer {
-    /// Hands letters to the configured server; it is reached when the first one is sent.
+    /// Hands letters to the configured server; it is reached when the first one is sent. Files are read now.
     pub fn new(config: &MailConfig) -> Result<Self, MailConfigError> {
-        let (scheme, rest) = config.url.split_once("://").ok_or(MailConfigError::UrlInvalid)?;
-        let (security, standard) = match scheme {
-            "smtp" => (Security::Plain, 25),
-            "smtp+starttls" => (Security::StartTls, 587),
-            "smtps" => (Security::Tls, 465),
+        let url = config.url()?;
+        let (scheme, rest) = url.split_once("://").ok_or(MailConfigError::UrlInvalid)?;
+        let standard = match scheme {
+            "smtp" => 25,
+            "smtp+starttls" => 587,
+            "smtps" => 465,
             _ => return Err(MailConfigError::UrlInvalid),
         };
         let (login, place) = match rest.rsplit_once('@') {
@@ -119,6 +83,14 @@ impl SmtpMailer {
                 Some(Credentials::new(plain(user)?, plain(password)?))
             }
         };
+        let security = match scheme {
+            "smtp" => Security::Plain,
+            "smtps" => Security::Tls(tls(config, host)?),
+            _ => Security::StartTls(tls(config, host)?),
+        };
+        if credentials.is_some() && matches!(security, Security::Plain) && !is_this_machine(host) {
+            return Err(MailConfigError::PasswordInTheClear);
+        }
         let from = config.from.parse().map_err(|_| MailConfigError::FromInvalid)?;
         let timeout = Duration::from_secs(config.timeout_seconds.max(1));
         Ok(Self { security, host: host.to_owned(), port, credentials, from, timeout })
@@ -146,14 +118,22 @@ impl SmtpMailer {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, MailFailure> {
+        let (address, patience) = ((self.host.as_str(), self.port), Some(self.timeout));
         let hello = ClientId::default();
-        let tls = || TlsParameters::new(self.host.clone()).map_err(|error| away(&error));
-        let direct = if self.security == Security::Tls { Some(tls()?) } else { None };
-        let address = (self.host.as_str(), self.port);
-        let connected = AsyncSmtpConnection::connect_tokio1(address, Some(self.timeout), &hello, direct, None).await;
+        let connected = match &self.security {
+            Security::Plain => AsyncSmtpConnection::connect_tokio1(address, patience, &hello, None, None).await,
+            Security::Tls(tls) => {
+                AsyncSmtpConnection::connect_tokio1(address, patience, &hello, Some(tls.clone()), None).await
+            }
+            Security::StartTls(_) => {
+                let line = Line::new(TcpStream::connect(address).await.map_err(|error| away(&error))?);
+                AsyncSmtpConnection::connect_with_transport(Box::new(line), &hello).await
+            }
+        };
         let mut connection = connected.map_err(|error| away(&error))?;
-        if self.security == Security::StartTls {
-            connection.starttls(tls()?, &hello).await.map_err(|error| away(&error))?;
+        if let Security::StartTls(tls) = &self.security {
+            // Fails where the server does not offer it: nothing goes on in the clear.
+            connection.starttls(tls.clone(), &hello).await.map_err(|error| away(&error))?;
         }
         if let Some(credentials) = &self.credentials {
             connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await.map_err(|error| away(&error))?;
@@ -162,8 +142,22 @@ impl SmtpMailer {
     }
 }
 
+/// How a server proves that it is `host`.
+fn tls(config: &MailConfig, host: &str) -> Result<TlsParameters, MailConfigError> {
+    let mut parameters = TlsParameters::builder(host.to_owned());
+    if let Some(authorities) = config.authorities()? {
+        let authorities = Certificate::from_pem(authorities.as_bytes()).map_err(|_| config.authorities_invalid())?;
+        parameters = parameters.certificate_store(CertificateStore::None).add_root_certificate(authorities);
+    }
+    parameters.build().map_err(|_| config.authorities_invalid())
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 /// Before the text has gone out: whatever happened, the letter has not.
-fn away(error: &lettre::transport::smtp::Error) -> MailFailure {
+fn away(error: &(dyn Error + 'static)) -> MailFailure {
     MailFailure::Away(said(error))
 }
 
@@ -183,7 +177,7 @@ fn behind_the_text(error: &lettre::transport::smtp::Error) -> MailFailure {
     if error.is_permanent() || error.is_transient() { answered(error) } else { MailFailure::Unknown(said(error)) }
 }
 
-fn said(error: &lettre::transport::smtp::Error) -> String {
+fn said(error: &(dyn Error + 'static)) -> String {
     weltenwind_core::chain(error)
 }
 
@@ -241,13 +235,18 @@ mod tests {
     #[test]
     fn a_url_names_a_server_and_how_to_speak_to_it() {
         for (url, security, host, port) in [
-            ("smtp://127.0.0.1:1025", Security::Plain, "127.0.0.1", 1025),
-            ("smtp://localhost/", Security::Plain, "localhost", 25),
-            ("smtp+starttls://mail.example.org", Security::StartTls, "mail.example.org", 587),
-            ("smtps://wind:p%40ss@mail.example.org", Security::Tls, "mail.example.org", 465),
+            ("smtp://127.0.0.1:1025", "plain", "127.0.0.1", 1025),
+            ("smtp://wind:p%40ss@localhost/", "plain", "localhost", 25),
+            ("smtp+starttls://mail.example.org", "starttls", "mail.example.org", 587),
+            ("smtps://wind:p%40ss@mail.example.org", "tls", "mail.example.org", 465),
         ] {
             let mailer = of(url).unwrap();
-            assert_eq!((mailer.security, mailer.host.as_str(), mailer.port), (security, host, port), "{url}");
+            let how = match mailer.security {
+                Security::Plain => "plain",
+                Security::StartTls(_) => "starttls",
+                Security::Tls(_) => "tls",
+            };
+            assert_eq!((how, mailer.host.as_str(), mailer.port), (security, host, port), "{url}");
         }
         assert_eq!(
             of("smtps://wind:p%40ss@m.example").unwrap().credentials,
@@ -258,10 +257,42 @@ mod tests {
         {
             assert_eq!(of(url).unwrap_err(), MailConfigError::UrlInvalid, "{url}");
         }
+        assert_eq!(of("smtp://wind:p%40ss@m.example").unwrap_err(), MailConfigError::PasswordInTheClear);
         let nobody =
             MailConfig { url: "smtp://localhost".to_owned(), from: "nobody".to_owned(), ..MailConfig::default() };
         assert_eq!(SmtpMailer::new(&nobody).unwrap_err(), MailConfigError::FromInvalid);
         let shown = format!("{:?}", MailConfig { url: "smtp://wind:hunter2@host".to_owned(), ..MailConfig::default() });
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_url_may_stand_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let url_file = file("url", "smtps://wind:p%40ss@mail.example.org\n");
+
+        let config = MailConfig { url_file: url_file.clone(), ..MailConfig::default() };
+        assert!(config.is_set() && !MailConfig::default().is_set());
+        assert_eq!(SmtpMailer::new(&config).unwrap().credentials, Some(Credentials::new("wind".into(), "p@ss".into())));
+
+        let twice = MailConfig { url: "smtp://localhost".to_owned(), ..config };
+        assert_eq!(SmtpMailer::new(&twice).unwrap_err(), MailConfigError::UrlTwice);
+        let missing = folder.path().join("missing").display().to_string();
+        let gone = MailConfig { url_file: missing.clone(), ..MailConfig::default() };
+        let unreadable = |error| matches!(error, MailConfigError::FileUnreadable { file, .. } if file == missing);
+        assert!(unreadable(SmtpMailer::new(&gone).unwrap_err()));
+        let trusting = |ca_file| {
+            let url = "smtps://mail.example.org".to_owned();
+            SmtpMailer::new(&MailConfig { url, ca_file, ..MailConfig::default() }).unwrap_err()
+        };
+        assert!(unreadable(trusting(missing.clone())));
+        let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for file in [url_file, file("damaged", damaged)] {
+            assert_eq!(trusting(file.clone()), MailConfigError::AuthoritiesInvalid { file });
+        }
     }
 }
