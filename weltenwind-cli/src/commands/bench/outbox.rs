@@ -88,11 +88,15 @@ struct Measured {
     jobs_per_second: Spread,
     enqueued_per_second: Spread,
     pickup_p50_ms: Spread,
+    pickup_p95_ms: Spread,
     pickup_p99_ms: Spread,
     /// The same with the commit before it.
     with_commit_p50_ms: Spread,
+    with_commit_p95_ms: Spread,
     with_commit_p99_ms: Spread,
+    /// From the commit in one process until the handler begins in another.
     other_process_p50_ms: Option<Spread>,
+    other_process_p95_ms: Option<Spread>,
     other_process_p99_ms: Option<Spread>,
 }
 
@@ -108,10 +112,15 @@ struct Run {
 /// How long until the handler of a job begins, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Pickups {
+    from_commit: Percentiles,
+    from_call: Percentiles,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Percentiles {
     p50: f64,
+    p95: f64,
     p99: f64,
-    with_commit_p50: f64,
-    with_commit_p99: f64,
 }
 
 pub(crate) async fn run(args: &OutboxArgs, storage: &StorageConfig, output: Output) -> Result<(), Failure> {
@@ -280,8 +289,11 @@ async fn next(begun: &mut Begun) -> Result<(Instant, usize), Failure> {
 
 impl Pickups {
     fn of(from_call: Vec<Duration>, from_commit: Vec<Duration>) -> Self {
-        let [call, commit] = [from_call, from_commit].map(Waits::new);
-        Self { p50: commit.at(50), p99: commit.at(99), with_commit_p50: call.at(50), with_commit_p99: call.at(99) }
+        let [from_call, from_commit] = [from_call, from_commit].map(|waits| {
+            let waits = Waits::new(waits);
+            Percentiles { p50: waits.at(50), p95: waits.at(95), p99: waits.at(99) }
+        });
+        Self { from_commit, from_call }
     }
 }
 
@@ -380,12 +392,15 @@ fn measured(system: &'static str, commit: String, runs: &[Run]) -> Option<Measur
         commit,
         jobs_per_second: spread(|run| run.jobs_per_second)?,
         enqueued_per_second: spread(|run| run.enqueued_per_second)?,
-        pickup_p50_ms: spread(|run| run.here.p50)?,
-        pickup_p99_ms: spread(|run| run.here.p99)?,
-        with_commit_p50_ms: spread(|run| run.here.with_commit_p50)?,
-        with_commit_p99_ms: spread(|run| run.here.with_commit_p99)?,
-        other_process_p50_ms: elsewhere(|pickups| pickups.p50),
-        other_process_p99_ms: elsewhere(|pickups| pickups.p99),
+        pickup_p50_ms: spread(|run| run.here.from_commit.p50)?,
+        pickup_p95_ms: spread(|run| run.here.from_commit.p95)?,
+        pickup_p99_ms: spread(|run| run.here.from_commit.p99)?,
+        with_commit_p50_ms: spread(|run| run.here.from_call.p50)?,
+        with_commit_p95_ms: spread(|run| run.here.from_call.p95)?,
+        with_commit_p99_ms: spread(|run| run.here.from_call.p99)?,
+        other_process_p50_ms: elsewhere(|pickups| pickups.from_commit.p50),
+        other_process_p95_ms: elsewhere(|pickups| pickups.from_commit.p95),
+        other_process_p99_ms: elsewhere(|pickups| pickups.from_commit.p99),
     })
 }
 
@@ -398,12 +413,15 @@ fn table(rows: &[Measured]) -> String {
     let pickups = rows.iter().map(|row| {
         let other = |spread: Option<Spread>| spread.map_or_else(String::new, |spread| spread.text(2));
         let mut line = vec![row.system.to_owned(), row.commit.clone()];
-        let here = [row.pickup_p50_ms, row.pickup_p99_ms, row.with_commit_p50_ms, row.with_commit_p99_ms];
-        line.extend(here.map(|spread| spread.text(2)));
-        line.extend([row.other_process_p50_ms, row.other_process_p99_ms].map(other));
+        let here = [
+            [row.pickup_p50_ms, row.pickup_p95_ms, row.pickup_p99_ms],
+            [row.with_commit_p50_ms, row.with_commit_p95_ms, row.with_commit_p99_ms],
+        ];
+        line.extend(here.as_flattened().iter().map(|spread| spread.text(2)));
+        line.extend([row.other_process_p50_ms, row.other_process_p95_ms, row.other_process_p99_ms].map(other));
         line
     });
-    let header = ["system", "commit", "pickup p50 ms", "p99 ms", "with commit p50 ms", "p99 ms"];
-    let header = [&header[..], &["other process p50 ms", "p99 ms"]].concat();
+    let header = ["system", "commit", "pickup p50 ms", "p95 ms", "p99 ms", "with commit p50 ms", "p95 ms", "p99 ms"];
+    let header = [&header[..], &["other process p50 ms", "p95 ms", "p99 ms"]].concat();
     format!("{rates}\n\n{}", output::table(&header, pickups))
 }
