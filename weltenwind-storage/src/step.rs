@@ -61,7 +61,7 @@ pub(crate) async fn begin<C: Ledger>(tx: &mut C, step: &Step) -> sqlx::Result<Be
 /// whose effect it is. It fails if one of those is held by somebody else meanwhile; the transaction is then rolled back. The
 /// counter of losses is the last lock that is taken, so whoever waits for it waits for a commit and nothing else.
 pub(crate) async fn finish<C: Ledger>(tx: &mut C, step: &Step, outcome: &Outcome) -> sqlx::Result<()> {
-    tx.lock_job_keys(&step.jobs).await?;
+    tx.lock_job_keys(&step.jobs, &step.finishes).await?;
     tx.finish_jobs(&step.finishes).await?;
     tx.write_audit(step, outcome).await?;
     if let Some(key) = &step.effect_key {
@@ -93,8 +93,8 @@ pub(crate) trait Ledger {
 
     async fn write_audit(&mut self, step: &Step, outcome: &Outcome) -> sqlx::Result<()>;
 
-    /// Takes the keys under which jobs are written, before anything else of the outbox is locked.
-    async fn lock_job_keys(&mut self, jobs: &[NewJob]) -> sqlx::Result<()>;
+    /// Takes the keys under which jobs are written and finished, before anything else of the outbox is locked.
+    async fn lock_job_keys(&mut self, jobs: &[NewJob], finishes: &[Lease]) -> sqlx::Result<()>;
 
     /// Finishes jobs that are still held, or fails.
     async fn finish_jobs(&mut self, leases: &[Lease]) -> sqlx::Result<()>;
@@ -166,8 +166,8 @@ macro_rules! ledger {
                 Ok(())
             }
 
-            async fn lock_job_keys(&mut self, jobs: &[NewJob]) -> sqlx::Result<()> {
-                outbox::$jobs::lock_keys_in(self, jobs).await
+            async fn lock_job_keys(&mut self, jobs: &[NewJob], finishes: &[Lease]) -> sqlx::Result<()> {
+                outbox::$jobs::lock_keys_in(self, jobs, finishes).await
             }
 
             async fn finish_jobs(&mut self, leases: &[Lease]) -> sqlx::Result<()> {

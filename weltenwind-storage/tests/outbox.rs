@@ -8,7 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
-use weltenwind_core::outbox::conformance::{Passing, Ports};
+use weltenwind_core::{
+    Clock as _, Sources, Stores, SystemClock, WorkerId,
+    outbox::{
+        Claim, Class, JobId, JobKind, NewJob, Outbox,
+        conformance::{Passing, Ports},
+    },
+};
+use weltenwind_storage::StorageConfig;
 
 use self::fixture::Fixture;
 
@@ -56,10 +63,89 @@ mod sqlite {
 }
 
 mod postgres {
-    use super::{fixture, ports};
+    use super::{Behind, fixture, ports};
 
     weltenwind_core::outbox_store_conformance!(
         async { ports(fixture::postgres().await) },
         ignore = "needs WW_TEST_POSTGRES_URL"
     );
+
+    #[tokio::test]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn a_claim_reads_a_few_rows_however_many_wait_under_one_key() {
+        let fixture = fixture::postgres().await;
+        let behind = Behind::of(&fixture).await;
+
+        behind.claims_read_few_rows(&fixture).await;
+    }
+}
+
+const WAITING: i64 = 100_000;
+
+/// Workers of a kind of which a hundred thousand jobs wait behind one that a worker has.
+struct Behind {
+    stores: Stores,
+}
+
+impl Behind {
+    async fn of(fixture: &Fixture) -> Self {
+        fixture
+            .execute(
+                "INSERT INTO outbox_jobs (kind, payload, order_key, correlation_id, created_at, run_at)
+                SELECT 'test.work', '0', 'key', 'conformance', now() - INTERVAL '1 hour', now() - INTERVAL '1 hour'
+                FROM generate_series(0, 100000)",
+            )
+            .await;
+        // One connection claims, so that what it has read is counted in the order of its claims.
+        let config = StorageConfig { max_connections: 2, ..fixture.config.clone() };
+        Self { stores: weltenwind_storage::open(&config).await.unwrap() }
+    }
+
+    async fn claim(&self, class: Class) -> Vec<u64> {
+        let claim = Claim {
+            kind: JobKind::named("test.work"),
+            class,
+            worker: WorkerId::new(uuid::Uuid::from_u128(1)),
+            limit: 100,
+            lease: Duration::from_mins(1),
+            deadline: Duration::from_mins(5),
+            max_crashes: 5,
+        };
+        let jobs = self.stores.outbox.claim(&claim, SystemClock.now()).await.unwrap();
+        jobs.iter().map(|job| job.payload.as_u64().unwrap()).collect()
+    }
+
+    async fn claims_read_few_rows(&self, fixture: &Fixture) {
+        const READ: &str = "SELECT (SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'outbox_jobs')::BIGINT
+            + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'outbox_jobs')::BIGINT";
+        assert_eq!(self.claim(Class::Sound).await, [0], "the first of the key");
+        self.counted(fixture, READ).await;
+        let before = fixture.count(READ).await;
+
+        for n in 1..=10 {
+            let outbox = Outbox::new(Arc::clone(&self.stores.outbox), Sources::default());
+            outbox.enqueue(&[NewJob::new(JobKind::named("test.work"), n.into())]).await.unwrap();
+            assert_eq!(self.claim(Class::Sound).await, [n]);
+            assert!(self.claim(Class::Suspect).await.is_empty());
+        }
+
+        self.counted(fixture, READ).await;
+        let read = fixture.count(READ).await - before;
+        assert!((10..1000).contains(&read), "20 claims have read {read} of {WAITING} rows");
+    }
+
+    /// A connection tells what it has read once a second, behind a statement.
+    async fn counted(&self, fixture: &Fixture, read: &'static str) {
+        let mut last = -1;
+        loop {
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            self.stores.outbox.find(JobId::new(1)).await.unwrap();
+            let now = fixture.count(read).await;
+            // The look itself reads a row or two.
+            if now - last < 5 && last >= 0 {
+                return;
+            }
+            last = now;
+        }
+    }
 }

@@ -46,26 +46,30 @@ const CHANNEL: &str = "weltenwind_jobs";
 const KINDS_AT_ONCE: usize = 100;
 
 /// The materialised part is what bounds the claim: as a plain subquery, the planner may run it again, and more would be
-/// claimed than was asked for.
-const CLAIM: &str = concat!(
-    "WITH due AS MATERIALIZED (
-         SELECT id AS due_id FROM outbox_jobs job
-         WHERE kind = $1 AND worker IS NULL AND run_at <= statement_timestamp() AND (crashes > 0) = $2
-             AND (order_key IS NULL OR NOT EXISTS (
-                 SELECT 1 FROM outbox_jobs older
-                 WHERE older.kind = job.kind AND older.order_key = job.order_key AND older.id < job.id
-             ))
-         ORDER BY run_at, id LIMIT $3
-         FOR UPDATE SKIP LOCKED
-     )
-     UPDATE outbox_jobs
-     SET worker = $4, fence = fence + 1, crash_limit = $7,
-         lease_until = statement_timestamp() + least($5, $6) * INTERVAL '1 microsecond',
-         deadline_at = statement_timestamp() + $6 * INTERVAL '1 microsecond'
-     FROM due WHERE id = due_id
-     RETURNING ",
-    sql::claimed!()
-);
+/// claimed than was asked for. Each class has an index of its own.
+macro_rules! claim {
+    ($class:literal) => {
+        concat!(
+            "WITH due AS MATERIALIZED (
+                 SELECT id AS due_id FROM outbox_jobs
+                 WHERE kind = $1 AND worker IS NULL AND NOT behind AND run_at <= statement_timestamp() AND ",
+            $class,
+            "    ORDER BY run_at, id LIMIT $2
+                 FOR UPDATE SKIP LOCKED
+             )
+             UPDATE outbox_jobs
+             SET worker = $3, fence = fence + 1, crash_limit = $6,
+                 lease_until = statement_timestamp() + least($4, $5) * INTERVAL '1 microsecond',
+                 deadline_at = statement_timestamp() + $5 * INTERVAL '1 microsecond'
+             FROM due WHERE id = due_id
+             RETURNING ",
+            sql::claimed!()
+        )
+    };
+}
+
+const CLAIM_SOUND: &str = claim!("crashes = 0");
+const CLAIM_SUSPECT: &str = claim!("crashes > 0");
 
 /// A row that another transaction has is passed over: it is being finished, and nobody waits for anybody.
 const RENEW: &str = "
@@ -89,9 +93,44 @@ macro_rules! held {
     };
 }
 
+/// The lock of an order key, as writers and the table's triggers take it.
+macro_rules! order_key {
+    () => {
+        "'weltenwind order ' || kind || ' ' || order_key"
+    };
+}
+
+/// Takes the order keys of the jobs in `held`, in the order in which everybody takes keys. Rows come after keys, or a writer that
+/// has the key and waits for a row would wait for whoever deletes that row and waits for the key.
+macro_rules! keys_of_held {
+    () => {
+        concat!(
+            "keys AS MATERIALIZED (
+                 SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM (
+                     SELECT key FROM (
+                         SELECT DISTINCT ",
+            order_key!(),
+            " AS key FROM outbox_jobs JOIN held ON id = job WHERE order_key IS NOT NULL
+                     ) AS distinct_keys ORDER BY key COLLATE \"C\"
+                 ) AS sorted
+             )"
+        )
+    };
+}
+
+macro_rules! keys_are_taken {
+    () => {
+        "(SELECT count(*) FROM keys) >= 0"
+    };
+}
+
 const DONE: &str = concat!(
-    "DELETE FROM outbox_jobs USING unnest($1::BIGINT[], $2::BIGINT[]) AS held (job, held_fence) WHERE ",
+    "WITH held AS MATERIALIZED (SELECT * FROM unnest($1::BIGINT[], $2::BIGINT[]) AS held (job, held_fence)), ",
+    keys_of_held!(),
+    " DELETE FROM outbox_jobs USING held WHERE ",
     held!(),
+    " AND ",
+    keys_are_taken!(),
     " RETURNING id"
 );
 
@@ -125,11 +164,15 @@ const RETRIED: &str = concat!(
 );
 
 const BURIED: &str = concat!(
-    "WITH gone AS (
-         DELETE FROM outbox_jobs
-         USING unnest($1::BIGINT[], $2::BIGINT[], $3::TEXT[]) AS held (job, held_fence, error)
-         WHERE ",
+    "WITH held AS MATERIALIZED (
+         SELECT * FROM unnest($1::BIGINT[], $2::BIGINT[], $3::TEXT[]) AS held (job, held_fence, error)
+     ), ",
+    keys_of_held!(),
+    ", gone AS (
+         DELETE FROM outbox_jobs USING held WHERE ",
     held!(),
+    " AND ",
+    keys_are_taken!(),
     " RETURNING outbox_jobs.*, error
      )
      INSERT INTO outbox_dead
@@ -141,16 +184,22 @@ const BURIED: &str = concat!(
      FROM gone RETURNING id"
 );
 
-/// Reads the rows alone: whose worker is gone is told by nothing but the lease, and looked at again under the row's lock.
+/// Reads the rows alone: whose worker is gone is told by nothing but the lease, and looked at again under the row's lock. It has
+/// the rows already, so it waits for no key: a dead job whose key a writer has is left to the next sweep.
 const SWEEP: &str = concat!(
-    "WITH late AS MATERIALIZED (
-         SELECT id AS late_id, crashes + 1 >= crash_limit AS dies,
+    "WITH found AS MATERIALIZED (
+         SELECT id AS late_id, ",
+    order_key!(),
+    " AS key, crashes + 1 >= crash_limit AS dies,
              CASE WHEN deadline_at <= statement_timestamp() THEN 'it took longer than its deadline'
                  ELSE 'worker ' || worker || ' no longer told of itself' END AS why
          FROM outbox_jobs
          WHERE worker IS NOT NULL AND lease_until <= statement_timestamp()
          ORDER BY lease_until LIMIT $1
          FOR UPDATE SKIP LOCKED
+     ), late AS MATERIALIZED (
+         SELECT * FROM found
+         WHERE CASE WHEN dies AND key IS NOT NULL THEN pg_try_advisory_xact_lock(hashtextextended(key, 0)) ELSE TRUE END
      ), returned AS (
          UPDATE outbox_jobs
          SET worker = NULL, lease_until = NULL, deadline_at = NULL, crash_limit = NULL, crashes = crashes + 1, errors = ",
@@ -172,8 +221,17 @@ const SWEEP: &str = concat!(
      SELECT (SELECT count(*) FROM returned) AS returned, (SELECT count(*) FROM buried) AS buried"
 );
 
-/// In the order of the array, which every transaction sorts alike.
-const LOCK_KEYS: &str = "SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest($1::TEXT[]) AS key";
+/// The keys `$1`, and the order keys of the jobs `$2`, in an order that is every transaction's.
+const LOCK_KEYS: &str = concat!(
+    "SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM (
+         SELECT key FROM (
+             SELECT unnest($1::TEXT[]) AS key
+             UNION SELECT ",
+    order_key!(),
+    " FROM outbox_jobs WHERE id = ANY ($2) AND order_key IS NOT NULL
+         ) AS distinct_keys ORDER BY key COLLATE \"C\"
+     ) AS sorted"
+);
 
 const WRITE: &str = "
     INSERT INTO outbox_jobs (kind, payload, order_key, dedupe_key, correlation_id, created_at, run_at, replay_of)
@@ -212,16 +270,19 @@ impl OutboxStore for PgOutboxStore {
     ) -> Result<(), StorageError> {
         self.db
             .write("write jobs", async |tx| {
-                lock_keys_in(tx, jobs).await?;
+                lock_keys_in(tx, jobs, &[]).await?;
                 Ok(write_in(tx, jobs, correlation_id, at).await?)
             })
             .await
     }
 
     async fn claim(&self, claim: &Claim, _at: Timestamp) -> Result<Vec<Job>, StorageError> {
-        let rows: Vec<JobRow> = query_as(CLAIM)
+        let statement = match claim.class {
+            Class::Sound => CLAIM_SOUND,
+            Class::Suspect => CLAIM_SUSPECT,
+        };
+        let rows: Vec<JobRow> = query_as(statement)
             .bind(claim.kind.as_str())
-            .bind(claim.class == Class::Suspect)
             .bind(i64::from(claim.limit))
             .bind(claim.worker.uuid())
             .bind(micros(claim.lease))
@@ -366,7 +427,7 @@ impl OutboxStore for PgOutboxStore {
         self.db
             .write("move a schedule on", async |tx| {
                 let jobs = job.map(std::slice::from_ref).unwrap_or_default();
-                lock_keys_in(tx, jobs).await?;
+                lock_keys_in(tx, jobs, &[]).await?;
                 let moved = match was {
                     None => query(sql::KNOW_SCHEDULE).bind(&row.name).bind(&row.spec).bind(Instant(row.next_at)),
                     Some(was) => query(sql::MOVE_SCHEDULE)
@@ -414,16 +475,18 @@ impl OutboxStore for PgOutboxStore {
     }
 }
 
-/// Waits for other transactions that write jobs under the same keys: so numbers of one order key are given out in the order of
-/// commits, and a key stands for one waiting job. Before anything else of the outbox is locked.
-pub(crate) async fn lock_keys_in(tx: &mut PgConnection, jobs: &[NewJob]) -> sqlx::Result<()> {
+/// Waits for other transactions that write or finish jobs under the same keys: so numbers of one order key are given out in the
+/// order of commits, and a key stands for one waiting job. Before anything else of the outbox is locked. Where nothing is written,
+/// whatever finishes takes the keys.
+pub(crate) async fn lock_keys_in(tx: &mut PgConnection, jobs: &[NewJob], finishes: &[Lease]) -> sqlx::Result<()> {
     let mut keys = BTreeSet::new();
     for job in jobs {
         keys.extend(job.order_key.as_ref().map(|key| format!("weltenwind order {} {key}", job.kind)));
         keys.extend(job.dedupe_key.as_ref().map(|key| format!("weltenwind dedupe {} {key}", job.kind)));
     }
     if !keys.is_empty() {
-        query(LOCK_KEYS).bind(keys.into_iter().collect::<Vec<_>>()).execute(tx).await?;
+        let finished: Vec<i64> = finishes.iter().map(|lease| lease.job.get()).collect();
+        query(LOCK_KEYS).bind(keys.into_iter().collect::<Vec<_>>()).bind(finished).execute(tx).await?;
     }
     Ok(())
 }
@@ -555,7 +618,7 @@ async fn replay_in(tx: &mut PgConnection, step: &Step, id: JobId) -> Result<Opti
         return Ok(None);
     };
     let job = replayed(&dead);
-    lock_keys_in(tx, std::slice::from_ref(&job)).await?;
+    lock_keys_in(tx, std::slice::from_ref(&job), &[]).await?;
     if query(sql::EXHUME).bind(id.get()).execute(&mut *tx).await?.rows_affected() == 0 {
         step::skip(tx, step).await?;
         return Ok(None);

@@ -68,21 +68,26 @@ impl SqliteOutboxStore {
 
 const NEWEST: &str = "SELECT max(created_at) FROM outbox_jobs";
 
-const CLAIM: &str = concat!(
-    "UPDATE outbox_jobs
-     SET worker = $4, fence = fence + 1, lease_until = $5, deadline_at = $6, crash_limit = $7
-     WHERE id IN (
-         SELECT id FROM outbox_jobs job
-         WHERE kind = $1 AND worker IS NULL AND run_at <= $8 AND (crashes > 0) = $2
-             AND (order_key IS NULL OR NOT EXISTS (
-                 SELECT 1 FROM outbox_jobs older
-                 WHERE older.kind = job.kind AND older.order_key = job.order_key AND older.id < job.id
-             ))
-         ORDER BY run_at, id LIMIT $3
-     )
-     RETURNING ",
-    sql::claimed!()
-);
+/// Each class has an index of its own.
+macro_rules! claim {
+    ($class:literal) => {
+        concat!(
+            "UPDATE outbox_jobs
+             SET worker = $3, fence = fence + 1, lease_until = $4, deadline_at = $5, crash_limit = $6
+             WHERE id IN (
+                 SELECT id FROM outbox_jobs
+                 WHERE kind = $1 AND worker IS NULL AND NOT behind AND run_at <= $7 AND ",
+            $class,
+            "    ORDER BY run_at, id LIMIT $2
+             )
+             RETURNING ",
+            sql::claimed!()
+        )
+    };
+}
+
+const CLAIM_SOUND: &str = claim!("crashes = 0");
+const CLAIM_SUSPECT: &str = claim!("crashes > 0");
 
 const RENEW: &str = "
     UPDATE outbox_jobs SET lease_until = min(deadline_at, $2 + (held.value ->> 2))
@@ -200,9 +205,12 @@ impl OutboxStore for SqliteOutboxStore {
         let (claim, now) = (claim.clone(), self.time(at).await.map_err(failed("claim jobs"))?);
         let jobs = self.db.write(Background, "claim jobs", move |tx| {
             Box::pin(async move {
-                let rows: Vec<JobRow> = query_as(CLAIM)
+                let statement = match claim.class {
+                    Class::Sound => CLAIM_SOUND,
+                    Class::Suspect => CLAIM_SUSPECT,
+                };
+                let rows: Vec<JobRow> = query_as(statement)
                     .bind(claim.kind.as_str())
-                    .bind(claim.class == Class::Suspect)
                     .bind(i64::from(claim.limit))
                     .bind(claim.worker.uuid())
                     .bind(now.as_microsecond() + micros(claim.lease.min(claim.deadline)))
@@ -382,7 +390,11 @@ impl OutboxStore for SqliteOutboxStore {
 }
 
 /// The one writer is the lock.
-pub(crate) fn lock_keys_in(_tx: &mut SqliteConnection, _jobs: &[NewJob]) -> std::future::Ready<sqlx::Result<()>> {
+pub(crate) fn lock_keys_in(
+    _tx: &mut SqliteConnection,
+    _jobs: &[NewJob],
+    _finishes: &[Lease],
+) -> std::future::Ready<sqlx::Result<()>> {
     std::future::ready(Ok(()))
 }
 
@@ -517,4 +529,26 @@ async fn replay_in(tx: &mut SqliteConnection, step: &Step, id: JobId) -> Result<
     let written = write_one_in(tx, &replayed(&dead), &dead.correlation_id, Some(id), step.at).await?;
     step::finish(tx, step, &Outcome::of(written)).await?;
     Ok(Some(written))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+
+    use super::*;
+
+    /// Of jobs that wait behind another one, and of the other class, the index has none.
+    #[tokio::test]
+    async fn a_claim_goes_by_the_index_of_its_class() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        crate::migrate::SQLITE.apply(&mut connection).await.unwrap();
+        for (statement, index) in [(CLAIM_SOUND, "outbox_jobs_sound"), (CLAIM_SUSPECT, "outbox_jobs_suspect")] {
+            let explained = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let plan = query(explained).bind("test.work").fetch_all(&mut connection).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+
+            let search = format!("SEARCH outbox_jobs USING INDEX {index} (kind=? AND run_at<?)");
+            assert!(plan.contains(&search), "{plan:?}");
+        }
+    }
 }

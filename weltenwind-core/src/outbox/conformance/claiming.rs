@@ -1,4 +1,10 @@
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use tokio::task::JoinSet;
 
@@ -121,6 +127,64 @@ pub async fn jobs_in_order_never_overlap(ports: &Ports) {
     let done: Vec<_> = claimers.join_all().await.into_iter().flatten().collect();
 
     assert_eq!(done.len(), (WRITERS * EACH) as usize);
+    assert_eq!(ports.live().await, []);
+}
+
+/// It is neither left behind nor claimed too soon, however close the two meet.
+pub async fn a_job_that_comes_while_the_one_before_it_goes_is_next(ports: &Ports) {
+    const KEYS: u32 = 8;
+    const ROUNDS: u32 = 25;
+    let mut keys = JoinSet::new();
+    for k in 1..=KEYS {
+        let ports = ports.clone();
+        keys.spawn(async move {
+            let kind: JobKind = format!("test.work-{k}").parse().expect("a kind");
+            let next = |n| [NewJob { kind: kind.clone(), ..job(n).in_order_of("key") }];
+            let claim = Claim { kind: kind.clone(), ..claim_of(Class::Sound, worker(k), 10) };
+            ports.write(&next(0)).await;
+            for n in 0..ROUNDS {
+                let held = ports.outbox.claim(&claim, now()).await.expect("the store works");
+                assert_eq!(numbers(&held), [u64::from(n)]);
+                let comes = next(n + 1);
+                let ((), lost) = tokio::join!(ports.write(&comes), ports.settle([held[0].lease], How::Done));
+                assert_eq!(lost, 0);
+            }
+        });
+    }
+
+    keys.join_all().await;
+}
+
+/// None of them fails, and none is left.
+pub async fn writers_and_finishers_of_several_keys_do_not_stop_each_other(ports: &Ports) {
+    const WRITERS: u32 = 4;
+    const ROUNDS: u32 = 15;
+    const KEYS: u32 = 5;
+    let done = Arc::new(AtomicU32::new(0));
+    let mut tasks = JoinSet::new();
+    for w in 0..WRITERS {
+        let ports = ports.clone();
+        tasks.spawn(async move {
+            for n in 0..ROUNDS {
+                let keys = (0..KEYS).map(|k| if w % 2 == 0 { k } else { KEYS - 1 - k });
+                let jobs: Vec<_> = keys.map(|k| job(n).in_order_of(format!("key {k}"))).collect();
+                ports.write(&jobs).await;
+            }
+        });
+    }
+    for c in 1..=3 {
+        let (ports, done) = (ports.clone(), Arc::clone(&done));
+        tasks.spawn(async move {
+            while done.load(Ordering::SeqCst) < WRITERS * ROUNDS * KEYS {
+                let jobs = ports.claim_as(Class::Sound, c, 10).await;
+                let count = u32::try_from(jobs.len()).expect("ten at most");
+                assert_eq!(ports.settle(jobs.iter().rev().map(|job| job.lease), How::Done).await, 0);
+                done.fetch_add(count, Ordering::SeqCst);
+            }
+        });
+    }
+    tasks.join_all().await;
+
     assert_eq!(ports.live().await, []);
 }
 

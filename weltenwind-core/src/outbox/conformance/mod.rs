@@ -76,6 +76,8 @@ macro_rules! outbox_store_conformance {
             claimers_at_once_share_the_jobs
             jobs_in_order_run_one_after_the_other
             jobs_in_order_never_overlap
+            a_job_that_comes_while_the_one_before_it_goes_is_next
+            writers_and_finishers_of_several_keys_do_not_stop_each_other
             jobs_without_work_are_not_claimed_by_other_kinds
             a_done_job_is_gone
             a_failed_job_waits_its_pause
