@@ -129,7 +129,7 @@ pub(crate) fn register_outbox(outbox: Outbox, counted: Counted, registry: &Regis
             Opts::new("weltenwind_outbox_jobs", "Jobs in the store, by how they stand."),
             &["state"],
         )?,
-        oldest_due: gauge("oldest_due_seconds", "Seconds that the oldest job has waited that might run.")?,
+        oldest_due: gauge("oldest_due_seconds", "Seconds that the oldest job has waited whose time has come.")?,
         oldest_snapshot: gauge(
             "oldest_snapshot_seconds",
             "Postgres: age of the oldest transaction that keeps the database from clearing away behind jobs.",
@@ -176,8 +176,9 @@ impl Collector for OutboxCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let OutboxStats { due, later, leased, dead, oldest_due, oldest_snapshot } = self.counted.stats();
-        for (state, count) in [("due", due), ("later", later), ("leased", leased), ("dead", dead)] {
+        let OutboxStats { due, behind, later, leased, dead, oldest_due, oldest_snapshot } = self.counted.stats();
+        let states = [("due", due), ("behind", behind), ("later", later), ("leased", leased), ("dead", dead)];
+        for (state, count) in states {
             self.jobs.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.oldest_due.set(oldest_due.as_secs_f64());

@@ -435,13 +435,15 @@ pub struct JobQuery {
 pub struct OutboxStats {
     /// Jobs that might run now.
     pub due: u64,
+    /// Jobs whose time has come, and which wait behind another one of their order key.
+    pub behind: u64,
     /// Jobs that wait for their time.
     pub later: u64,
     /// Jobs that a worker has.
     pub leased: u64,
     /// Jobs that are dead.
     pub dead: u64,
-    /// For how long the oldest of those that might run now has waited.
+    /// For how long the oldest of those has waited whose time has come, behind another one or not.
     pub oldest_due: Duration,
     /// How old the oldest snapshot is that keeps the database from clearing away behind jobs; none where there is no such
     /// thing.

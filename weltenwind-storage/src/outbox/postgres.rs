@@ -250,7 +250,8 @@ const HURRY: &str = "
     WHERE id = $1";
 
 const STATS: &str = "
-    SELECT count(*) FILTER (WHERE worker IS NULL AND run_at <= statement_timestamp()) AS due,
+    SELECT count(*) FILTER (WHERE worker IS NULL AND run_at <= statement_timestamp() AND NOT behind) AS due,
+        count(*) FILTER (WHERE worker IS NULL AND run_at <= statement_timestamp() AND behind) AS behind,
         count(*) FILTER (WHERE worker IS NULL AND run_at > statement_timestamp()) AS later,
         count(*) FILTER (WHERE worker IS NOT NULL) AS leased,
         (SELECT count(*) FROM outbox_dead) AS dead,

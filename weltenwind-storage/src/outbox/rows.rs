@@ -154,6 +154,7 @@ fn correlation(name: &RowName<i64>, text: &str) -> Result<CorrelationId, BrokenR
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct StatsRow {
     due: i64,
+    behind: i64,
     later: i64,
     leased: i64,
     dead: i64,
@@ -167,6 +168,7 @@ impl From<StatsRow> for OutboxStats {
         let micros = |micros: i64| std::time::Duration::from_micros(count(micros));
         Self {
             due: count(row.due),
+            behind: count(row.behind),
             later: count(row.later),
             leased: count(row.leased),
             dead: count(row.dead),

@@ -177,7 +177,8 @@ const WRITE: &str = "
 const HURRY: &str = "UPDATE outbox_jobs SET run_at = min(run_at, $2) WHERE id = $1";
 
 const STATS: &str = "
-    SELECT count(*) FILTER (WHERE worker IS NULL AND run_at <= $1) AS due,
+    SELECT count(*) FILTER (WHERE worker IS NULL AND run_at <= $1 AND NOT behind) AS due,
+        count(*) FILTER (WHERE worker IS NULL AND run_at <= $1 AND behind) AS behind,
         count(*) FILTER (WHERE worker IS NULL AND run_at > $1) AS later,
         count(*) FILTER (WHERE worker IS NOT NULL) AS leased,
         (SELECT count(*) FROM outbox_dead) AS dead,

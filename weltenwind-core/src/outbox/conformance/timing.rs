@@ -22,13 +22,15 @@ pub async fn what_there_is_is_counted(ports: &Ports) {
     let none = OutboxStats { oldest_snapshot: empty.oldest_snapshot, ..OutboxStats::default() };
     assert_eq!(empty, none);
     ports.write(&[job(1), job(2), job(3), job(4).due(Due::After(Duration::from_hours(9)))]).await;
+    ports.write(&[job(5).in_order_of("a"), job(6).in_order_of("a"), job(7).in_order_of("a")]).await;
     let held = ports.claim(2).await;
     ports.settle([held[0].lease], How::Buried { error: "it floods".to_owned() }).await;
     ports.time.pass(Duration::from_secs(20)).await;
 
     let counted = stats().await;
 
-    assert_eq!((counted.due, counted.later, counted.leased, counted.dead), (1, 1, 1, 1));
+    assert_eq!((counted.due, counted.later, counted.leased, counted.dead), (2, 1, 1, 1));
+    assert_eq!(counted.behind, 2);
     assert!((20..60).contains(&counted.oldest_due.as_secs()), "{counted:?}");
 }
 
