@@ -28,8 +28,7 @@ pub(crate) async fn node(config: &Config, public_url: &str) -> Result<Services, 
 }
 
 async fn services_on(shared: Shared, config: &Config, public_url: &str, sources: Sources) -> Result<Services, Failure> {
-    let mailer =
-        if config.mail.is_set() { Some(SmtpMailer::new(&config.mail).map_err(unsendable)?) } else { None };
+    let mailer = if config.mail.is_set() { Some(SmtpMailer::new(&config.mail).map_err(unsendable)?) } else { None };
     let stores = weltenwind_storage::open(&config.storage).await.map_err(unopened)?;
     let mut services = Services::start_shared(stores, shared, service_config(config, public_url), sources).await?;
     if let Some(mailer) = mailer {

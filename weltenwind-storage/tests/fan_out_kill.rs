@@ -22,8 +22,8 @@ use weltenwind_core::{
     StorageError, SystemRandom, Timestamp, WorldId,
     announcements::{AnnouncementDraft, Audience},
     notifications::{
-        FeedMark, FeedPage, FeedState, NewNotification, NotificationError, NotificationQuery, NotificationStore, Spread,
-        Told,
+        FeedMark, FeedPage, FeedState, NewNotification, NotificationError, NotificationQuery, NotificationStore,
+        Spread, Told,
     },
     outbox::WorkerConfig,
     worlds::WorldDraft,

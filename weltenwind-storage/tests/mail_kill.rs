@@ -146,12 +146,12 @@ struct MailServer {
 
 impl MailServer {
     /// Stands still at `points`, one a letter, and then at none. Each letter takes it `pause`.
-    async fn start(points: &[Point], pause: Duration) -> Self {
+    async fn start(points: Vec<Point>, pause: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("smtp://{}", listener.local_addr().unwrap());
         let heard = Arc::new(Mutex::new(Vec::new()));
         let (sender, stopped) = mpsc::unbounded_channel();
-        let (mut points, kept) = (points.to_vec().into_iter(), Arc::clone(&heard));
+        let (mut points, kept) = (points.into_iter(), Arc::clone(&heard));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let talk = Talk { point: points.next(), pause, heard: Arc::clone(&kept), stopped: sender.clone() };
@@ -210,7 +210,8 @@ impl Talk {
         let mut line = String::new();
         while lines.read_line(&mut line).await? > 0 && line != ".\r\n" {
             if let Some(id) = line.to_lowercase().strip_prefix("message-id: ") {
-                self.heard.lock().unwrap()[nth].message_id = id.trim().trim_matches(['<', '>']).to_owned();
+                let id = id.trim().trim_matches(['<', '>']);
+                id.clone_into(&mut self.heard.lock().unwrap()[nth].message_id);
                 self.stand_still_at(Point::InTheText).await;
             }
             line.clear();
@@ -295,7 +296,7 @@ fn message_ids(heard: &[Heard]) -> Vec<&str> {
 /// again; any other once, under the same `Message-ID`, and then no more.
 async fn a_worker_that_is_killed_in_a_conversation_sends_nothing_blindly(town: Town) {
     for point in [Point::AtData, Point::InTheText, Point::BehindTheText] {
-        let mut server = MailServer::start(&[point], Duration::ZERO).await;
+        let mut server = MailServer::start(vec![point], Duration::ZERO).await;
         let letter = town.write(&format!("{point:?}-once"), notice()).await;
         let killed = town.process(&server, None);
         server.stands_still().await;
@@ -307,7 +308,7 @@ async fn a_worker_that_is_killed_in_a_conversation_sends_nothing_blindly(town: T
         assert_eq!((found.state, found.attempts), (MailState::Unknown, 1), "{point:?}");
         assert_eq!(server.heard().len(), 1, "{point:?}: it was not begun again");
 
-        let mut server = MailServer::start(&[point, point], Duration::ZERO).await;
+        let mut server = MailServer::start(vec![point, point], Duration::ZERO).await;
         let again = town.write(&format!("{point:?}-again"), Letter::Test).await;
         for _ in 0..2 {
             let killed = town.process(&server, None);
@@ -337,7 +338,7 @@ async fn a_worker_that_ends_around_a_conversation_sends_nothing_blindly(town: To
         (Seam::BehindTheNote, notice(), MailState::Accepted, 1, 1),
         (Seam::BehindTheNote, Letter::Test, MailState::Accepted, 1, 1),
     ] {
-        let server = MailServer::start(&[], Duration::ZERO).await;
+        let server = MailServer::start(Vec::new(), Duration::ZERO).await;
         let is_resendable = letter.is_resendable();
         let intent = town.write(&format!("{seam:?}-{is_resendable}"), letter).await;
         town.process(&server, Some(seam)).ended().await;
@@ -354,7 +355,7 @@ async fn a_worker_that_ends_around_a_conversation_sends_nothing_blindly(town: To
 async fn whoever_is_killed_and_when_no_letter_is_sent_blindly(town: Town) {
     const WORKERS: usize = 2;
     const KILLS: usize = 16;
-    let server = MailServer::start(&[], Duration::from_millis(20)).await;
+    let server = MailServer::start(Vec::new(), Duration::from_millis(20)).await;
     let mut letters = Vec::new();
     let mut workers: Vec<_> = (0..WORKERS).map(|_| town.process(&server, None)).collect();
     for _ in 0..KILLS {

@@ -197,7 +197,8 @@ async fn whoever_is_cut_off_goes_on(url: &str, cuts: u32, cut: impl AsyncFn()) {
     .await;
     let mut connection = PgConnection::connect(url).await.unwrap();
     until("jobs are left", async || {
-        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox_jobs").fetch_one(&mut connection).await.unwrap();
+        let left: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM outbox_jobs").fetch_one(&mut connection).await.unwrap();
         left == 0
     })
     .await;

@@ -486,8 +486,8 @@ pub(crate) async fn lock_keys_in(tx: &mut PgConnection, jobs: &[NewJob], finishe
         keys.extend(job.dedupe_key.as_ref().map(|key| format!("weltenwind dedupe {} {key}", job.kind)));
     }
     if !keys.is_empty() {
-        let finished: Vec<i64> = finishes.iter().map(|lease| lease.job.get()).collect();
-        query(LOCK_KEYS).bind(keys.into_iter().collect::<Vec<_>>()).bind(finished).execute(tx).await?;
+        let jobs: Vec<i64> = finishes.iter().map(|lease| lease.job.get()).collect();
+        query(LOCK_KEYS).bind(keys.into_iter().collect::<Vec<_>>()).bind(jobs).execute(tx).await?;
     }
     Ok(())
 }

@@ -24,8 +24,8 @@ use lettre::{
 use tokio::net::TcpStream;
 use weltenwind_core::mail::{MailFailure, Mailer, OutgoingMail};
 
-use self::line::Line;
 pub use self::config::{MailConfig, MailConfigError};
+use self::line::Line;
 
 #[derive(Clone)]
 enum Security {
