@@ -9,7 +9,9 @@
 //!
 //! With the feature `smtp`, an `SmtpMailer` hands letters to a mail server.
 //!
-//! The features `sqlite`, `postgres`, `redis` and `smtp` choose what is built; none is on by default.
+//! With the feature `bench`, measurements fill a store with many rows at once.
+//!
+//! The features `sqlite`, `postgres`, `redis`, `smtp` and `bench` choose what is built; none is on by default.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -39,6 +41,8 @@ mod access;
 mod accounts;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod announcements;
+#[cfg(all(feature = "bench", any(feature = "sqlite", feature = "postgres")))]
+pub mod bench;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod chat;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -168,14 +168,14 @@ pub async fn migrate(config: &StorageConfig) -> Result<Migrated, OpenError> {
 }
 
 /// The stores that are built in.
-enum Backend {
+pub(crate) enum Backend {
     #[cfg(feature = "sqlite")]
     Sqlite,
     #[cfg(feature = "postgres")]
     Postgres,
 }
 
-fn backend(config: &StorageConfig) -> Result<Backend, OpenError> {
+pub(crate) fn backend(config: &StorageConfig) -> Result<Backend, OpenError> {
     match config.scheme() {
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(Backend::Sqlite),

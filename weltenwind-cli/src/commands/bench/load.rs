@@ -121,8 +121,7 @@ struct Client {
 }
 
 async fn read(load: Arc<Load>, client: usize, stop: Arc<AtomicBool>) -> io::Result<Client> {
-    let mut connection = Connection { stream: TcpStream::connect(&load.address).await?, buffer: Vec::new() };
-    connection.stream.set_nodelay(true)?;
+    let mut connection = Connection::open(&load.address).await?;
     let mut seen = Client::default();
     let mut tags: HashMap<usize, String> = HashMap::new();
     let authorization =
@@ -150,19 +149,35 @@ async fn read(load: Arc<Load>, client: usize, stop: Arc<AtomicBool>) -> io::Resu
     Ok(seen)
 }
 
-struct Connection {
+/// A connection to a server on loopback.
+#[derive(Debug)]
+pub(super) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// Where the body of the last answer begins.
+    body: usize,
 }
 
-struct Answered {
-    status: u16,
-    tag: Option<String>,
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) tag: Option<String>,
 }
 
 impl Connection {
+    pub(super) async fn open(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::new(), body: 0 })
+    }
+
+    /// Returns the body of the last answer.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.buffer[self.body..]
+    }
+
     /// Sends a request and reads its answer to the end.
-    async fn ask(&mut self, request: &[u8]) -> io::Result<Answered> {
+    pub(super) async fn ask(&mut self, request: &[u8]) -> io::Result<Answered> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         let mut searched = 0;
@@ -188,6 +203,7 @@ impl Connection {
                 tag = Some(value.to_owned());
             }
         }
+        self.body = end;
         // 304 names the length of a body that it leaves out.
         let length = if status == 304 { 0 } else { length.ok_or_else(unread)? };
         while self.buffer.len() < end + length {

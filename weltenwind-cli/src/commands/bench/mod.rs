@@ -2,6 +2,7 @@
 
 mod access;
 mod append;
+mod feed;
 mod history;
 mod layers;
 mod limits;
@@ -101,6 +102,17 @@ pub(crate) enum BenchCommand {
         #[command(flatten)]
         args: outbox::OutboxWorkerArgs,
     },
+    /// Announce something to a large world, read feeds meanwhile, and search in many announcements, all over HTTP; each member is
+    /// told once, and a text is found by its words, or the exit code is 6.
+    ///
+    /// Without --database it uses a SQLite file in the system's temporary folder, and throws it away. In --database everything
+    /// stays that is written: give it one to be thrown away. The server is started with quotas for programs.
+    Feed {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        args: feed::FeedArgs,
+    },
     /// Hold sockets in rooms, post, and measure what a delivery costs and how long it takes; each message is heard once and
     /// in order, or the exit code is 6.
     ///
@@ -150,6 +162,10 @@ pub(crate) async fn run(command: BenchCommand, config: &Config, output: Output) 
         BenchCommand::OutboxWorker { store, args } => {
             let scratch = Scratch::new(&store, config)?;
             outbox::work(args, &scratch.storage).await
+        }
+        BenchCommand::Feed { store, args } => {
+            let scratch = Scratch::new(&store, config)?;
+            feed::run(&args, &scratch.storage, output).await
         }
         BenchCommand::Nodes(args) => nodes::run(&args, config.storage.clone(), output).await,
         BenchCommand::Revoke(args) => revoke::run(&args, output).await,
@@ -213,6 +229,7 @@ fn on_processor() -> Result<f64, Failure> {
 }
 
 /// How long each of many calls took.
+#[derive(Debug)]
 pub(crate) struct Waits(Vec<Duration>);
 
 impl Waits {

@@ -41,12 +41,13 @@ use self::{
     floor::Written,
     processes::Watched,
     report::{Figures, Replay, Report, Row, Run, Watches, Writes, real},
-    server::{Peer, Running, SETTINGS, Server, Start, pinned},
+    server::{Peer, SETTINGS, pinned},
     workload::{Named, Pace, REPLAYED, Workload},
 };
 pub(super) use self::{
     floor::{FloorArgs, run as floor},
     report::Spread,
+    server::{Running, Server, Start},
 };
 use super::nodes::joined;
 use crate::{

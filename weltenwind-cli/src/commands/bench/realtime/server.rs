@@ -13,14 +13,14 @@ use crate::failure::Failure;
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Server {
+pub(crate) enum Server {
     Weltenwind,
     Beside(Peer),
 }
 
 /// What is measured beside, by the same clients in the same run. Neither keeps a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     /// What any server needs: it numbers messages and writes them, a write for each socket and turn of its loop.
     Floor,
     /// socket.io with rooms; set up by `npm ci --prefix benches/socketio-rooms`, run from the project's folder.
@@ -47,17 +47,17 @@ impl Server {
 
 /// How servers are started.
 #[derive(Debug, Clone)]
-pub(super) struct Start {
-    pub(super) core: Option<usize>,
-    pub(super) nodes: usize,
-    pub(super) database: String,
-    pub(super) redis: Option<String>,
+pub(crate) struct Start {
+    pub(crate) core: Option<usize>,
+    pub(crate) nodes: usize,
+    pub(crate) database: String,
+    pub(crate) redis: Option<String>,
     /// Further settings of the server, as `KEY=VALUE`.
-    pub(super) settings: Vec<String>,
+    pub(crate) settings: Vec<String>,
 }
 
 /// What a server is told so that nothing but its work bounds a run.
-pub(super) const SETTINGS: [&str; 15] = [
+pub(super) const SETTINGS: [&str; 16] = [
     "log.filter=error",
     "auth.access_token_seconds=3600",
     "realtime.max_connections=20000",
@@ -70,6 +70,7 @@ pub(super) const SETTINGS: [&str; 15] = [
     "limits.chat=1000000/s",
     "limits.chat_room=1000000/s",
     "limits.join=1000000/s",
+    "limits.notification=1000000/s",
     "realtime.bytes_per_second=1000000000",
     // Tokens of one node hold on another and after a restart.
     "public_url=http://bench.invalid",
@@ -78,15 +79,15 @@ pub(super) const SETTINGS: [&str; 15] = [
 
 /// A server's nodes, which end when this is dropped.
 #[derive(Debug, Default)]
-pub(super) struct Running {
-    pub(super) addresses: Vec<SocketAddr>,
-    pub(super) processes: Vec<u32>,
+pub(crate) struct Running {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) processes: Vec<u32>,
     children: Vec<(Child, Lines<BufReader<ChildStdout>>)>,
 }
 
 impl Start {
     /// Starts a server's nodes, and waits until each says where it listens.
-    pub(super) async fn run(&self, server: Server) -> Result<Running, Failure> {
+    pub(crate) async fn run(&self, server: Server) -> Result<Running, Failure> {
         let mut running = Running::default();
         // Floors know nothing of each other.
         let nodes = if server == Server::Beside(Peer::Floor) { 1 } else { self.nodes };
@@ -151,7 +152,7 @@ impl Running {
     }
 
     /// Ends the nodes at once: they have nothing to say to anybody any more.
-    pub(super) async fn end(self) -> Result<(), Failure> {
+    pub(crate) async fn end(self) -> Result<(), Failure> {
         for (mut child, _) in self.children {
             child.kill().await.map_err(|error| Failure::failed(format!("a server does not end: {error}")))?;
         }
