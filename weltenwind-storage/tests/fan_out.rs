@@ -157,8 +157,9 @@ async fn the_members_of_a_world_are_told_by_a_worker(fixture: &Fixture) {
     let expected = Notice { room, notification: weltenwind_core::NotificationId::new(announcement.id.uuid()) };
     assert_eq!(notice, expected);
     let member: AccountId = town.members[0].account_id().unwrap();
-    assert!(town.services.notifications.dispatch(member, notice.notification).await.unwrap());
-    assert!(!town.services.notifications.dispatch(member, notice.notification).await.unwrap(), "once at most");
+    let dispatch = async || town.services.notifications.dispatch(&[member], notice.notification).await.unwrap();
+    assert_eq!(dispatch().await, [member]);
+    assert_eq!(dispatch().await, [], "once at most");
     worker.drain().await;
 }
 

@@ -45,6 +45,9 @@ struct Tray {
 /// Toasts that wait for a socket; of more the newest is dropped, and stays in the feed.
 const WAITING: usize = 16;
 
+/// Accounts that the store is asked for at once: some milliseconds, and a node with many has shown the first by then.
+const ASKED_AT_ONCE: usize = 250;
+
 /// That somebody looks at a socket, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Viewing {
@@ -124,17 +127,13 @@ impl Shared {
     /// Hands a notice to each account that it concerns, looks here, and was not told of it.
     async fn offer(&self, notifications: &Notifications, notice: Notice) {
         let accounts: Vec<AccountId> = match notice.room {
-            Room::User(account) => vec![account],
+            Room::User(account) => Vec::from_iter(lock(&self.viewers).contains_key(&account).then_some(account)),
             // Whom it concerns, the store knows.
             _ => lock(&self.viewers).keys().copied().collect(),
         };
-        for account in accounts {
-            if !lock(&self.viewers).contains_key(&account) {
-                continue;
-            }
-            match notifications.dispatch(account, notice.notification).await {
-                Ok(true) => self.show(account, notice),
-                Ok(false) => {}
+        for accounts in accounts.chunks(ASKED_AT_ONCE) {
+            match notifications.dispatch(accounts, notice.notification).await {
+                Ok(told) => told.into_iter().for_each(|account| self.show(account, notice)),
                 Err(error) => tracing::warn!(error = chain(&error), "a toast is not shown"),
             }
         }

@@ -93,5 +93,6 @@ async fn who_looks_away_is_shown_nothing_and_what_was_not_shown_is_not_marked() 
 
     assert_eq!(heard(&mut mira).await, Vec::<Value>::new());
     let notification = NotificationId::new(Uuid::from_u128(1));
-    assert!(node.town.services.notifications.dispatch(grant.account.id, notification).await.unwrap());
+    let account = grant.account.id;
+    assert_eq!(node.town.services.notifications.dispatch(&[account], notification).await.unwrap(), [account]);
 }

@@ -13,8 +13,8 @@ const WAITING: usize = 1024;
 
 /// There is something new for whoever is in a room: an account's own, a world, or everybody.
 ///
-/// It says what, and not what it says: a host asks [`Notifications::dispatch`](super::Notifications::dispatch) for each account in
-/// the room whether it may hand it over, which is answered once.
+/// It says what, and not what it says: a host asks [`Notifications::dispatch`](super::Notifications::dispatch) to which accounts in
+/// the room it may hand it over, which is answered once for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Notice {
     /// Where.

@@ -134,10 +134,16 @@ impl Notifications {
         Ok(told)
     }
 
-    /// Returns whether a host may hand a notification over to an account that has not asked for it. It is answered yes once, so
+    /// Returns to which of these accounts, that have not asked for it, a host may hand a notification over. Each is answered once, so
     /// that a toast is shown on one device at most, and never twice; lost on the way, it is still in the feed.
-    pub async fn dispatch(&self, account: AccountId, id: NotificationId) -> Result<bool, NotificationError> {
-        Ok(self.store.dispatch(account, id, self.sources.clock.now()).await?)
+    ///
+    /// It is one step of the store: ask for some hundred accounts at once.
+    pub async fn dispatch(
+        &self,
+        accounts: &[AccountId],
+        id: NotificationId,
+    ) -> Result<Vec<AccountId>, NotificationError> {
+        Ok(self.store.dispatch(accounts, id, self.sources.clock.now()).await?)
     }
 
     /// Tells the next page of an announcement's audience, and hints at it once everybody has been told.

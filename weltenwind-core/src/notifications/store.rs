@@ -50,9 +50,15 @@ pub trait NotificationStore: Debug + Send + Sync + 'static {
     /// [`NotificationError::NotFound`] if the account's feed does not show it.
     async fn dismiss(&self, account: AccountId, id: NotificationId, at: Timestamp) -> Result<(), NotificationError>;
 
-    /// Notes that one is about to be handed over to an account without being asked for, and answers whether it may be: the feed shows
-    /// it, it is not read, and nobody else has noted that before. Of two at once, one may.
-    async fn dispatch(&self, account: AccountId, id: NotificationId, at: Timestamp) -> Result<bool, StorageError>;
+    /// Notes that one is about to be handed over to accounts without being asked for, and answers to which of them it may be: their
+    /// feed shows it, it is not read, and nobody else has noted that before. Of two at once, one may. An account that is named twice
+    /// counts once; the answer has no order.
+    async fn dispatch(
+        &self,
+        accounts: &[AccountId],
+        id: NotificationId,
+        at: Timestamp,
+    ) -> Result<Vec<AccountId>, StorageError>;
 
     /// Tells the next of those who belonged to an announcement's audience when it was published; one page, in one transaction, from
     /// where the last page ended. Whoever is last leaves the announcement dispatched, as its next revision.

@@ -45,15 +45,12 @@ pub(super) const PURGE: &str = "
         SELECT id FROM announcements WHERE withdrawn_at < $1 ORDER BY withdrawn_at LIMIT $2
     )";
 
-/// `$nowhere` stands for the id of the global scope, and `$position` is the database's name for where a text stands in
-/// another; `$found` is what else must hold.
-macro_rules! page {
-    ($nowhere:literal, $position:literal, $behind:literal, $order:literal, $found:expr) => {
+/// What is listed. `$nowhere` stands for the id of the global scope, and `$position` is the database's name for where a text stands
+/// in another.
+macro_rules! listed {
+    ($nowhere:literal, $position:literal, $behind:literal) => {
         concat!(
-            "SELECT ",
-            sql::columns!(),
-            " FROM announcements
-            WHERE scope_kind = $1 AND COALESCE(scope_id, ",
+            " WHERE scope_kind = $1 AND COALESCE(scope_id, ",
             $nowhere,
             ") = $2 AND withdrawn_at IS NULL
                 AND (role IS NULL OR $3 OR ",
@@ -66,7 +63,19 @@ macro_rules! page {
                 END
                 AND (publish_at, id) ",
             $behind,
-            " ($7, $8)",
+            " ($7, $8)"
+        )
+    };
+}
+
+/// A part of a list; `$found` is what else must hold.
+macro_rules! page {
+    ($nowhere:literal, $position:literal, $behind:literal, $order:literal, $found:expr) => {
+        concat!(
+            "SELECT ",
+            sql::columns!(),
+            " FROM announcements",
+            sql::listed!($nowhere, $position, $behind),
             $found,
             " ORDER BY publish_at ",
             $order,
@@ -87,4 +96,4 @@ macro_rules! pages {
     };
 }
 
-pub(super) use {page, pages};
+pub(super) use {listed, page, pages};

@@ -43,10 +43,7 @@ const END: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 sql::feeds!("'00000000-0000-0000-0000-000000000000'", "strpos");
 
-/// In one order for all transactions. Whoever is being erased is left out.
-const BUMP_PAGE: &str = "
-    INSERT INTO feeds (account_id, version) SELECT id, 1 FROM accounts WHERE id = ANY ($1) ORDER BY id
-    ON CONFLICT (account_id) DO UPDATE SET version = feeds.version + 1";
+const BUMP_PAGE: &str = sql::bump_all!("= ANY ($1)");
 
 const TELL_PAGE: &str = "
     INSERT INTO notifications (account_id, id, arrival, topic, created_at)
@@ -153,8 +150,17 @@ impl NotificationStore for PgNotificationStore {
         self.db.write("dismiss a notification", async |tx| tx.dismiss(account, id, at).await).await
     }
 
-    async fn dispatch(&self, account: AccountId, id: NotificationId, at: Timestamp) -> Result<bool, StorageError> {
-        self.db.write("dispatch a notification", async |tx| tx.dispatch(account, id, at).await).await
+    async fn dispatch(
+        &self,
+        accounts: &[AccountId],
+        id: NotificationId,
+        at: Timestamp,
+    ) -> Result<Vec<AccountId>, StorageError> {
+        self.db
+            .write("dispatch a notification", async |tx| {
+                Ok::<_, Abort<StorageError>>(tx.dispatch(accounts, id, at).await?)
+            })
+            .await
     }
 
     async fn spread(&self, announcement: AnnouncementId, at: Timestamp) -> Result<Spread, StorageError> {

@@ -99,7 +99,6 @@ impl StateRow {
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct OwnRow {
     pub(super) is_read: bool,
-    pub(super) is_dispatched: bool,
     pub(super) is_hidden: bool,
 }
 

@@ -108,8 +108,7 @@ pub(super) const TELL: &str = "
 
 /// What an account has made of something that its feed shows. An announcement that was withdrawn or has expired is not shown.
 pub(super) const FIND_OWN: &str = "
-    SELECT n.read_at IS NOT NULL AS is_read, n.dispatched_at IS NOT NULL AS is_dispatched,
-        (n.dismissed_at IS NOT NULL OR COALESCE(n.expires_at <= $3, FALSE) OR COALESCE(a.expires_at <= $3, FALSE)
+    SELECT n.read_at IS NOT NULL AS is_read, (n.dismissed_at IS NOT NULL OR COALESCE(n.expires_at <= $3, FALSE) OR COALESCE(a.expires_at <= $3, FALSE)
             OR n.title IS NULL AND (a.id IS NULL OR a.withdrawn_at IS NOT NULL)) AS is_hidden
     FROM notifications n LEFT JOIN announcements a ON n.title IS NULL AND a.id = n.id
     WHERE n.account_id = $1 AND n.id = $2";
@@ -135,10 +134,68 @@ pub(super) const DISMISS: &str = "
     UPDATE notifications SET dismissed_at = $3, read_at = COALESCE(read_at, $3)
     WHERE account_id = $1 AND id = $2 AND dismissed_at IS NULL";
 
+/// The accounts to which something may be handed over, as far as can be seen before their feeds are locked: it has not been, and
+/// their feed shows it as unread.
+///
+/// `$of` says how a row's account is one of `$1`; `$2` the notification, `$3` instant.
+macro_rules! may_be_told {
+    ($of:literal, $position:literal) => {
+        concat!(
+            "SELECT c.id FROM accounts c
+            LEFT JOIN notifications n ON n.account_id = c.id AND n.id = $2
+            LEFT JOIN announcements a ON a.id = $2 AND n.title IS NULL
+            LEFT JOIN feeds f ON f.account_id = c.id
+            LEFT JOIN preferences p ON p.account_id = c.id
+            WHERE c.id ",
+            $of,
+            " AND n.dispatched_at IS NULL AND n.read_at IS NULL AND n.dismissed_at IS NULL
+                AND (n.expires_at IS NULL OR n.expires_at > $3) AND (a.expires_at IS NULL OR a.expires_at > $3)
+                AND (n.title IS NOT NULL OR a.id IS NOT NULL AND a.withdrawn_at IS NULL)
+                AND (n.id IS NOT NULL OR a.scope_kind = 'global' AND a.role IS NULL AND a.publish_at <= $3
+                    AND a.publish_at >= c.created_at
+                    AND (f.account_id IS NULL OR a.number > f.read_number OR a.publish_at > f.read_until))
+                AND ",
+            $position,
+            "(' ' || COALESCE(p.muted, '') || ' ', ' ' || COALESCE(n.topic, 'announcement') || ' ') = 0"
+        )
+    };
+}
+
+/// Counts the feeds of accounts up, as `BUMP` does, in one order for all transactions. Whoever is being erased is left out.
+macro_rules! bump_all {
+    ($of:literal) => {
+        concat!(
+            "INSERT INTO feeds (account_id, version) SELECT id, 1 FROM accounts WHERE id ",
+            $of,
+            " ORDER BY id ON CONFLICT (account_id) DO UPDATE SET version = feeds.version + 1"
+        )
+    };
+}
+
+/// Gives an announcement to everybody rows of the accounts' own, as `ADOPT` does.
+macro_rules! adopt_all {
+    ($of:literal) => {
+        concat!(
+            "INSERT INTO notifications (account_id, id, arrival, topic, created_at)
+            SELECT f.account_id, a.id, 0, 'announcement', a.publish_at FROM feeds f CROSS JOIN announcements a
+            WHERE a.id = $2 AND a.scope_kind = 'global' AND a.role IS NULL AND f.account_id ",
+            $of,
+            " ON CONFLICT (account_id, id) DO NOTHING"
+        )
+    };
+}
+
 /// Two that hand the same thing over: one finds it handed over.
-pub(super) const DISPATCH: &str = "
-    UPDATE notifications SET dispatched_at = $3
-    WHERE account_id = $1 AND id = $2 AND dispatched_at IS NULL AND read_at IS NULL AND dismissed_at IS NULL";
+macro_rules! dispatch_all {
+    ($of:literal) => {
+        concat!(
+            "UPDATE notifications SET dispatched_at = $3
+            WHERE id = $2 AND dispatched_at IS NULL AND read_at IS NULL AND dismissed_at IS NULL AND account_id ",
+            $of,
+            " RETURNING account_id"
+        )
+    };
+}
 
 /// A version is given out with what arrives, so what arrived later is not touched.
 pub(super) const MARK_ARRIVED_READ: &str = "
@@ -220,4 +277,7 @@ pub(super) const PURGE: &str = "
         ORDER BY created_at, account_id, id LIMIT $3
     )";
 
-pub(super) use {audience, audience_everywhere, audience_somewhere, feed, feeds, is_on, spreading};
+pub(super) use {
+    adopt_all, audience, audience_everywhere, audience_somewhere, bump_all, dispatch_all, feed, feeds, is_on,
+    may_be_told, spreading,
+};

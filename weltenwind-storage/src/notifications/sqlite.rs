@@ -187,10 +187,16 @@ impl NotificationStore for SqliteNotificationStore {
             .await
     }
 
-    async fn dispatch(&self, account: AccountId, id: NotificationId, at: Timestamp) -> Result<bool, StorageError> {
+    async fn dispatch(
+        &self,
+        accounts: &[AccountId],
+        id: NotificationId,
+        at: Timestamp,
+    ) -> Result<Vec<AccountId>, StorageError> {
+        let accounts = accounts.to_vec();
         self.db
             .write(Interactive, "dispatch a notification", move |tx| {
-                Box::pin(async move { tx.dispatch(account, id, at).await })
+                Box::pin(async move { Ok::<_, Abort<StorageError>>(tx.dispatch(&accounts, id, at).await?) })
             })
             .await
     }

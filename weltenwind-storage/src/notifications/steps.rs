@@ -3,7 +3,7 @@
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 use weltenwind_core::{
-    AccountId, AnnouncementId, NotificationId, StorageError, Timestamp,
+    AccountId, AnnouncementId, NotificationId, Timestamp,
     notifications::{FeedMark, NewNotification, NotificationError, Spread, Told},
 };
 
@@ -46,7 +46,6 @@ impl Spreading {
 /// A thing that an account's feed shows, and what has become of it.
 pub(super) struct Shown {
     is_read: bool,
-    is_dispatched: bool,
     /// When it was published, if the account has no row of its own for it.
     public: Option<Instant>,
 }
@@ -73,10 +72,10 @@ pub(super) trait Steps {
 
     async fn dispatch(
         &mut self,
-        account: AccountId,
+        accounts: &[AccountId],
         id: NotificationId,
         at: Timestamp,
-    ) -> Result<bool, Abort<StorageError>>;
+    ) -> sqlx::Result<Vec<AccountId>>;
 
     async fn spread(&mut self, announcement: AnnouncementId, at: Timestamp) -> sqlx::Result<Spread>;
 
@@ -98,9 +97,10 @@ pub(super) trait TellPage {
     async fn tell_page(&mut self, listeners: &Listeners<'_>) -> sqlx::Result<Option<(Uuid, u64)>>;
 }
 
-/// `$lock` reads an announcement and keeps other pages of it waiting.
+/// `$lock` reads an announcement and keeps other pages of it waiting. `$of` says that an account is one of the list `$1`, which
+/// `$list` makes of many; `$position` tells where a text stands in another.
 macro_rules! steps {
-    ($connection:ty, $lock:expr) => {
+    ($connection:ty, $lock:expr, $of:literal, $list:expr, $position:literal) => {
         impl Steps for $connection {
             async fn tell(&mut self, new: &NewNotification) -> sqlx::Result<Told> {
                 let account = new.account.uuid();
@@ -189,20 +189,30 @@ macro_rules! steps {
 
             async fn dispatch(
                 &mut self,
-                account: AccountId,
+                accounts: &[AccountId],
                 id: NotificationId,
                 at: Timestamp,
-            ) -> Result<bool, Abort<StorageError>> {
-                let Some(shown) = self.shown(account, id, at).await? else { return Ok(false) };
-                if shown.is_read || shown.is_dispatched {
-                    return Ok(false);
+            ) -> sqlx::Result<Vec<AccountId>> {
+                let (accounts, id): (Vec<Uuid>, _) =
+                    (accounts.iter().map(|account| account.uuid()).collect(), id.uuid());
+                let may: Vec<Uuid> = query_scalar(sql::may_be_told!($of, $position))
+                    .bind($list(&accounts))
+                    .bind(id)
+                    .bind(Instant(at))
+                    .fetch_all(&mut *self)
+                    .await?;
+                if may.is_empty() {
+                    return Ok(Vec::new());
                 }
-                self.bump(account).await?;
-                self.adopt(account, id, &shown).await?;
-                let (account, id) = (account.uuid(), id.uuid());
-                let dispatched =
-                    query(sql::DISPATCH).bind(account).bind(id).bind(Instant(at)).execute(&mut *self).await?;
-                Ok(dispatched.rows_affected() == 1)
+                query(sql::bump_all!($of)).bind($list(&may)).execute(&mut *self).await?;
+                query(sql::adopt_all!($of)).bind($list(&may)).bind(id).execute(&mut *self).await?;
+                let dispatched: Vec<Uuid> = query_scalar(sql::dispatch_all!($of))
+                    .bind($list(&may))
+                    .bind(id)
+                    .bind(Instant(at))
+                    .fetch_all(&mut *self)
+                    .await?;
+                Ok(dispatched.into_iter().map(AccountId::new).collect())
             }
 
             async fn spread(&mut self, announcement: AnnouncementId, at: Timestamp) -> sqlx::Result<Spread> {
@@ -255,8 +265,8 @@ macro_rules! steps {
                 let own: Option<OwnRow> =
                     query_as(sql::FIND_OWN).bind(account).bind(id).bind(Instant(at)).fetch_optional(&mut *self).await?;
                 if let Some(own) = own {
-                    let OwnRow { is_read, is_dispatched, is_hidden } = own;
-                    return Ok((!is_hidden).then_some(Shown { is_read, is_dispatched, public: None }));
+                    let OwnRow { is_read, is_hidden } = own;
+                    return Ok((!is_hidden).then_some(Shown { is_read, public: None }));
                 }
                 let public: Option<(Instant, bool)> = query_as(sql::FIND_PUBLIC)
                     .bind(account)
@@ -264,7 +274,7 @@ macro_rules! steps {
                     .bind(Instant(at))
                     .fetch_optional(&mut *self)
                     .await?;
-                Ok(public.map(|(at, is_read)| Shown { is_read, is_dispatched: false, public: Some(at) }))
+                Ok(public.map(|(at, is_read)| Shown { is_read, public: Some(at) }))
             }
 
             async fn bump(&mut self, account: AccountId) -> sqlx::Result<i64> {
@@ -287,6 +297,12 @@ macro_rules! steps {
 }
 
 #[cfg(feature = "postgres")]
-steps!(sqlx::PgConnection, concat!(sql::spreading!(), " FOR UPDATE"));
+steps!(sqlx::PgConnection, concat!(sql::spreading!(), " FOR UPDATE"), "= ANY ($1)", <[Uuid]>::to_vec, "strpos");
 #[cfg(feature = "sqlite")]
-steps!(sqlx::SqliteConnection, sql::spreading!());
+steps!(
+    sqlx::SqliteConnection,
+    sql::spreading!(),
+    "IN (SELECT unhex(value) FROM json_each($1))",
+    |accounts: &[Uuid]| sqlx::types::Json(accounts.iter().map(|id| id.simple().to_string()).collect::<Vec<_>>()),
+    "instr"
+);

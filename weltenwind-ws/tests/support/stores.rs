@@ -414,8 +414,14 @@ port! {
 
 port! {
     NotificationStore for MemoryAccounts {
-        async fn dispatch(&self, account: AccountId, id: NotificationId, _: Timestamp) -> Result<bool, StorageError> {
-            Ok(self.state().dispatched.insert((account, id)))
+        async fn dispatch(
+            &self,
+            accounts: &[AccountId],
+            id: NotificationId,
+            _: Timestamp,
+        ) -> Result<Vec<AccountId>, StorageError> {
+            let mut state = self.state();
+            Ok(accounts.iter().copied().filter(|account| state.dispatched.insert((*account, id))).collect())
         }
     } refuses {
         fn state(AccountId, Timestamp, Timestamp) -> Result<FeedState, StorageError>;

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     access::{GrantStore, NewGrant, Role},
     accounts::{
-        AccountStore, PreferenceStore, Topic,
+        AccountStore, PreferenceStore, PreferencesAmendment, PreferencesChange, Topic,
         conformance::{account, at, id, open_guest, step},
     },
     announcements::{
@@ -81,6 +81,7 @@ macro_rules! notification_store_conformance {
             unread_notifications_are_counted_up_to_a_cap
             a_feeds_state_changes_with_what_it_shows_and_only_then
             a_notification_is_handed_over_once
+            a_notification_is_handed_over_to_all_who_may
             of_two_that_hand_a_notification_over_at_once_one_may
             the_members_of_a_world_are_told
             those_who_hold_a_role_are_told
@@ -186,6 +187,22 @@ impl Ports {
 
     async fn state(&self, a: u32, at: Timestamp) -> FeedState {
         self.notifications.state(account(a), at, super::conformance::at(-3600)).await.expect("the store works")
+    }
+
+    /// To which of these accounts `n` may be handed over, in their order.
+    async fn dispatch(&self, accounts: &[u32], n: u32, seconds: i64) -> Vec<AccountId> {
+        let accounts: Vec<AccountId> = accounts.iter().map(|a| account(*a)).collect();
+        let may = self.notifications.dispatch(&accounts, notification_id(n), at(seconds)).await;
+        let mut may = may.expect("the store works");
+        may.sort_unstable();
+        may
+    }
+
+    /// Switches topics on and off for account `a`.
+    async fn switch(&self, a: u32, topics: &[(Topic, bool)]) {
+        let amendment = PreferencesAmendment { notifications: topics.to_vec(), ..PreferencesAmendment::default() };
+        let change = PreferencesChange { account: account(a), expected: None, amendment };
+        self.preferences.amend(&step(0), &change).await.expect("the account is there");
     }
 
     /// How far account `a` sees its feed at an instant.

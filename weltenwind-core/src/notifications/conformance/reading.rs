@@ -1,7 +1,7 @@
 use super::{Ports, account, at, feed, news, notification_id, unread, world};
 use crate::{
+    accounts::Topic,
     announcements::Audience,
-    ids::NotificationId,
     notifications::{FeedMark, NewNotification, NotificationError, NotificationQuery},
     scope::Scope,
 };
@@ -56,7 +56,7 @@ pub async fn what_is_not_shown_is_neither_read_nor_dismissed(ports: &Ports) {
         let read = ports.notifications.mark_read(account, id, at(30)).await;
         let dismissed = ports.notifications.dismiss(account, id, at(30)).await;
         assert!(is_not_found(&read) && is_not_found(&dismissed), "{n}: {read:?} {dismissed:?}");
-        assert!(!ports.notifications.dispatch(account, id, at(30)).await.expect("the store works"), "{n}");
+        assert_eq!(ports.dispatch(&[1], n, 30).await, [], "{n}");
     }
     assert_eq!(ports.state(1, at(59)).await.version, 1, "it was told once");
 }
@@ -72,7 +72,7 @@ pub async fn what_was_seen_is_read_and_nothing_that_came_later(ports: &Ports) {
     ports.tell(&[news(1, 10)]).await;
     ports.announce(9, Audience::of(Scope::Global)).await;
     // What was handed over meanwhile was seen all the same.
-    assert!(ports.notifications.dispatch(account(1), notification_id(13), at(61)).await.expect("the store works"));
+    assert_eq!(ports.dispatch(&[1], 13, 61).await, [account(1)]);
 
     ports.notifications.mark_all_read(account(1), seen, at(70)).await.expect("the store works");
 
@@ -157,7 +157,7 @@ pub async fn a_feeds_state_changes_with_what_it_shows_and_only_then(ports: &Port
     assert!(changed(&mut state).await, "something was read");
     ports.notifications.dismiss(account(1), notification_id(12), at(30)).await.expect("it is shown");
     assert!(changed(&mut state).await, "something was dismissed");
-    assert!(ports.notifications.dispatch(account(1), notification_id(11), at(30)).await.expect("the store works"));
+    assert_eq!(ports.dispatch(&[1], 11, 30).await, [account(1)]);
     assert!(changed(&mut state).await, "something was handed over");
     let mark = ports.mark(1, at(3600)).await;
     ports.notifications.mark_all_read(account(1), mark, at(60)).await.expect("the store works");
@@ -174,20 +174,50 @@ pub async fn a_notification_is_handed_over_once(ports: &Ports) {
     ports.tell(&[news(1, 11), news(1, 12)]).await;
     ports.announce(13, Audience::of(Scope::Global)).await;
     ports.notifications.mark_read(account(1), notification_id(12), at(20)).await.expect("it is shown");
-    let dispatch = async |a, n: u32| {
-        let id = NotificationId::new(super::id(n));
-        ports.notifications.dispatch(account(a), id, at(30)).await.expect("the store works")
-    };
 
     for (a, n, expected) in [(1, 11, true), (1, 12, false), (1, 13, true), (2, 13, true), (2, 11, false)] {
-        assert_eq!(dispatch(a, n).await, expected, "{n} to {a}");
-        assert!(!dispatch(a, n).await, "{n} to {a} again");
+        let may = if expected { vec![account(a)] } else { Vec::new() };
+        assert_eq!(ports.dispatch(&[a], n, 30).await, may, "{n} to {a}");
+        assert_eq!(ports.dispatch(&[a], n, 30).await, [], "{n} to {a} again");
     }
 
     assert_eq!(ports.shown(&unread(1)).await, [13, 11]);
     let page = ports.notifications.page(&NotificationQuery { ..feed(1) }).await.expect("the store works");
     let dispatched: Vec<_> = page.items.iter().map(|item| item.dispatched_at).collect();
     assert_eq!(dispatched, [Some(at(30)), None, Some(at(30))]);
+}
+
+/// With one question, and to each by what it has made of it. Whoever may not is left as it was.
+pub async fn a_notification_is_handed_over_to_all_who_may(ports: &Ports) {
+    for n in 1..=8 {
+        ports.guest(n).await;
+    }
+    // The ninth is nobody.
+    ports.announce(13, Audience::of(Scope::Global)).await;
+    ports.notifications.mark_read(account(2), notification_id(13), at(20)).await.expect("it is shown");
+    ports.notifications.dismiss(account(3), notification_id(13), at(20)).await.expect("it is shown");
+    let mark = ports.mark(4, at(20)).await;
+    ports.notifications.mark_all_read(account(4), mark, at(20)).await.expect("the store works");
+    ports.switch(5, &[(Topic::Announcement, false)]).await;
+    assert_eq!(ports.dispatch(&[6], 13, 25).await, [account(6)]);
+    ports.tell(&[news(7, 11)]).await;
+    let mut before = Vec::new();
+    for n in 1..=8 {
+        before.push(ports.state(n, at(60)).await);
+    }
+
+    let mut may = [1, 7, 8].map(account);
+    may.sort_unstable();
+    assert_eq!(ports.dispatch(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 1], 13, 30).await, may);
+    assert_eq!(ports.dispatch(&[], 11, 30).await, []);
+    assert_eq!(ports.dispatch(&[8, 7], 11, 30).await, [account(7)], "it was told to one of them");
+
+    for (n, before) in (1..=8).zip(before) {
+        let changed = ports.state(n, at(60)).await != before;
+        assert_eq!(changed, [1, 7, 8].contains(&n), "the feed of {n}");
+    }
+    let page = ports.notifications.page(&feed(8)).await.expect("the store works");
+    assert_eq!((page.items[0].id, page.items[0].dispatched_at), (notification_id(13), Some(at(30))));
 }
 
 /// Two nodes on which the account is connected.
@@ -199,9 +229,10 @@ pub async fn of_two_that_hand_a_notification_over_at_once_one_may(ports: &Ports)
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..8 {
             let store = ports.notifications.clone();
-            tasks.spawn(async move { store.dispatch(account(1), notification_id(n), at(30)).await.expect("it works") });
+            let (accounts, id) = ([account(1), account(2)], notification_id(n));
+            tasks.spawn(async move { store.dispatch(&accounts, id, at(30)).await.expect("it works") });
         }
-        let may = tasks.join_all().await;
-        assert_eq!(may.iter().filter(|may| **may).count(), 1, "{n}: {may:?}");
+        let may = tasks.join_all().await.concat();
+        assert_eq!(may, [account(1)], "{n}");
     }
 }

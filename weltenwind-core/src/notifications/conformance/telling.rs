@@ -1,6 +1,6 @@
 use super::{Ports, account, announcement, at, feed, news, notification_id, step, unread, world};
 use crate::{
-    accounts::{PreferencesAmendment, PreferencesChange, Topic},
+    accounts::Topic,
     announcements::{Audience, NewAnnouncement},
     notifications::{NewNotification, Notification, NotificationQuery, Told},
     page::Limit,
@@ -108,11 +108,7 @@ pub async fn a_feed_shows_one_topic_if_asked(ports: &Ports) {
 /// What was told meanwhile comes with it.
 pub async fn a_topic_that_is_off_is_hidden_until_it_is_on_again(ports: &Ports) {
     ports.guest(1).await;
-    let switch = async |topics: &[(Topic, bool)]| {
-        let amendment = PreferencesAmendment { notifications: topics.to_vec(), ..PreferencesAmendment::default() };
-        let change = PreferencesChange { account: account(1), expected: None, amendment };
-        ports.preferences.amend(&step(0), &change).await.expect("the account is there");
-    };
+    let switch = async |topics: &[(Topic, bool)]| ports.switch(1, topics).await;
     switch(&[(Topic::Invite, false), (Topic::Chat, false)]).await;
     ports.tell(&[news(1, 11), NewNotification { topic: Topic::Group, ..news(1, 12) }]).await;
     ports.announce(13, Audience::of(Scope::Global)).await;
