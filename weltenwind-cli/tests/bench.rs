@@ -142,3 +142,48 @@ async fn jobs_are_picked_up_by_a_worker_in_another_process() {
     percentiles_grow(&rows[0], "otherProcess");
     store.drop_database().await;
 }
+
+/// The bench itself exits with 6 if somebody was not told once, or a text is not found by its words.
+fn bench_feed(store: &Store) -> Value {
+    let size = ["--members", "450", "--announcements", "300", "--told", "3", "--readers", "9", "--rate", "50"];
+    let small = ["bench", "feed", "--json", "--runs", "1", "--seconds", "1", "--searches", "3"];
+    let output = store.run(&[&small[..], &size[..], &["--database", store.url()]].concat());
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
+fn everybody_was_told_and_everything_was_read(report: &Value) {
+    assert_eq!(report["spreads"]["members"], 451, "the members and who publishes");
+    assert!(report["spreads"]["visibleMs"]["median"].as_f64().expect("a figure") > 0.0, "{report}");
+    let reads = report["reads"].as_array().expect("rows");
+    assert_eq!(reads.len(), 10, "{report}");
+    for read in reads {
+        assert!(read["requests"].as_u64().expect("a count") > 0, "{read}");
+        for figure in ["p50Ms", "p95Ms", "p99Ms"] {
+            assert!(read[figure]["median"].as_f64().expect("a figure") > 0.0, "{figure} of {read}");
+        }
+    }
+}
+
+#[test]
+fn a_world_is_told_while_its_feeds_are_read_and_its_announcements_are_found() {
+    let store = Store::sqlite();
+
+    let report = bench_feed(&store);
+
+    everybody_was_told_and_everything_was_read(&report);
+    let left = store.run(&["outbox", "list", "--json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&left.stdout).expect("one JSON document"), serde_json::json!([]));
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn a_world_on_postgres_is_told_while_its_feeds_are_read() {
+    let store = Store::postgres().await;
+
+    let report = bench_feed(&store);
+
+    everybody_was_told_and_everything_was_read(&report);
+    store.drop_database().await;
+}

@@ -45,14 +45,14 @@ macro_rules! feed {
                 SELECT a.id, 'announcement' AS topic, a.title, a.body, a.publish_at AS created_at, a.expires_at,
                     a.dispatched_at,
                     CASE WHEN a.number <= f.read_number AND a.publish_at <= f.read_until THEN f.read_until END AS read_at
-                FROM announcements a JOIN accounts c ON c.id = $1 LEFT JOIN feeds f ON f.account_id = $1
+                FROM announcements a LEFT JOIN feeds f ON f.account_id = $1
                 WHERE a.scope_kind = 'global' AND COALESCE(a.scope_id, ",
             $nowhere,
             ") = ",
             $nowhere,
             " AND a.role IS NULL AND a.withdrawn_at IS NULL AND a.publish_at <= $2
                     AND (a.expires_at IS NULL OR a.expires_at > $2) AND a.publish_at >= $3
-                    AND a.publish_at >= c.created_at
+                    AND a.publish_at >= (SELECT created_at FROM accounts WHERE id = $1)
                     AND NOT EXISTS (SELECT 1 FROM notifications n WHERE n.account_id = $1 AND n.id = a.id)
                     AND ($4 IS NULL OR $4 = 'announcement') AND (a.publish_at, a.id) < ($5, $6) AND ",
             sql::is_on!($position, "'announcement'"),
