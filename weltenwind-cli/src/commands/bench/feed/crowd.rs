@@ -51,7 +51,7 @@ const SAMPLES: usize = 1000;
 /// Announcements to everybody, which each feed shows, too.
 const PUBLIC: usize = 10;
 /// From one announcement to the next.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 impl Crowd {
     /// Fills the store. It goes around the services where they would take an hour, and through them where it counts: whoever reads

@@ -60,13 +60,13 @@ pub(crate) struct FeedArgs {
     /// The core that the server is kept on; keep its database on it, too.
     #[arg(long, value_name = "N")]
     server_core: Option<usize>,
-    /// Set a configuration value of the server: --server-set storage.max_connections=8.
+    /// Set a configuration value of the server: `--server-set storage.max_connections=8`.
     #[arg(long, value_name = "KEY=VALUE")]
     server_set: Vec<String>,
 }
 
 /// Every member is told within so long, or the bench gives up.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// Between two looks at the last member's feed.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -137,11 +137,12 @@ pub(crate) async fn run(args: &FeedArgs, storage: &StorageConfig, output: Output
 fn conditions(args: &FeedArgs, storage: &StorageConfig, start: &Start) -> Vec<String> {
     let store = if storage.url.starts_with("sqlite:") { "SQLite, synchronous=FULL" } else { "Postgres, as it is set" };
     let FeedArgs { members, announcements, told, readers, rate, .. } = args;
-    vec![
+    let mut conditions = vec![
         format!("{store}; {members} members and {announcements} announcements, {told} of them in each feed"),
         format!("{readers} readers, {rate} feeds a second; searches one after the other"),
-        format!("server with {}", start.settings.join(" ")),
-    ]
+    ];
+    conditions.extend(start.settings.iter().map(|setting| format!("server with {setting}")));
+    conditions
 }
 
 async fn measure(
