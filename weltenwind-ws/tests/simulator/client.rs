@@ -170,7 +170,13 @@ impl Client {
             let pause = self.dice.millis(10..700);
             tokio::time::sleep(pause).await;
         }
-        self.hand_in();
+        match self.town.plan.mutation {
+            Mutation::Linger => std::future::pending().await,
+            Mutation::Circle => loop {
+                tokio::task::yield_now().await;
+            },
+            _ => self.hand_in(),
+        }
     }
 
     async fn connect(&mut self, node: &Arc<crate::town::Node>) -> Result<Socket, Left> {

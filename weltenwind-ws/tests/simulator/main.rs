@@ -7,7 +7,11 @@
 //! cargo test -p weltenwind-ws --test simulator                          # the seeds of every day
 //! WW_SEEDS=2000..9000 cargo test -p weltenwind-ws --test simulator      # others
 //! WW_SEEDS=4711..4712 cargo test -p weltenwind-ws --test simulator      # one of them again
+//! scripts/simulate 0..1000000                                           # a million, on all cores, from where it stopped
 //! ```
+//!
+//! A seed that does not come to an end fails like any other: if time passes in it, after [`LONGEST`] of its own; if time
+//! stands still, because a task goes round in circles, when [`watch`] has looked at it [`LOOKS`] times. That ends the process.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows tests, and not the functions that they share")]
 
@@ -24,7 +28,9 @@ mod town;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    io::Write as _,
     ops::Range,
+    process::Command,
     sync::{Arc, Mutex, Once, atomic::Ordering},
     time::Duration,
 };
@@ -101,19 +107,32 @@ fn gather_panics() {
     });
 }
 
-/// Names seeds that do not come to an end: time stands still in them, so nothing else would.
+/// The longest that a history lasts in its own time; few last a minute and a half.
+const LONGEST: Duration = Duration::from_mins(10);
+/// Looks at a seed, a second apart, after which it does not come to an end any more. They are counted, and not the time: who
+/// is stopped for a while is not to blame. `WW_SEED_SECONDS` sets another number.
+const LOOKS: u32 = 120;
+
+/// Ends the process with the name of a seed that does not come to an end: time stands still in it, so nothing else would.
 fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        std::thread::spawn(|| {
-            let mut before = BTreeSet::new();
+        let looks = std::env::var("WW_SEED_SECONDS").map_or(LOOKS, |looks| looks.parse().expect("a number of seconds"));
+        std::thread::spawn(move || {
+            let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
             loop {
-                std::thread::sleep(Duration::from_mins(1));
+                std::thread::sleep(Duration::from_secs(1));
                 let running = RUNNING.lock().unwrap().clone();
-                for seed in running.intersection(&before) {
-                    eprintln!("seed {seed} has been running for a minute");
+                seen.retain(|seed, _| running.contains(seed));
+                for seed in running {
+                    let seen = seen.entry(seed).or_default();
+                    *seen += 1;
+                    if *seen >= looks {
+                        // What is printed goes to whoever shows a test's output once it has ended.
+                        let _ = writeln!(std::io::stderr(), "seed {seed}: it has not ended after {seen} seconds");
+                        std::process::exit(101);
+                    }
                 }
-                before = running;
             }
         });
     });
@@ -124,7 +143,10 @@ fn run(seed: u64, mutation: Mutation) -> Result<u64, String> {
     gather_panics();
     PANICS.take();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let outcome = runtime.block_on(simulate(seed, mutation));
+    let outcome = runtime.block_on(async {
+        let ended = tokio::time::timeout(LONGEST, simulate(seed, mutation)).await;
+        ended.unwrap_or_else(|_| Err(format!("it has not ended after {LONGEST:?} of its own time")))
+    });
     drop(runtime);
     match PANICS.take().into_iter().next() {
         Some(panic) => Err(panic),
@@ -188,17 +210,17 @@ async fn simulate(seed: u64, mutation: Mutation) -> Result<u64, String> {
 }
 
 /// Runs seeds on all cores and answers those that failed, at most a few of them.
-fn run_all(seeds: impl Iterator<Item = u64> + Send) -> Vec<(u64, String)> {
+fn run_all(seeds: impl Iterator<Item = u64> + Send, mutation: Mutation) -> Vec<(u64, String)> {
     const ENOUGH: usize = 5;
     watch();
     let (seeds, failed) = (Mutex::new(seeds), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..threads() {
             scope.spawn(|| {
                 loop {
                     let Some(seed) = seeds.lock().unwrap().next() else { return };
                     RUNNING.lock().unwrap().insert(seed);
-                    let outcome = run(seed, Mutation::None);
+                    let outcome = run(seed, mutation);
                     RUNNING.lock().unwrap().remove(&seed);
                     if let Err(broken) = outcome {
                         eprintln!("seed {seed}: {broken}");
@@ -215,10 +237,22 @@ fn run_all(seeds: impl Iterator<Item = u64> + Send) -> Vec<(u64, String)> {
     failed.into_inner().unwrap()
 }
 
+/// Seeds that are tried at once: `WW_THREADS`, or as many as there are cores.
+fn threads() -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    std::env::var("WW_THREADS").map_or_else(|_| cores(), |threads| threads.parse().expect("a number of threads"))
+}
+
 fn seeds_of_today() -> Range<u64> {
     let Ok(seeds) = std::env::var("WW_SEEDS") else { return SEEDS };
     let bounds = seeds.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     bounds.unwrap_or_else(|| panic!("WW_SEEDS is from..to, and not {seeds}"))
+}
+
+/// Seeds whose fate is known already, as `scripts/simulate` names them.
+fn seeds_to_skip() -> BTreeSet<u64> {
+    let seeds = std::env::var("WW_SKIP").unwrap_or_default();
+    seeds.split(',').filter(|seed| !seed.is_empty()).map(|seed| seed.parse().expect("a seed")).collect()
 }
 
 #[test]
@@ -227,7 +261,8 @@ fn whatever_fails_everybody_hears_everything_once_in_order_or_is_told_that_not()
     let kept = FAILED_ONCE.lines().filter_map(|line| line.split('#').next()?.trim().parse().ok());
     let seeds = seeds_of_today();
 
-    let failed = run_all(kept.chain(seeds.clone()));
+    let skipped = seeds_to_skip();
+    let failed = run_all(kept.chain(seeds.clone()).filter(|seed| !skipped.contains(seed)), Mutation::None);
 
     let census = CENSUS.lock().unwrap();
     eprintln!("{} seeds in {:?}: {census:#?}", seeds.end - seeds.start, begun.elapsed());
@@ -259,9 +294,26 @@ fn every_oracle_bites() {
         (Mutation::Acknowledge, "acknowledged and never stored"),
         (Mutation::Revoke, "written after its loss was known"),
         (Mutation::Starve, "may keep 0"),
+        (Mutation::Linger, "it has not ended after 600s of its own time"),
     ] {
         let mut complaints = (0..60).filter_map(|seed| run(seed, mutation).err());
 
         assert!(complaints.any(|words| words.contains(complaint)), "nobody complains of {mutation:?}");
     }
+}
+
+/// Whoever looks for a seed that does not end looks for it in what the process says last.
+#[test]
+fn a_seed_that_goes_round_in_circles_ends_the_run_with_its_name() {
+    const SEED: u64 = 42;
+    if std::env::var_os("WW_CIRCLES").is_some() {
+        run_all(std::iter::once(SEED), Mutation::Circle);
+        return;
+    }
+    let name = "a_seed_that_goes_round_in_circles_ends_the_run_with_its_name";
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let ended = command.args(["--exact", name]).envs([("WW_CIRCLES", "1"), ("WW_SEED_SECONDS", "3")]).output().unwrap();
+
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("seed 42: it has not ended after 3 seconds"), "{said}");
 }

@@ -64,6 +64,10 @@ pub(crate) enum Mutation {
     Revoke,
     /// Whoever looks believes that nothing may be kept.
     Starve,
+    /// A client never hands in its account.
+    Linger,
+    /// A client does the same again and again, and no time passes.
+    Circle,
 }
 
 /// What a run is made of.
