@@ -139,6 +139,20 @@ async fn behind_a_hole_the_room_is_joined_anew_and_the_difference_told() {
 }
 
 #[tokio::test]
+async fn what_is_told_as_a_whole_is_the_new_beginning_and_the_room_stays_joined() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script, &[member(MIRA, None), member(LU, None)], 2).await;
+    assert_eq!(told_of(&mut realtime, 2).await, ["+0b +1b =2", "live"]);
+
+    let mut whole = change(7, &[member(MIRA, None), member(OLA, None)], &[], 2);
+    whole["whole"] = true.into();
+    peer.send_all([whole, change(7, &[], &[LU], 1), change(8, &[], &[MIRA], 1)]).await;
+
+    assert_eq!(told_of(&mut realtime, 2).await, ["+2b -1b =2", "-0b =1"], "the difference to what was told");
+    say(&realtime, &mut peer, Some("here")).await;
+}
+
+#[tokio::test]
 async fn after_a_reconnect_the_difference_is_told_and_what_was_said_is_said_again() {
     let mut script = Script::start().await;
     let (mut realtime, mut peer) = joined(&mut script, &[member(MIRA, None)], 1).await;
@@ -329,7 +343,7 @@ async fn on_a_real_server_refusals_reach_whoever_asked() {
 
 #[tokio::test]
 async fn of_more_than_are_listed_only_the_number_is_told() {
-    let presence = PresenceConfig { max_members: 4, leave_seconds: 1 };
+    let presence = PresenceConfig { max_members: 4, leave_seconds: 1, ..PresenceConfig::default() };
     let town = Town::with(Settings { presence, ..Settings::default() }).await;
     let mut hers = here(&town, "Mira").await;
     let mut others = Vec::new();

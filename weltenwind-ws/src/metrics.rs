@@ -5,6 +5,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
+    pub(crate) stalled: IntGauge,
     pub(crate) rooms: IntGauge,
     pub(crate) ring_bytes: IntGauge,
     pub(crate) joins: IntCounter,
@@ -45,6 +46,10 @@ impl Metrics {
         let revoke = HistogramOpts::new("weltenwind_ws_revoke_seconds", revoke).buckets(BUCKETS.to_vec());
         Ok(Self {
             connections: gauge("weltenwind_ws_connections", "Open sockets.")?,
+            stalled: gauge(
+                "weltenwind_ws_stalled_connections",
+                "Open sockets that have taken nothing for five seconds of what waits for them.",
+            )?,
             rooms: gauge("weltenwind_ws_rooms", "Rooms that somebody on this node is in, or was a moment ago.")?,
             ring_bytes: gauge("weltenwind_ws_ring_bytes", "Bytes of frames that the rooms of this node keep.")?,
             joins: counter("weltenwind_ws_joins_total", "Rooms that were joined.")?,
@@ -67,14 +72,25 @@ impl Metrics {
 
     /// Counts a socket until the answer is dropped.
     pub(crate) fn count(&self) -> Counted {
-        self.connections.inc();
-        Counted(self.connections.clone())
+        Counted::new(&self.connections)
+    }
+
+    /// Counts a socket as stalled until the answer is dropped.
+    pub(crate) fn count_stalled(&self) -> Counted {
+        Counted::new(&self.stalled)
     }
 }
 
-/// A socket that counts as open.
+/// A socket that counts as open, or as stalled.
 #[derive(Debug)]
 pub(crate) struct Counted(IntGauge);
+
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {

@@ -27,6 +27,10 @@ pub(crate) struct Reader {
     came_at: RoomPosition,
     /// Whether it was told that replay is over.
     is_live: bool,
+    /// Whether nothing of the room is in the store.
+    is_of_the_moment: bool,
+    /// Whether it was too slow for such a room, and was not told yet what makes up for it.
+    is_overrun: bool,
 }
 
 #[derive(Debug)]
@@ -82,13 +86,23 @@ pub(crate) struct Piece {
 enum Then {
     OnPage(usize),
     Live,
+    Resumed,
     InRing { next: u64, at: RoomPosition, whole: Change },
 }
 
 impl Reader {
     /// A reader that comes now and knows everything.
     pub(crate) const fn new(at: RoomPosition) -> Self {
-        Self { at, replay_from: at.change, place: Place::Store, is_whole: true, came_at: at, is_live: false }
+        Self {
+            at,
+            replay_from: at.change,
+            place: Place::Store,
+            is_whole: true,
+            came_at: at,
+            is_live: false,
+            is_of_the_moment: false,
+            is_overrun: false,
+        }
     }
 
     /// A reader that knows everything up to `at` and comes when the room is at `head`.
@@ -98,7 +112,7 @@ impl Reader {
 
     /// A reader of a room without messages: it hears what passes from this segment on.
     pub(crate) fn passing(head: u64, at: RoomPosition) -> Self {
-        Self { place: Place::Ring(head), ..Self::new(at) }
+        Self { place: Place::Ring(head), is_of_the_moment: true, ..Self::new(at) }
     }
 
     /// Takes the word that replay is over for said.
@@ -123,7 +137,7 @@ impl Reader {
 
     /// Returns whether it is live and has read everything before the segment of this number.
     pub(crate) const fn is_at(&self, head: u64) -> bool {
-        self.is_live && matches!(self.place, Place::Ring(next) if next == head)
+        self.is_live && !self.is_overrun && matches!(self.place, Place::Ring(next) if next == head)
     }
 
     /// Returns whether it was told that replay is over.
@@ -145,7 +159,9 @@ impl Reader {
             self.place = Place::Store;
         }
         if let Place::Ring(next) = self.place {
-            let next = if ring.has_dropped(next) { None } else { ring.first_unknown(next, self.at, self.replay_from) };
+            let is_overrun = ring.has_dropped(next);
+            self.is_overrun |= is_overrun && self.is_of_the_moment;
+            let next = if is_overrun { None } else { ring.first_unknown(next, self.at, self.replay_from) };
             self.place = next.map_or(Place::Store, Place::Ring);
         }
         if matches!(self.place, Place::Store) && self.is_whole {
@@ -178,8 +194,21 @@ impl Reader {
         }
     }
 
+    /// Returns whether something of a room without messages was dropped before it was read.
+    pub(crate) const fn is_overrun(&self) -> bool {
+        self.is_overrun
+    }
+
     /// Appends the frames that come next, until `out` holds `bytes`; the reader has to be settled and stays where it is.
-    pub(crate) fn gather(&self, ring: &Ring, live: &Bytes, bytes: usize, mut take: impl FnMut(Piece)) {
+    /// `resumption` makes up for what has passed, if the reader was too slow for it; it was made when the ring was as it is.
+    pub(crate) fn gather(
+        &self,
+        ring: &Ring,
+        live: &Bytes,
+        resumption: Option<Bytes>,
+        bytes: usize,
+        mut take: impl FnMut(Piece),
+    ) {
         let mut left = bytes;
         match &self.place {
             Place::Store => {}
@@ -196,12 +225,17 @@ impl Reader {
             }
             Place::Ring(next) => {
                 let (mut next, mut at, mut is_live) = (*next, self.at, self.is_live);
-                let mut whole = self.replay_from;
+                let (mut whole, mut resumption) = (self.replay_from, resumption);
                 loop {
                     if !is_live && self.has_caught_up(at) {
                         is_live = true;
                         left = left.saturating_sub(live.len());
                         let (frame, then) = (live.clone(), Then::Live);
+                        take(Piece { frame, records: 1, replayed: 0, gap: None, accepted_at: None, then });
+                    }
+                    if let Some(frame) = resumption.take() {
+                        left = left.saturating_sub(frame.len());
+                        let then = Then::Resumed;
                         take(Piece { frame, records: 1, replayed: 0, gap: None, accepted_at: None, then });
                     }
                     let Some(segment) = ring.get(next).filter(|_| left > 0) else { return };
@@ -248,6 +282,7 @@ impl Reader {
                 }
             }
             Then::Live => self.is_live = true,
+            Then::Resumed => self.is_overrun = false,
             Then::InRing { next, at, whole } => {
                 (self.place, self.at, self.replay_from) = (Place::Ring(next), at, whole);
                 self.is_whole = whole == at.change;
@@ -281,7 +316,7 @@ mod tests {
         loop {
             reader.settle(ring);
             let mut first = None;
-            reader.gather(ring, &live(), 1, |piece| first = first.take().or(Some(piece)));
+            reader.gather(ring, &live(), None, 1, |piece| first = first.take().or(Some(piece)));
             let Some(piece) = first else { return lines };
             let text = String::from_utf8(frame::text_of(&piece.frame).to_vec()).unwrap();
             lines.extend(text.lines().map(str::to_owned));
@@ -400,6 +435,39 @@ mod tests {
         ring.push(changes(14, 40), 10);
         assert_eq!(read(&mut lagging, &ring), Vec::<String>::new());
         assert_eq!(lagging.wants(), Some(PageKey { at: at(12), replay_from: Change::new(10) }), "to it that is news");
+    }
+
+    #[test]
+    fn who_was_too_slow_for_a_room_without_messages_is_told_what_makes_up_for_it_and_what_comes_then() {
+        let (mut ring, resumption) = (Ring::new(at(0)), || Some(frame::of_record(b"all of it")));
+        let mut reader = Reader::passing(ring.head(), ring.position());
+        assert_eq!(read(&mut reader, &ring), ["live"]);
+        let pass = |ring: &mut Ring, times| (0..times).for_each(|_| ring.push(passing(ring.position()), 30));
+        pass(&mut ring, 5);
+        reader.settle(&ring);
+        assert!(reader.is_overrun() && !reader.is_at(ring.head()));
+
+        let pieces = |reader: &Reader, ring: &Ring| {
+            let mut pieces = Vec::new();
+            reader.gather(ring, &live(), resumption(), ALL, |piece| pieces.push(piece));
+            pieces
+        };
+        assert_eq!(pieces(&reader, &ring).len(), 1, "it is not written yet");
+        pass(&mut ring, 1);
+        reader.settle(&ring);
+        for piece in pieces(&reader, &ring) {
+            reader.pass(&piece);
+        }
+
+        assert!(reader.is_at(ring.head()));
+        pass(&mut ring, 1);
+        assert_eq!(read(&mut reader, &ring), ["passing"]);
+        let mut ring = Ring::new(at(10));
+        let mut reader = Reader::new(at(10));
+        assert_eq!(read(&mut reader, &ring), ["live"]);
+        pass(&mut ring, 5);
+        reader.settle(&ring);
+        assert!(!reader.is_overrun(), "messages are in the store");
     }
 
     #[test]

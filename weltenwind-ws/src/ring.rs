@@ -1,6 +1,6 @@
 //! What a room told lately: one ring of finished frames for all who are in it. Neither I/O nor clock.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::OnceLock};
 
 use bytes::Bytes;
 use weltenwind_core::{
@@ -157,11 +157,13 @@ pub(crate) struct Ring {
     tail: u64,
     bytes: usize,
     position: RoomPosition,
+    /// What makes up for the segments that were dropped, if anybody has asked since the newest one came.
+    resumption: OnceLock<Bytes>,
 }
 
 impl Ring {
     pub(crate) const fn new(position: RoomPosition) -> Self {
-        Self { segments: VecDeque::new(), tail: 0, bytes: 0, position }
+        Self { segments: VecDeque::new(), tail: 0, bytes: 0, position, resumption: OnceLock::new() }
     }
 
     /// Returns how far the room is.
@@ -174,8 +176,13 @@ impl Ring {
         self.tail + self.segments.len() as u64
     }
 
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes + self.resumption.get().map_or(0, Bytes::len)
+    }
+
+    /// Returns the frame that makes up for what was dropped, made once for all until the next segment comes.
+    pub(crate) fn resumption(&self, make: impl FnOnce() -> Bytes) -> Bytes {
+        self.resumption.get_or_init(make).clone()
     }
 
     /// Returns a segment; none if it was dropped, or is not there yet.
@@ -193,6 +200,7 @@ impl Ring {
     pub(crate) fn push(&mut self, segment: Segment, kept: usize) {
         debug_assert!(segment.before == self.position, "segments follow each other");
         self.position = segment.after;
+        self.resumption = OnceLock::new();
         self.bytes += segment.frame.len();
         self.segments.push_back(segment);
         while self.bytes > kept && self.segments.len() > 1 {

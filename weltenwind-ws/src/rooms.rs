@@ -100,7 +100,8 @@ impl Rooms {
                 if !reader.is_on_page() {
                     *page = None;
                 }
-                reader.gather(ring, &feed.live, left.min(TURN_BYTES), |piece| {
+                let resumption = reader.is_overrun().then(|| feed.resumption(ring)).flatten();
+                reader.gather(ring, &feed.live, resumption, left.min(TURN_BYTES), |piece| {
                     left = left.saturating_sub(piece.frame.len());
                     told.push(Told { room, piece });
                 });

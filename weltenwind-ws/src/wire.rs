@@ -27,6 +27,7 @@ use weltenwind_core::Timestamp;
 
 use crate::{
     bell::Bell,
+    metrics::Counted,
     outbox::Outbox,
     rooms::{Rooms, Told},
     toasts::Viewing,
@@ -49,6 +50,8 @@ const TURN_BYTES: usize = 256 * 1024;
 const SLICES: usize = 64;
 /// Frames for this client alone that are offered at once.
 const FRONT: usize = 3;
+/// How long a socket takes nothing of what waits for it until it counts as stalled.
+const STALLED: Duration = Duration::from_secs(5);
 /// Long enough to read two frames, short enough for who has left already.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -68,14 +71,22 @@ pub(crate) struct Wire<L> {
     begun: usize,
     /// Frames that came in and were not taken yet.
     received: VecDeque<Result<Message, WsError>>,
-    /// Since when the client has taken nothing of what waits for it.
-    stalled_since: Option<Instant>,
+    /// That the client takes nothing of what waits for it.
+    stall: Option<Stall>,
     timeout: Duration,
+}
+
+/// A client that takes nothing.
+#[derive(Debug)]
+struct Stall {
+    since: Instant,
+    /// That it counts as stalled.
+    counted: Option<Counted>,
 }
 
 impl<L> fmt::Debug for Wire<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("stalled_since", &self.stalled_since).finish_non_exhaustive()
+        f.debug_struct("Wire").field("stall", &self.stall).finish_non_exhaustive()
     }
 }
 
@@ -90,6 +101,8 @@ pub(crate) enum Turn {
     PageWanted,
     /// A room tells nothing more, or there is a toast.
     News,
+    /// The client takes nothing of what waits for it, and the connection would look for that too late.
+    Stalled,
     /// The connection is gone.
     Lost,
 }
@@ -150,7 +163,7 @@ impl<L: Link> Wire<L> {
             front: VecDeque::new(),
             begun: 0,
             received: VecDeque::new(),
-            stalled_since: None,
+            stall: None,
             timeout,
         };
         wire.receive(read);
@@ -178,22 +191,34 @@ impl<L: Link> Wire<L> {
 
     /// Returns whether the client does not take what waits for it.
     pub(crate) const fn is_stalled(&self) -> bool {
-        self.stalled_since.is_some()
+        self.stall.is_some()
+    }
+
+    /// Returns when the socket counts as stalled, unless it does already or the client takes something by then.
+    pub(crate) fn stalls_at(&self) -> Option<Instant> {
+        self.stall.as_ref().filter(|stall| stall.counted.is_none()).map(|stall| stall.since + STALLED)
+    }
+
+    /// Notes that the socket counts as stalled until the client takes something.
+    pub(crate) fn count_stalled(&mut self, counted: Counted) {
+        if let Some(stall) = &mut self.stall {
+            stall.counted = Some(counted);
+        }
     }
 
     /// Returns until when the client must have taken something.
     pub(crate) fn give_up_at(&self) -> Option<Instant> {
-        self.stalled_since.map(|since| since + self.timeout)
+        self.stall.as_ref().map(|stall| stall.since + self.timeout)
     }
 
     /// Notes that for the moment nothing is offered to the client.
-    pub(crate) const fn hold(&mut self) {
-        self.stalled_since = None;
+    pub(crate) fn hold(&mut self) {
+        self.stall = None;
     }
 
     /// Writes what waits and what rooms tell meanwhile, and reads if asked to. Dropping the future loses nothing.
     pub(crate) async fn turn(&mut self, saying: Saying<'_>, reading: bool, mut count: impl FnMut(&Written)) -> Turn {
-        let Saying { outbox, rooms, bell, viewing, is_writing, is_fetching } = saying;
+        let Saying { outbox, rooms, bell, viewing, is_writing, is_fetching, looks_at } = saying;
         std::future::poll_fn(|cx| {
             if bell.poll_heard(cx) && (rooms.has_ended() || viewing.is_some_and(Viewing::has_toasts)) {
                 return Poll::Ready(Turn::News);
@@ -209,6 +234,9 @@ impl<L: Link> Wire<L> {
                 }
                 if written.own > 0 || written.is_much {
                     return Poll::Ready(Turn::Written { is_much: written.is_much });
+                }
+                if self.stalls_at().is_some_and(|at| at < looks_at) {
+                    return Poll::Ready(Turn::Stalled);
                 }
                 if !is_fetching && rooms.wants_page() {
                     return Poll::Ready(Turn::PageWanted);
@@ -261,18 +289,18 @@ impl<L: Link> Wire<L> {
             if count == 0 {
                 // A silent socket keeps no queue.
                 self.front = VecDeque::new();
-                self.stalled_since = None;
+                self.stall = None;
                 return Poll::Ready(Ok(()));
             }
             let length = match Pin::new(&mut self.link).poll_write_vectored(cx, &slices[..count]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(length) => length?,
                 Poll::Pending => {
-                    self.stalled_since.get_or_insert_with(Instant::now);
+                    self.stall.get_or_insert_with(|| Stall { since: Instant::now(), counted: None });
                     return Poll::Pending;
                 }
             };
-            self.stalled_since = None;
+            self.stall = None;
             written.bytes += length;
             self.advance(length, rooms.as_deref_mut(), &mut told, written);
             if written.bytes >= TURN_BYTES {
@@ -421,4 +449,6 @@ pub(crate) struct Saying<'a> {
     pub(crate) is_writing: bool,
     /// Whether a page is on its way already.
     pub(crate) is_fetching: bool,
+    /// When the connection looks whether the socket is stalled.
+    pub(crate) looks_at: Instant,
 }

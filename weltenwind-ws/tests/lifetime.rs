@@ -231,6 +231,37 @@ async fn a_reader_that_takes_nothing_is_closed_and_costs_no_more_than_a_frame() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_takes_nothing_for_five_seconds_counts_as_stalled_until_something_is_taken() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let mut slow = node.connect_over(node.pipe(None, 4 * 1024), &node.guest("Slow").await).await;
+    slow.join(lobby, None).await;
+    slow.expect("live").await;
+    let stalled = || node.metric("weltenwind_ws_stalled_connections");
+    for n in 0..100 {
+        node.town.services.chat.post(&Actor::player("Lu"), Draft::new(lobby, format!("{n}"))).await.unwrap();
+    }
+
+    tokio::time::sleep(4 * SECOND).await;
+    assert_eq!(stalled(), 0, "it may be about to");
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(stalled(), 1);
+    for n in 0..100 {
+        assert_eq!(slow.expect("msg").await["message"]["body"], n.to_string());
+    }
+    assert_eq!(stalled(), 0);
+
+    for n in 0..100 {
+        node.town.services.chat.post(&Actor::player("Lu"), Draft::new(lobby, format!("{n}"))).await.unwrap();
+    }
+    tokio::time::sleep(6 * SECOND).await;
+    assert_eq!(stalled(), 1);
+    drop(slow);
+    node.all_gone().await;
+    assert_eq!(stalled(), 0, "a socket that is gone is not stalled");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_asks_without_reading_the_answers_is_not_heard_any_more() {
     let node = Node::start().await;
     let lobby = node.channel("lobby").await;

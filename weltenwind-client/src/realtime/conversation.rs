@@ -268,7 +268,12 @@ impl Conversation {
             ServerRecord::Left { id: None, room, code } => self.taken_away(room, code.unwrap_or_default()),
             // A room was left as the program asked, or the server took something that has no number.
             ServerRecord::Left { .. } | ServerRecord::Ok { id: None, .. } => {}
-            ServerRecord::Presence { room, version, join, leave, count } => {
+            ServerRecord::Presence { room, version, whole: true, join: members, count, .. } => {
+                let snapshot = PresenceRecord { version, members, count };
+                let renewed = self.heard(room).map(|membership| membership.take_present(room, snapshot));
+                self.inbox.extend(renewed);
+            }
+            ServerRecord::Presence { room, version, join, leave, count, .. } => {
                 self.take_change(room, version, join, &leave, count);
             }
             ServerRecord::Typing { room, user, display_name } => {

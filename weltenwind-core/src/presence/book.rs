@@ -26,8 +26,6 @@ pub(super) const LEASE: Duration = Duration::from_secs(5);
 /// How long a node without a lease is waited for: where the leases were lost and not the nodes, each has given another sign of
 /// life by then. Together with the lease and the time to the next beat, a dead node's members are gone within 10 seconds.
 const GRACE: Duration = BEAT;
-/// How long a member's typing is not told again.
-const TYPING_EVERY: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct Book {
@@ -92,9 +90,15 @@ impl Book {
         }
     }
 
-    /// Returns whether others are to be told: not again within three seconds.
+    /// Returns how long a member's typing is not told again.
+    const fn typing_pause(&self) -> Duration {
+        Duration::from_secs(self.config.typing_seconds)
+    }
+
+    /// Returns whether others are to be told, who may have been a moment ago.
     pub(super) fn types(&mut self, room: Room, account: AccountId, now: Instant) -> bool {
-        let is_fresh = |at: &Instant| *at + TYPING_EVERY <= now;
+        let pause = self.typing_pause();
+        let is_fresh = |at: &Instant| *at + pause <= now;
         let may = self.typing.get(&(room, account)).is_none_or(is_fresh);
         if may {
             self.typing.insert((room, account), now);
@@ -117,7 +121,8 @@ impl Book {
             }
         }
         self.rooms.retain(|_, room| room.is_of_use());
-        self.typing.retain(|_, at| *at + TYPING_EVERY > now);
+        let pause = self.typing_pause();
+        self.typing.retain(|_, at| *at + pause > now);
     }
 
     pub(super) fn is_beat_due(&self, now: Instant) -> bool {

@@ -16,10 +16,12 @@ pub struct PresenceConfig {
     pub max_members: usize,
     /// Seconds for which somebody without a socket still counts as present: whoever comes back within them never left.
     pub leave_seconds: u64,
+    /// Seconds for which somebody's writing is not told again in a room; with 0 each word of it is told.
+    pub typing_seconds: u64,
 }
 
 impl Default for PresenceConfig {
     fn default() -> Self {
-        Self { max_members: 200, leave_seconds: 5 }
+        Self { max_members: 200, leave_seconds: 5, typing_seconds: 3 }
     }
 }

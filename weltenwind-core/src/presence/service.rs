@@ -4,7 +4,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex as AsyncMutex, Notify, broadcast, mpsc, watch},
+    sync::{Mutex as AsyncMutex, Notify, broadcast, mpsc},
     time::{Instant, MissedTickBehavior},
 };
 
@@ -42,8 +42,8 @@ pub struct Presence {
     sources: Sources,
     news: AsyncMutex<broadcast::Receiver<PresenceNews>>,
     wake: Notify,
-    /// Counts turns, for those who wait for one.
-    turns: watch::Sender<u64>,
+    /// Wakes those who wait for a turn, in the order in which they came.
+    turned: Notify,
 }
 
 /// What happens in a room from now on.
@@ -78,7 +78,7 @@ impl Presence {
             store,
             sources,
             wake: Notify::new(),
-            turns: watch::Sender::new(0),
+            turned: Notify::new(),
         }
     }
 
@@ -117,20 +117,28 @@ impl Presence {
     /// Watches a room: who is there, and what happens from then on. Once for a node and room is enough; each change carries
     /// its version, so a socket that was told a snapshot is told every change above it.
     pub async fn watch(&self, room: Room) -> (Snapshot, PresenceWatch) {
+        let watch = self.listen(room);
+        (self.read(room, None).await, watch)
+    }
+
+    /// Watches a room as [`watch`](Self::watch) does, at once: a snapshot that is taken later is followed without a hole.
+    pub fn listen(&self, room: Room) -> PresenceWatch {
         let (watcher, events) = mpsc::unbounded_channel();
         self.book().room(room).watch(watcher);
-        (self.read(room, None).await, PresenceWatch { events })
+        PresenceWatch { events }
     }
 
     /// Waits until it is known whom other nodes have in a room, if they answer in time.
     async fn read(&self, room: Room, asking: Option<AccountId>) -> Snapshot {
         let known = async {
-            let mut turns = self.turns.subscribe();
-            while self.book().awaits(room) {
-                self.wake.notify_one();
-                if turns.changed().await.is_err() {
+            loop {
+                // Before the question, so that no turn falls between the two.
+                let turned = self.turned.notified();
+                if !self.book().awaits(room) {
                     break;
                 }
+                self.wake.notify_one();
+                turned.await;
             }
         };
         if tokio::time::timeout(PATIENCE, known).await.is_err() {
@@ -153,8 +161,9 @@ impl Presence {
         self.book().rooms.get_mut(&room).is_some_and(|room| room.say(socket, state, now))
     }
 
-    /// Tells whoever watches a room, here and elsewhere, that somebody is writing; at most once in three seconds for each
-    /// account and room, what is more is passed over. Nobody is told of it again who did not hear.
+    /// Tells whoever watches a room, here and elsewhere, that somebody is writing; at most once in
+    /// [`PresenceConfig::typing_seconds`] for each account and room, what is more is passed over. Nobody is told of it again
+    /// who did not hear.
     pub async fn type_in(&self, room: Room, account: AccountId, display_name: &DisplayName) {
         let typing = {
             let mut book = self.book();
@@ -174,6 +183,8 @@ impl Presence {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // In this order, so that a simulation of nodes repeats itself.
+                biased;
                 _ = ticks.tick() => {}
                 () = self.wake.notified() => {}
             }
@@ -194,7 +205,7 @@ impl Presence {
         let mut book = self.book();
         book.settle();
         drop(book);
-        self.turns.send_modify(|turns| *turns += 1);
+        self.turned.notify_waiters();
     }
 
     async fn exchange(&self, news: &mut broadcast::Receiver<PresenceNews>) -> Result<(), StorageError> {

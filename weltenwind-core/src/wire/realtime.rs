@@ -181,9 +181,13 @@ pub enum ServerRecord {
     Presence {
         /// The room.
         room: Room,
-        /// One more than that of the record before, or of `joined.presence`: what is not above that is known already, and
-        /// behind a hole the room has to be joined anew.
+        /// One more than that of the record before, or of `joined.presence`: what is not above that is known already. A record
+        /// that is `whole` begins anew with its own, and without one there is no hole.
         version: u64,
+        /// Whether `join` is everybody, in place of all that was known, or nobody where there are more than are listed: told
+        /// to who was too slow for the changes before. Absent means no.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        whole: bool,
         /// Who came, and who says something new.
         join: Vec<MemberRecord>,
         /// Who went; also everybody who was listed, once there are more than are listed.

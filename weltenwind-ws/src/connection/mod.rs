@@ -205,7 +205,8 @@ impl<L: Link> Connection<L> {
             let (is_reading, is_fetching) = (self.is_reading(), self.page.is_some());
             let Self { outbox, rooms, wire, bell, began_at, host, viewing, .. } = self;
             let viewing = viewing.as_ref();
-            let saying = Saying { outbox, rooms, bell, viewing, is_writing: !self.is_suspect, is_fetching };
+            let looks_at = timer.deadline();
+            let saying = Saying { outbox, rooms, bell, viewing, is_writing: !self.is_suspect, is_fetching, looks_at };
             let count = |written: &Written| observe(host, began_at, written);
             tokio::select! {
                 // In this order, because a busy room must not keep a sign of life from being read.
@@ -300,7 +301,7 @@ impl<L: Link> Connection<L> {
                 self.heartbeat.heard(now);
                 self.allowance.take(bytes, now);
             }
-            Turn::PageWanted => {}
+            Turn::PageWanted | Turn::Stalled => {}
             Turn::News => {
                 self.take_ended();
                 for toast in self.viewing.iter().flat_map(Viewing::take_toasts) {

@@ -18,7 +18,7 @@ impl<L: Link> Connection<L> {
         // While something waits to be written, that the client takes it is sign of life enough.
         let write = self.wire.give_up_at().or_else(|| self.heartbeat.due());
         let read = self.allowance.opens_at(Instant::now());
-        [check, write, read].into_iter().flatten().fold(self.expiry.due(), Instant::min)
+        [check, write, self.wire.stalls_at(), read].into_iter().flatten().fold(self.expiry.due(), Instant::min)
     }
 
     /// Sets the timer. One that rings too early costs less than one that is moved with every record.
@@ -31,6 +31,9 @@ impl<L: Link> Connection<L> {
 
     pub(super) fn pass_time(&mut self) {
         let now = Instant::now();
+        if self.wire.stalls_at().is_some_and(|at| at <= now) {
+            self.wire.count_stalled(self.host.metrics.count_stalled());
+        }
         if self.wire.give_up_at().is_some_and(|at| at <= now) {
             return self.end(End::Bye(close::SLOW, "the client does not read"));
         }

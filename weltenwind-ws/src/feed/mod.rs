@@ -16,14 +16,14 @@ use std::{
 use bytes::Bytes;
 use prometheus::IntGauge;
 use slab::Slab;
-use tokio::{sync::OnceCell, task::AbortHandle, time::Instant};
+use tokio::{sync::OnceCell, time::Instant};
 use weltenwind_core::{
     ChannelId, Code, CursorSealer, Room,
     chat::{RoomPosition, SharedChannel},
     wire::ServerRecord,
 };
 
-use self::pages::Pages;
+use self::{pages::Pages, whispers::Whispers};
 pub(crate) use self::{
     pages::{SharedPage, name_of},
     registry::{Attendance, Feeds},
@@ -49,8 +49,8 @@ pub(crate) struct Feed {
     /// In a box, because most rooms are those of one account and have none.
     channel: Option<Box<Channel>>,
     budget: Arc<Budget>,
-    /// What tells the room who comes and goes.
-    whispers: OnceLock<AbortHandle>,
+    /// What tells the room who comes and goes; a room of one account has none.
+    whispers: OnceLock<Box<Whispers>>,
 }
 
 /// What the rings of a node may keep together, and what they do keep.
@@ -86,9 +86,6 @@ impl Budget {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.budget.grow(self.read(Ring::bytes), 0);
-        if let Some(whispers) = self.whispers.get() {
-            whispers.abort();
-        }
     }
 }
 
@@ -175,10 +172,19 @@ impl Feed {
         self.ring_bells();
     }
 
-    /// Tells everybody who is in the room right now, and nobody who comes later.
-    pub(crate) fn tell_in_passing(&self, record: &[u8]) {
-        let frame = frame::of_record(record);
-        self.tell_with(|at| Segment::passing(frame, 1, at));
+    /// Returns the frame that makes up for what a reader of the ring has missed, if anything does.
+    pub(crate) fn resumption(&self, ring: &Ring) -> Option<Bytes> {
+        let whispers = self.whispers.get().filter(|_| has_presence(self.room))?;
+        Some(ring.resumption(|| {
+            let frame = whispers.resumption(self.room);
+            self.budget.grow(0, frame.len());
+            frame
+        }))
+    }
+
+    /// Tells so many records to everybody who is in the room right now, and to nobody who comes later.
+    fn tell_in_passing(&self, frame: Bytes, records: u32) {
+        self.tell_with(|at| Segment::passing(frame, records, at));
     }
 
     /// Ends the room for everybody who is in it.

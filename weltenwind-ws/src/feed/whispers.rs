@@ -2,14 +2,42 @@
 
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
+use tokio::task::AbortHandle;
 use weltenwind_core::{
     Room,
     presence::{Member, Presence, PresenceEvent, Snapshot},
     wire::{MemberRecord, PresenceRecord, ServerRecord},
 };
 
-use super::Feed;
-use crate::records;
+use super::{Feed, pages::FRAME_BYTES};
+use crate::{
+    frame::{self, FrameBuilder},
+    records,
+};
+
+/// Tells a room what passes in it, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Whispers {
+    presence: Arc<Presence>,
+    following: AbortHandle,
+}
+
+impl Drop for Whispers {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+impl Whispers {
+    /// Makes the frame that tells who is in the room by now, in place of all that was told.
+    pub(super) fn resumption(&self, room: Room) -> Bytes {
+        let Snapshot { version, members, count, .. } = self.presence.snapshot(room);
+        let join = members.iter().map(member).collect();
+        let record = ServerRecord::Presence { room, version, whole: true, join, leave: Vec::new(), count };
+        frame::of_record(&records::write(&record))
+    }
+}
 
 /// Returns whether it is told who is in a room. In one's own there is nobody else, and a channel's readers are in its world.
 pub(crate) const fn has_presence(room: Room) -> bool {
@@ -18,18 +46,29 @@ pub(crate) const fn has_presence(room: Room) -> bool {
 
 /// Tells a room what passes in it, as long as it is there.
 pub(super) fn follow(presence: &Arc<Presence>, feed: &Arc<Feed>) {
-    let (presence, told, room) = (Arc::clone(presence), Arc::downgrade(feed), feed.room);
+    let (told, room) = (Arc::downgrade(feed), feed.room);
+    // Before anybody is told who is there: what changes from then on is heard.
+    let mut watch = presence.listen(room);
     let following = tokio::spawn(async move {
-        let (_, mut watch) = presence.watch(room).await;
         loop {
-            let event = watch.next().await;
+            let mut next = Some(watch.next().await);
             let Some(feed) = Weak::upgrade(&told) else { return };
-            if let Some(record) = record(room, &event) {
-                feed.tell_in_passing(&records::write(&record));
+            // What has happened by now is one frame for everybody, and one write for each.
+            let (mut frame, mut records) = (FrameBuilder::new(), 0);
+            while let Some(event) = next {
+                if let Some(record) = record(room, &event) {
+                    frame.push(&records::write(&record));
+                    records += 1;
+                }
+                next = if frame.len() < FRAME_BYTES { watch.next_ready() } else { None };
+            }
+            if records > 0 {
+                feed.tell_in_passing(frame.finish(), records);
             }
         }
     });
-    feed.whispers.get_or_init(|| following.abort_handle());
+    let whispers = Whispers { presence: Arc::clone(presence), following: following.abort_handle() };
+    feed.whispers.get_or_init(|| Box::new(whispers));
 }
 
 fn record(room: Room, event: &PresenceEvent) -> Option<ServerRecord> {
@@ -37,6 +76,7 @@ fn record(room: Room, event: &PresenceEvent) -> Option<ServerRecord> {
         PresenceEvent::Changed(diff) if has_presence(room) => ServerRecord::Presence {
             room,
             version: diff.version,
+            whole: false,
             join: diff.join.iter().map(member).collect(),
             leave: diff.leave.clone(),
             count: diff.count,

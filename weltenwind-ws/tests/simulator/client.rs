@@ -19,6 +19,7 @@ use crate::{
     dice::Dice,
     oracle::{Broken, Ear, Shown},
     pipe::Hose,
+    square::{Told, View},
     support::raw::{CLOSE, FIN, Frame, Raw, TEXT, masked},
     town::{DEN, LOBBY, Mutation, Resident, Town, in_time, request, text},
 };
@@ -37,6 +38,8 @@ struct Record<'a> {
     /// A word, or the number of a `bye`.
     code: Option<serde_json::Value>,
     message: Option<Message<'a>>,
+    /// In `joined` of the room of everybody.
+    presence: Option<Told<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +69,20 @@ struct Place {
     is_wanted: bool,
 }
 
+/// The room of everybody, and who this client believes is there.
+#[derive(Debug)]
+struct Square {
+    standing: Standing,
+    view: View,
+    /// What it says of itself.
+    said: Option<String>,
+}
+
+/// The number of the request to join it.
+const JOIN_SQUARE: i64 = 2;
+/// The number of what it says of itself.
+const SAY: i64 = 12;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Out,
@@ -81,6 +98,8 @@ pub(crate) struct Client {
     refresh: String,
     dice: Dice,
     places: Vec<Place>,
+    /// The room of everybody.
+    square: Square,
     posts: VecDeque<Post>,
     counted: u64,
     /// A frame that a mutation holds back.
@@ -117,8 +136,8 @@ impl Client {
                 is_wanted: true,
             })
             .collect();
-        // One client is lied to, once; about which frame differs from run to run.
-        let strikes_in = (n == 0).then(|| dice.within(1..8));
+        // One client is lied to, once; about which frame differs from run to run. What seldom happens strikes whom it can.
+        let strikes_in = (n == 0 || town.plan.mutation == Mutation::HideWhole).then(|| dice.within(1..8));
         Self {
             town: Arc::clone(town),
             n,
@@ -126,6 +145,7 @@ impl Client {
             refresh: resident.grant.refresh_token.expose().clone(),
             resident,
             places,
+            square: Square { standing: Standing::Out, view: View::default(), said: None },
             dice,
             posts: VecDeque::new(),
             counted: 0,
@@ -153,6 +173,7 @@ impl Client {
                     let left = self.converse(socket).await;
                     self.is_done.store(false, Ordering::SeqCst);
                     self.places.iter_mut().for_each(|place| place.standing = Standing::Out);
+                    self.leave_square();
                     // A mutation holds nothing back over the end of a socket.
                     self.held = None;
                     left
@@ -270,7 +291,9 @@ impl Client {
             let at = place.ear.as_ref().map(|ear| (ear.at(), ear.is_live()));
             at == Some((self.town.depot.head(place.room), true)) && place.standing == Standing::In
         };
-        let is_done = self.posts.is_empty() && self.places.iter().filter(|place| place.is_wanted).all(is_at_end);
+        let knows_all = self.square.standing == Standing::In && self.square.view.is(&self.town.there());
+        let has_heard = self.posts.is_empty() && self.places.iter().filter(|place| place.is_wanted).all(is_at_end);
+        let is_done = has_heard && knows_all;
         self.is_done.store(is_done, Ordering::SeqCst);
     }
 
@@ -295,10 +318,18 @@ impl Client {
                 self.send(socket, join).await?;
             }
         }
+        if self.square.standing == Standing::Out {
+            self.square.standing = Standing::Asked { since: false };
+            self.send(socket, json!({ "t": "join", "id": JOIN_SQUARE, "room": "global" })).await?;
+        }
+        if self.square.standing == Standing::In && self.square.said.is_none() {
+            // What was said before went with the socket.
+            self.say_what_it_does(socket).await?;
+        }
         if self.town.is_settling() {
             return self.say_again(socket).await;
         }
-        match self.dice.below(20) {
+        match self.dice.below(22) {
             0..8 => self.post(socket).await,
             8 => {
                 // Looks away, and the pipe fills.
@@ -316,11 +347,50 @@ impl Client {
             }
             11 => self.leave(socket).await,
             12 => self.say_again(socket).await,
+            20 if self.square.standing == Standing::In => self.say_what_it_does(socket).await,
+            21 if self.square.standing == Standing::In => {
+                self.send(socket, json!({ "t": "typing", "id": 13, "room": "global" })).await
+            }
             13 => {
                 socket.sip = self.dice.pick(&[16, 64, 700, 4096]);
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Is not in the room of everybody any more, and has said nothing of itself there.
+    fn leave_square(&mut self) {
+        self.square = Square { standing: Standing::Out, view: View::default(), said: None };
+        self.town.come(self.n, None);
+    }
+
+    async fn say_what_it_does(&mut self, socket: &mut Socket) -> Result<(), Left> {
+        let state = text(&mut self.dice, self.counted);
+        self.square.said = Some(state.clone());
+        self.town.come(self.n, Some((self.resident.account, Some(state.clone()))));
+        self.send(socket, json!({ "t": "presence", "id": SAY, "room": "global", "state": state })).await
+    }
+
+    fn hear_square(&mut self, record: &Record<'_>, line: &str) -> Result<(), Broken> {
+        match (record.t, self.square.standing) {
+            ("joined", Standing::Asked { .. }) => {
+                let told = record.presence.as_ref().ok_or("joined, and not told who is there")?;
+                self.square.view = View::open(told)?;
+                self.square.standing = Standing::In;
+                self.town.come(self.n, Some((self.resident.account, None)));
+                Ok(())
+            }
+            ("live", Standing::In) => Ok(()),
+            ("typing", Standing::In) => {
+                crate::count("somebody writes");
+                Ok(())
+            }
+            ("presence", Standing::In) => {
+                let told: Told<'_> = serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
+                self.square.view.take(&told)
+            }
+            (_, standing) => Err(format!("{standing:?} and told {line}")),
         }
     }
 
@@ -404,6 +474,7 @@ impl Client {
         let mutation = self.town.plan.mutation;
         let tells = match mutation {
             Mutation::HideGap => r#""t":"gap""#,
+            Mutation::HideWhole => r#""whole":true"#,
             Mutation::Alter => r#","body":""#,
             _ => r#""t":"msg""#,
         };
@@ -412,13 +483,13 @@ impl Client {
             return vec![frame, held];
         }
         let Some(left) = self.strikes_in.filter(|_| is_news) else { return vec![frame] };
-        if left > 0 && mutation != Mutation::HideGap {
+        if left > 0 && !matches!(mutation, Mutation::HideGap | Mutation::HideWhole) {
             self.strikes_in = Some(left - 1);
             return vec![frame];
         }
         self.strikes_in = None;
         match mutation {
-            Mutation::Drop | Mutation::HideGap => return Vec::new(),
+            Mutation::Drop | Mutation::HideGap | Mutation::HideWhole => return Vec::new(),
             Mutation::Double => {
                 let again = Frame { head: frame.head, payload: frame.payload.clone() };
                 return vec![frame, again];
@@ -472,6 +543,13 @@ impl Client {
                     code => self.breaks(&format!("bye {code:?}")),
                 });
             }
+            _ if record.room == Some("global") => {
+                if let Err(broken) = self.hear_square(&record, line) {
+                    return Err(self.breaks(&broken));
+                }
+            }
+            // Who writes in a channel is not kept.
+            "typing" => {}
             _ => {
                 if let Err(broken) = self.hear_room(&record) {
                     return Err(self.breaks(&broken));
@@ -553,6 +631,12 @@ impl Client {
     fn take_err(&mut self, record: &Record<'_>) -> Result<(), Left> {
         let code = record.code.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         let id = record.id.unwrap_or(-1);
+        if id == JOIN_SQUARE && matches!(self.square.standing, Standing::Asked { .. }) {
+            self.square.standing = Standing::Out;
+        }
+        if id == SAY {
+            self.square.said = None;
+        }
         if id < 2
             && let Some(place) = self.places.iter_mut().find(|place| i64::try_from(place.room) == Ok(id))
             && matches!(place.standing, Standing::Asked { .. })

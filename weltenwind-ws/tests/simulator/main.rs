@@ -21,6 +21,7 @@ mod dice;
 mod network;
 mod oracle;
 mod pipe;
+mod square;
 #[path = "../support/mod.rs"]
 mod support;
 mod town;
@@ -59,10 +60,12 @@ fn count(what: &'static str) {
 }
 
 /// What must have happened in the seeds of every day.
-const USUAL: [&str; 29] = [
+const USUAL: [&str; 33] = [
     "breaks of the bus",
+    "changes of who is there",
     "changes replayed",
     "changes told live",
+    "crowds",
     "disorder on the bus",
     "doubles on the bus",
     "drained nodes",
@@ -85,10 +88,12 @@ const USUAL: [&str; 29] = [
     "sessions that cannot be read",
     "shown out of a room",
     "slow stores",
+    "somebody writes",
     "stalls of the bus",
     "stores away",
     "stores that fail behind the effect",
     "taken rights",
+    "who is there told anew",
 ];
 
 thread_local! {
@@ -291,6 +296,7 @@ fn every_oracle_bites() {
         (Mutation::Swap, "a repeat or out of order"),
         (Mutation::Alter, "is told in two ways"),
         (Mutation::HideGap, "without a gap"),
+        (Mutation::HideWhole, "a hole in who is there"),
         (Mutation::Acknowledge, "acknowledged and never stored"),
         (Mutation::Revoke, "written after its loss was known"),
         (Mutation::Starve, "may keep 0"),

@@ -1,6 +1,7 @@
 //! Nodes over one store and one network, and what befalls them.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,17 +12,17 @@ use std::{
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use prometheus::Registry;
-use tokio::time::Instant;
+use tokio::{task::AbortHandle, time::Instant};
 use tower::Service as _;
 use weltenwind_core::{
-    AccountId, Actor, AllowedOrigins, ChannelId, Clock, CorrelationId, Limit, Scope, SequentialIds, ServiceConfig,
-    Services, Shared, Sources, Timestamp, WorldId,
+    AccountId, Actor, AllowedOrigins, ChannelId, Clock, CorrelationId, IdGenerator as _, Limit, Room, Scope,
+    SequentialIds, ServiceConfig, Services, Shared, Sources, Timestamp, WorldId,
     access::MemoryGrantStore,
     accounts::{AccountsConfig, DeviceDraft, DisplayName, SessionGrant},
     chat::{ChannelDraft, Draft, RemovalMode},
     limits::{LimitsConfig, MemoryRateLimiter, Quota, Unit},
     notifications::LocalNotices,
-    presence::MemoryPresenceStore,
+    presence::{MemoryPresenceStore, SocketId},
     revocations::Mark,
     worlds::{Visibility, WorldAmendment, WorldDraft, WorldRef},
 };
@@ -58,6 +59,8 @@ pub(crate) enum Mutation {
     Alter,
     /// A client is not told of a gap.
     HideGap,
+    /// A client is not told anew who is there after it was too slow.
+    HideWhole,
     /// A post is acknowledged that was never stored.
     Acknowledge,
     /// Whoever looks believes that a client had no rights from the beginning.
@@ -132,6 +135,8 @@ pub(crate) struct Node {
     road: Arc<Road>,
     /// What was known to be lost when it started.
     started: Mark,
+    /// Tells who is where.
+    presence: AbortHandle,
 }
 
 /// A guest, and what it may still do.
@@ -151,6 +156,9 @@ pub(crate) struct Town {
     accounts: Arc<MemoryAccounts>,
     grants: Arc<MemoryGrantStore>,
     worlds: Arc<MemoryWorlds>,
+    presence: Arc<MemoryPresenceStore>,
+    /// Which client is in the room of everybody, and what it says of itself there.
+    square: Mutex<BTreeMap<usize, (AccountId, Option<String>)>>,
     ids: Arc<SequentialIds>,
     random: Arc<CountingRandom>,
     nodes: Mutex<Vec<Option<Arc<Node>>>>,
@@ -178,6 +186,8 @@ impl Town {
             grants: Arc::new(MemoryGrantStore::logging(Arc::clone(&accounts.log))),
             accounts,
             worlds: Arc::default(),
+            presence: Arc::default(),
+            square: Mutex::default(),
             ids: Arc::default(),
             random: Arc::default(),
             nodes: Mutex::default(),
@@ -247,14 +257,16 @@ impl Town {
             accounts: AccountsConfig { access_token_life: self.plan.token_life, ..AccountsConfig::default() },
             ..ServiceConfig::default()
         };
-        let presence = Arc::new(MemoryPresenceStore::default());
+        let presence = self.presence.clone();
         let shared = Shared { bus: line, limiter, presence, notices: Arc::new(LocalNotices::default()) };
         let services = Services::start_shared(stores, shared, config, sources).await.expect("services start");
         let registry = Registry::new();
         let origins = AllowedOrigins::new([ORIGIN]);
         let realtime = Realtime::new(services.clone(), origins, self.plan.realtime.clone(), &registry);
+        let presence = Arc::clone(&services.presence);
         Arc::new(Node {
             realtime: realtime.expect("one host, one registry"),
+            presence: tokio::spawn(async move { presence.run().await }).abort_handle(),
             started: services.revocations.mark(),
             services,
             registry,
@@ -279,6 +291,7 @@ impl Town {
         let Some(node) = self.nodes.lock().expect("no panic")[n].take() else { return };
         node.port.end();
         node.road.end();
+        node.presence.abort();
         node.scissors.cut();
     }
 
@@ -351,7 +364,7 @@ impl Town {
     }
 
     async fn misfortune(&self, dice: &mut Dice) {
-        const NAMES: [&str; 16] = [
+        const NAMES: [&str; 18] = [
             "losses on the bus",
             "doubles on the bus",
             "disorder on the bus",
@@ -368,6 +381,8 @@ impl Town {
             "taken rights",
             "sessions that cannot be read",
             "drained nodes",
+            "crowds",
+            "crowds",
         ];
         let n = dice.below(self.plan.nodes);
         let node = self.node(n);
@@ -411,6 +426,10 @@ impl Town {
                 tokio::time::sleep(dice.millis(50..3_000)).await;
                 self.accounts.away.store(false, Ordering::SeqCst);
             }
+            16 | 17 => {
+                let Some(node) = node else { return };
+                self.crowd(&node, dice).await;
+            }
             _ => {
                 // A whole node goes in peace, and comes back.
                 let Some(node) = node else { return };
@@ -419,6 +438,36 @@ impl Town {
                 self.revive(n, dice).await;
             }
         }
+    }
+
+    /// Has many come to the room of everybody at once, write there, and go again.
+    async fn crowd(&self, node: &Node, dice: &mut Dice) {
+        let presence = &node.services.presence;
+        let passers: Vec<_> = (0..dice.within(20..170)).map(|n| (SocketId(u64::MAX - n), self.ids.draw())).collect();
+        for (socket, account) in &passers {
+            let name = DisplayName::new("Somebody who passes").expect("a name");
+            presence.enter(Room::Global, *socket, AccountId::new(*account), &name).await;
+            presence.type_in(Room::Global, AccountId::new(*account), &name).await;
+        }
+        tokio::time::sleep(dice.millis(0..700)).await;
+        for (socket, _) in passers {
+            presence.leave(Room::Global, socket);
+        }
+    }
+
+    /// Notes that a client is in the room of everybody, or is not any more.
+    pub(crate) fn come(&self, client: usize, there: Option<(AccountId, Option<String>)>) {
+        let mut square = self.square.lock().expect("no panic");
+        match there {
+            Some(there) => drop(square.insert(client, there)),
+            None => drop(square.remove(&client)),
+        }
+    }
+
+    /// Returns who is in the room of everybody, and what they say of themselves.
+    pub(crate) fn there(&self) -> BTreeSet<(String, Option<String>)> {
+        let square = self.square.lock().expect("no panic");
+        square.values().map(|(account, said)| (account.to_string(), said.clone())).collect()
     }
 
     /// Puts a backup in the store's place. Meanwhile it is away, and long enough for nobody to believe in the former life.
@@ -548,8 +597,10 @@ impl Town {
     pub(crate) fn look_for_remains(&self) {
         for n in 0..self.plan.nodes {
             let node = self.node(n).expect("all run");
-            for gauge in ["weltenwind_ws_connections", "weltenwind_ws_rooms", "weltenwind_ws_ring_bytes"] {
-                let left = node.gauge(gauge);
+            for gauge in ["connections", "stalled_connections", "rooms", "ring_bytes"]
+                .map(|name| format!("weltenwind_ws_{name}"))
+            {
+                let left = node.gauge(&gauge);
                 if left != 0 {
                     self.breaks(&format!("{gauge} is {left} when everybody is gone"));
                 }

@@ -15,7 +15,7 @@ use super::{
     dialect::{Dialect, Heard, Stamp},
     frames::{self, Kind},
     tally::{Ledger, Wrong},
-    workload::Pace,
+    workload::{Pace, What},
 };
 use crate::failure::Failure;
 
@@ -35,6 +35,8 @@ const BUFFER: usize = 1 << 20;
 pub(super) struct Place {
     pub(super) address: SocketAddr,
     pub(super) token: Arc<str>,
+    /// The account that the token is of.
+    pub(super) user: Arc<str>,
     /// Which of the rooms.
     pub(super) room: usize,
     pub(super) publishes: bool,
@@ -57,14 +59,17 @@ pub(super) struct Crowd {
 #[derive(Debug)]
 struct Stage {
     dialect: Dialect,
+    what: What,
     rooms: Vec<Room>,
     publishers: Vec<Publisher>,
     measured: Measured,
-    /// Messages that each publisher keeps under way; none while nobody posts, or at a rate.
+    /// Words that each publisher keeps under way; none while nobody posts, or at a rate.
     under_way: usize,
     joined: usize,
     live: usize,
     elsewhere: u64,
+    /// Records of any kind that came in.
+    records: u64,
 }
 
 #[derive(Debug)]
@@ -73,7 +78,7 @@ struct Room {
     finder: Finder<'static>,
     /// The number of the last message that was accepted.
     last: u64,
-    /// When each message was heard by anybody, in microseconds; 0 if it was not.
+    /// When each word was heard by anybody, in microseconds; 0 if it was not.
     first_heard: Vec<u64>,
 }
 
@@ -88,6 +93,11 @@ struct Player {
     rest: Vec<u8>,
     out: Vec<u8>,
     ledger: Ledger,
+    /// Of what is of the moment: how much of each publisher was heard, or when what was heard of it last was said.
+    heard: Vec<u64>,
+    /// The last change of who is there, and changes that were not heard.
+    version: u64,
+    missed: u64,
     cursor: Option<String>,
     publisher: Option<usize>,
 }
@@ -104,7 +114,8 @@ enum State {
 #[derive(Debug)]
 struct Publisher {
     player: usize,
-    /// When each message was sent, in microseconds.
+    user: Arc<str>,
+    /// When each word was sent, in microseconds.
     sent: Vec<u64>,
     accepted: usize,
     under_way: usize,
@@ -117,11 +128,11 @@ pub(super) struct Measured {
     counts: bool,
     pub(super) deliveries: u64,
     pub(super) messages: u64,
-    /// From the moment a message is sent until a socket hears it.
+    /// From the moment something is sent until a socket hears it.
     pub(super) latency: Histogram<u64>,
-    /// From the moment the first socket hears a message until another does.
+    /// From the moment the first socket hears something until another does.
     pub(super) lag: Histogram<u64>,
-    /// From the moment a message is sent until its publisher is told that it is kept.
+    /// From the moment something is sent until its publisher is told that it is kept, or taken.
     pub(super) accepted: Histogram<u64>,
     /// From the connect until the room is joined.
     pub(super) joined: Histogram<u64>,
@@ -142,7 +153,12 @@ fn lost(error: &std::io::Error) -> Failure {
 
 impl Crowd {
     /// Has everybody connect and join, 64 at once.
-    pub(super) fn gather(dialect: Dialect, rooms: Vec<String>, places: Vec<Place>) -> Result<Self, Failure> {
+    pub(super) fn gather(
+        dialect: Dialect,
+        what: What,
+        rooms: Vec<String>,
+        places: Vec<Place>,
+    ) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::failed(format!("cannot wait for sockets: {error}"));
         let rooms = rooms
             .into_iter()
@@ -169,6 +185,7 @@ impl Crowd {
             players: Vec::with_capacity(count),
             stage: Stage {
                 dialect,
+                what,
                 rooms,
                 publishers: Vec::new(),
                 measured,
@@ -176,6 +193,7 @@ impl Crowd {
                 joined: 0,
                 live: 0,
                 elsewhere: 0,
+                records: 0,
             },
         };
         let mut places = places.into_iter();
@@ -205,11 +223,11 @@ impl Crowd {
         self.poll.registry().register(&mut stream, Token(n), interest).map_err(|error| lost(&error))?;
         let publisher = place.publishes.then_some(self.stage.publishers.len());
         if place.publishes {
-            let (sent, due) = (Vec::new(), Duration::ZERO);
-            self.stage.publishers.push(Publisher { player: n, sent, accepted: 0, under_way: 0, due });
+            let (user, sent, due) = (Arc::clone(&place.user), Vec::new(), Duration::ZERO);
+            self.stage.publishers.push(Publisher { player: n, user, sent, accepted: 0, under_way: 0, due });
         }
         self.players.push(Player {
-            out: self.stage.dialect.handshake(&place.address.to_string(), &place.token),
+            out: self.stage.dialect.handshake(&place.address.to_string(), &place.token, &place.user),
             place,
             stream,
             state: State::Connecting,
@@ -217,6 +235,9 @@ impl Crowd {
             live: Duration::ZERO,
             rest: Vec::new(),
             ledger: Ledger::default(),
+            heard: Vec::new(),
+            version: 0,
+            missed: 0,
             cursor: None,
             publisher,
         });
@@ -235,6 +256,25 @@ impl Crowd {
         let mut wrong = player.ledger.wrong(expected);
         wrong.elsewhere = self.stage.elsewhere;
         (self.stage.measured.deliveries, wrong, player.live.saturating_sub(player.began))
+    }
+
+    /// How many records came in so far.
+    pub(super) const fn records(&self) -> u64 {
+        self.stage.records
+    }
+
+    /// How much of what was taken and is of the moment did not come, of all sockets together. It may be passed over.
+    pub(super) fn dropped(&self) -> u64 {
+        let Stage { what, publishers, .. } = &self.stage;
+        let of_player = |player: &Player| match what {
+            What::Messages => 0,
+            What::Presence => player.missed,
+            What::Typing => {
+                let told = publishers.iter().map(|publisher| publisher.accepted as u64).sum::<u64>();
+                told.saturating_sub(player.heard.iter().sum())
+            }
+        };
+        self.players.iter().map(of_player).sum()
     }
 
     /// Lets time pass in which nobody posts; pings are answered.
@@ -319,8 +359,7 @@ impl Crowd {
         let (mut progress, mut seen) = (self.clock.elapsed(), 0);
         loop {
             let accepted = self.stage.publishers.iter().all(|publisher| publisher.accepted == publisher.sent.len());
-            let rooms = &self.stage.rooms;
-            let heard = |player: &Player| player.ledger.is_complete(rooms[player.place.room].last);
+            let heard = |player: &Player| player.has_heard(&self.stage);
             if accepted && self.players.iter().all(heard) {
                 // Whatever comes twice comes now.
                 return self.idle(LOOK * 5);
@@ -342,6 +381,12 @@ impl Crowd {
     /// What did not come as it should, of all sockets together.
     pub(super) fn wrong(&self) -> Wrong {
         let mut wrong = Wrong { elsewhere: self.stage.elsewhere, ..Wrong::default() };
+        if self.stage.what == What::Typing {
+            // Nobody writes more often than was said.
+            let said: Vec<u64> = self.stage.publishers.iter().map(|publisher| publisher.sent.len() as u64).collect();
+            let heard = self.players.iter().flat_map(|player| player.heard.iter().zip(&said));
+            wrong.doubled = heard.map(|(heard, said)| heard.saturating_sub(*said)).sum();
+        }
         for player in &self.players {
             wrong.add(player.ledger.wrong(self.stage.rooms[player.place.room].last));
         }
@@ -471,9 +516,83 @@ impl Player {
         let (publisher, micros) = (&mut stage.publishers[n], micros(clock.elapsed()));
         publisher.sent.push(micros);
         publisher.under_way += 1;
-        let stamp = Stamp { micros, publisher: n };
+        let (stamp, id) = (Stamp { micros, publisher: n }, publisher.sent.len());
         let room = &stage.rooms[self.place.room].name;
-        stage.dialect.push_post(&mut self.out, room, publisher.sent.len(), stamp);
+        match stage.what {
+            What::Messages => stage.dialect.push_post(&mut self.out, room, id, stamp),
+            What::Typing => Dialect::push_typing(&mut self.out, room, id),
+            What::Presence => Dialect::push_state(&mut self.out, room, id, stamp),
+        }
+    }
+
+    /// Whether it has heard everything that was taken.
+    fn has_heard(&self, stage: &Stage) -> bool {
+        let heard_of = |n: usize| self.heard.get(n).copied().unwrap_or(0);
+        let mut publishers = stage.publishers.iter().enumerate();
+        match stage.what {
+            What::Messages => self.ledger.is_complete(stage.rooms[self.place.room].last),
+            What::Typing => publishers.all(|(n, publisher)| heard_of(n) >= publisher.accepted as u64),
+            What::Presence => {
+                publishers.all(|(n, publisher)| publisher.sent.last().is_none_or(|at| heard_of(n) >= *at))
+            }
+        }
+    }
+
+    /// Notes that a word was heard, which is the `at`th of its room.
+    fn note(stage: &mut Stage, room: usize, at: usize, sent: u64, now: Duration) {
+        let now = micros(now);
+        let first_heard = &mut stage.rooms[room].first_heard;
+        if first_heard.len() <= at {
+            first_heard.resize(at + 1, 0);
+        }
+        if first_heard[at] == 0 {
+            first_heard[at] = now;
+        }
+        if stage.measured.counts {
+            stage.measured.latency.saturating_record(now.saturating_sub(sent));
+            stage.measured.lag.saturating_record(now.saturating_sub(first_heard[at]));
+        }
+    }
+
+    /// Takes note that somebody writes. The one that was sent first is heard first.
+    fn hear_typing(&mut self, user: &[u8], stage: &mut Stage, now: Duration) {
+        stage.measured.deliveries += 1;
+        let Some(n) = stage.publishers.iter().position(|publisher| publisher.user.as_bytes() == user) else {
+            stage.elsewhere += 1;
+            return;
+        };
+        let count = stage.publishers.len();
+        self.heard.resize(count, 0);
+        let nth = usize::try_from(self.heard[n]).expect("a bench writes less");
+        self.heard[n] += 1;
+        let publisher = &mut stage.publishers[n];
+        if self.publisher == Some(n) {
+            publisher.under_way = publisher.under_way.saturating_sub(1);
+        }
+        if let Some(sent) = publisher.sent.get(nth).copied() {
+            Self::note(stage, self.place.room, nth * count + n, sent, now);
+        }
+    }
+
+    /// Takes note of what publishers say of themselves. Who has said more since is told with the newest.
+    fn hear_presence(&mut self, version: u64, record: &[u8], stage: &mut Stage, now: Duration) {
+        stage.measured.deliveries += 1;
+        if version <= self.version {
+            return;
+        }
+        self.missed += version - self.version - 1;
+        self.version = version;
+        self.heard.resize(stage.publishers.len(), 0);
+        for stamp in Stamp::all(record) {
+            let Some(publisher) = stage.publishers.get_mut(stamp.publisher) else { continue };
+            self.heard[stamp.publisher] = self.heard[stamp.publisher].max(stamp.micros);
+            if self.publisher == Some(stamp.publisher) {
+                let heard = publisher.sent.partition_point(|sent| *sent <= stamp.micros);
+                publisher.under_way = publisher.sent.len() - heard;
+            }
+            let at = usize::try_from(version).expect("a bench says less");
+            Self::note(stage, self.place.room, at, stamp.micros, now);
+        }
     }
 
     /// Posts as much as may be under way.
@@ -491,8 +610,13 @@ impl Player {
 
     fn hear(&mut self, record: &[u8], stage: &mut Stage, now: Duration) -> Result<(), Failure> {
         let room = &mut stage.rooms[self.place.room];
+        stage.records += 1;
         match stage.dialect.hear(record, &room.finder)? {
-            Heard::Message { in_its_room: false, .. } => stage.elsewhere += 1,
+            Heard::Message { in_its_room: false, .. }
+            | Heard::Typing { in_its_room: false, .. }
+            | Heard::Presence { in_its_room: false, .. } => stage.elsewhere += 1,
+            Heard::Typing { user, .. } => self.hear_typing(user, stage, now),
+            Heard::Presence { version, record, .. } => self.hear_presence(version, record, stage, now),
             Heard::Message { seq, stamp, .. } => {
                 self.ledger.note(seq);
                 stage.measured.deliveries += 1;
@@ -500,34 +624,16 @@ impl Player {
                     let publisher = &mut stage.publishers[stamp.publisher];
                     publisher.under_way = publisher.under_way.saturating_sub(1);
                 }
-                let (now, at) = (micros(now), usize::try_from(seq).expect("a bench posts less"));
-                if room.first_heard.len() <= at {
-                    room.first_heard.resize(at + 1, 0);
-                }
-                let first = &mut room.first_heard[at];
-                if *first == 0 {
-                    *first = now;
-                }
-                if stage.measured.counts {
-                    stage.measured.latency.saturating_record(now.saturating_sub(stamp.micros));
-                    stage.measured.lag.saturating_record(now.saturating_sub(*first));
-                }
+                let at = usize::try_from(seq).expect("a bench posts less");
+                Self::note(stage, self.place.room, at, stamp.micros, now);
             }
             Heard::Accepted { id, seq } => {
                 room.last = room.last.max(seq);
-                stage.measured.messages += 1;
-                let publisher = self.publisher.map(|n| &mut stage.publishers[n]);
-                let sent = publisher.and_then(|publisher| {
-                    publisher.accepted += 1;
-                    publisher.sent.get(id.checked_sub(1)?).copied()
-                });
-                let sent = sent.ok_or_else(|| Failure::failed("a message was acknowledged that nobody sent"))?;
-                if stage.measured.counts {
-                    stage.measured.accepted.saturating_record(micros(now).saturating_sub(sent));
-                }
+                self.taken(id, stage, now)?;
             }
-            Heard::Joined { cursor } => {
-                self.cursor = cursor;
+            Heard::Taken { id } => self.taken(id, stage, now)?,
+            Heard::Joined { cursor, version } => {
+                (self.cursor, self.version) = (cursor, version);
                 self.joined(stage, now);
             }
             Heard::Live => {
@@ -543,6 +649,20 @@ impl Player {
                 return Err(Failure::failed(format!("the server refuses: {}", String::from_utf8_lossy(record))));
             }
             Heard::Other => {}
+        }
+        Ok(())
+    }
+
+    fn taken(&self, id: usize, stage: &mut Stage, now: Duration) -> Result<(), Failure> {
+        stage.measured.messages += 1;
+        let publisher = self.publisher.map(|n| &mut stage.publishers[n]);
+        let sent = publisher.and_then(|publisher| {
+            publisher.accepted += 1;
+            publisher.sent.get(id.checked_sub(1)?).copied()
+        });
+        let sent = sent.ok_or_else(|| Failure::failed("something was acknowledged that nobody sent"))?;
+        if stage.measured.counts {
+            stage.measured.accepted.saturating_record(micros(now).saturating_sub(sent));
         }
         Ok(())
     }

@@ -29,9 +29,25 @@ pub(super) enum Heard<'r> {
         id: usize,
         seq: u64,
     },
-    /// The room was joined, at a position if the server names one.
+    /// Something was taken that gets no number.
+    Taken {
+        id: usize,
+    },
+    /// Somebody writes.
+    Typing {
+        user: &'r [u8],
+        in_its_room: bool,
+    },
+    /// Who is there has changed; the record has what they say of themselves.
+    Presence {
+        version: u64,
+        record: &'r [u8],
+        in_its_room: bool,
+    },
+    /// The room was joined, at a position if the server names one; presence counts on from a version.
     Joined {
         cursor: Option<String>,
+        version: u64,
     },
     /// What happened before was heard.
     Live,
@@ -65,7 +81,18 @@ impl Stamp {
         out.resize(end, b'x');
     }
 
-    /// Finds the stamp: to parse each record would measure the parser.
+    /// Appends it as what somebody says of themselves.
+    pub(super) fn push_state(self, out: &mut Vec<u8>) {
+        let Self { micros, publisher } = self;
+        write!(out, "sent-at-{micros:016}-{publisher:04}").expect("a Vec takes everything");
+    }
+
+    /// Finds every stamp in a record.
+    pub(super) fn all(record: &[u8]) -> impl Iterator<Item = Self> {
+        memmem::find_iter(record, Self::MARK).filter_map(|at| Self::find(&record[at..]))
+    }
+
+    /// Finds the first stamp: to parse each record would measure the parser.
     fn find(record: &[u8]) -> Option<Self> {
         let at = memmem::find(record, Self::MARK)? + Self::MARK.len();
         let micros = digits(record.get(at..at + 16)?)?;
@@ -86,9 +113,15 @@ fn member(record: &[u8], name: &[u8]) -> Option<u64> {
     digits(&record[memmem::find(record, name)? + name.len()..])
 }
 
+/// Reads the text of the first member of that name, which holds no quotes: `"user":"`.
+pub(super) fn text<'r>(record: &'r [u8], name: &[u8]) -> Option<&'r [u8]> {
+    let value = &record[memmem::find(record, name)? + name.len()..];
+    Some(&value[..memchr::memchr(b'"', value)?])
+}
+
 impl Dialect {
-    /// The request that opens a socket.
-    pub(super) fn handshake(self, host: &str, token: &str) -> Vec<u8> {
+    /// The request that opens a socket; `user` is whom the token is of, for servers that do not look into tokens.
+    pub(super) fn handshake(self, host: &str, token: &str, user: &str) -> Vec<u8> {
         let (path, more) = match self {
             Self::Weltenwind => {
                 ("/realtime/v1", format!("sec-websocket-protocol: weltenwind.v1\r\nauthorization: Bearer {token}\r\n"))
@@ -97,7 +130,8 @@ impl Dialect {
         };
         format!(
             "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHdpbmQgaGFzIHR1cg==\r\n{more}\r\n"
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHdpbmQgaGFzIHR1cg==\r\nuser-agent: {user}\r\n\
+             {more}\r\n"
         )
         .into_bytes()
     }
@@ -141,6 +175,20 @@ impl Dialect {
         frames::push_text(out, &record);
     }
 
+    /// Appends the frame that says that somebody writes; Weltenwind's alone.
+    pub(super) fn push_typing(out: &mut Vec<u8>, room: &str, id: usize) {
+        frames::push_text(out, format!(r#"{{"t":"typing","id":{id},"room":"{room}"}}"#).as_bytes());
+    }
+
+    /// Appends the frame that says something new of somebody; Weltenwind's alone.
+    pub(super) fn push_state(out: &mut Vec<u8>, room: &str, id: usize, stamp: Stamp) {
+        let mut record = Vec::with_capacity(128);
+        write!(record, r#"{{"t":"presence","id":{id},"room":"{room}","state":""#).expect("a Vec takes everything");
+        stamp.push_state(&mut record);
+        record.extend_from_slice(br#""}"#);
+        frames::push_text(out, &record);
+    }
+
     /// Understands a record that came to a member of `room`.
     pub(super) fn hear<'r>(self, record: &'r [u8], room: &memmem::Finder<'_>) -> Result<Heard<'r>, Failure> {
         let unreadable = || {
@@ -160,12 +208,24 @@ impl Dialect {
                     b"msg" => message(),
                     b"ok" => {
                         let id = member(record, br#""id":"#).and_then(|id| usize::try_from(id).ok());
-                        let (id, seq) = id.zip(member(record, br#""seq":"#)).ok_or_else(unreadable)?;
-                        Ok(Heard::Accepted { id, seq })
+                        let id = id.ok_or_else(unreadable)?;
+                        Ok(match member(record, br#""seq":"#) {
+                            Some(seq) => Heard::Accepted { id, seq },
+                            None => Heard::Taken { id },
+                        })
+                    }
+                    b"typing" => {
+                        let user = text(record, br#""user":""#).ok_or_else(unreadable)?;
+                        Ok(Heard::Typing { user, in_its_room: room.find(record).is_some() })
+                    }
+                    b"presence" => {
+                        let version = member(record, br#""version":"#).ok_or_else(unreadable)?;
+                        Ok(Heard::Presence { version, record, in_its_room: room.find(record).is_some() })
                     }
                     b"joined" => {
                         let joined: serde_json::Value = serde_json::from_slice(record).map_err(|_| unreadable())?;
-                        Ok(Heard::Joined { cursor: joined["cursor"].as_str().map(str::to_owned) })
+                        let cursor = joined["cursor"].as_str().map(str::to_owned);
+                        Ok(Heard::Joined { cursor, version: joined["presence"]["version"].as_u64().unwrap_or(0) })
                     }
                     b"live" => Ok(Heard::Live),
                     b"ping" => Ok(Heard::Ask(br#"{"t":"pong"}"#)),
@@ -230,6 +290,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_the_moment_is_said_and_understood() {
+        let (mut typing, mut state) = (Vec::new(), Vec::new());
+        Dialect::push_typing(&mut typing, ROOM, 7);
+        Dialect::push_state(&mut state, ROOM, 8, STAMP);
+        let record = |frame: &[u8]| serde_json::from_slice(&frame[memchr::memchr(b'{', frame).unwrap()..]).unwrap();
+        assert!(matches!(record(&typing), ClientRecord::Typing { id: Some(7), .. }));
+        let ClientRecord::Presence { id: Some(8), state: Some(said), .. } = record(&state) else { panic!("{state:?}") };
+        assert!(said.len() <= 64);
+
+        let record = format!(r#"{{"t":"typing","room":"{ROOM}","user":"mira","displayName":"Mira"}}"#);
+        assert_eq!(hear(Dialect::Weltenwind, &record), Heard::Typing { user: b"mira", in_its_room: true });
+        let said = format!(r#"[{{"state":"{said}"}},{{"state":"{said}"}},{{"state":"away"}}]"#);
+        let record = format!(r#"{{"t":"presence","room":"{ROOM}","version":9,"join":{said},"leave":[],"count":3}}"#);
+        let heard = Heard::Presence { version: 9, record: record.as_bytes(), in_its_room: true };
+        assert_eq!(hear(Dialect::Weltenwind, &record), heard);
+        assert_eq!(Stamp::all(record.as_bytes()).collect::<Vec<_>>(), [STAMP; 2]);
+        assert_eq!(hear(Dialect::Weltenwind, r#"{"t":"ok","id":7}"#), Heard::Taken { id: 7 });
+    }
+
+    #[test]
     fn messages_and_answers_are_understood() {
         let message = Heard::Message { seq: 42, stamp: STAMP, in_its_room: true };
         let record = format!(
@@ -242,7 +322,7 @@ mod tests {
         let record = r#"{"t":"ok","id":7,"message":{"id":"01998b2e","seq":43}}"#;
         assert_eq!(hear(Dialect::Weltenwind, record), Heard::Accepted { id: 7, seq: 43 });
         let record = format!(r#"{{"t":"joined","id":0,"room":"{ROOM}","cursor":"abc","recovered":true}}"#);
-        assert_eq!(hear(Dialect::Weltenwind, &record), Heard::Joined { cursor: Some("abc".to_owned()) });
+        assert_eq!(hear(Dialect::Weltenwind, &record), Heard::Joined { cursor: Some("abc".to_owned()), version: 0 });
         assert!(matches!(hear(Dialect::Weltenwind, r#"{"t":"gap","room":"x"}"#), Heard::Refused(_)));
 
         let record = format!(r#"42["msg",{{"room":"{ROOM}","seq":42,"body":"{}"}}]"#, text());

@@ -5,7 +5,7 @@
 //! anything.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{ErrorKind, Read as _, Write as _},
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use mio::{
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::processes::Watched;
+use super::{dialect::text, processes::Watched};
 use crate::{failure::Failure, output};
 
 #[derive(Debug, Args)]
@@ -128,6 +128,8 @@ struct Floor {
 struct Socket {
     stream: TcpStream,
     room: Option<usize>,
+    /// What the client calls itself.
+    user: String,
     is_open: bool,
     unread: Vec<u8>,
     out: Vec<u8>,
@@ -139,7 +141,13 @@ struct Room {
     last: u64,
     /// Frames of this turn, the same bytes for everybody.
     news: Vec<u8>,
+    /// What members say of themselves and the others were not told.
+    said: BTreeMap<String, String>,
+    version: u64,
 }
+
+/// Who is there is told as often as Weltenwind tells it.
+const TURN: Duration = Duration::from_millis(100);
 
 const LISTENER: Token = Token(usize::MAX);
 
@@ -153,8 +161,15 @@ impl Floor {
     fn serve(mut self) -> Result<(), Failure> {
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; 1 << 16];
+        let mut told_at = Instant::now();
         loop {
-            self.poll.poll(&mut events, None).map_err(|error| failed(&error))?;
+            let has_said = self.rooms.iter().any(|room| !room.said.is_empty());
+            let left = has_said.then(|| TURN.saturating_sub(told_at.elapsed()));
+            self.poll.poll(&mut events, left).map_err(|error| failed(&error))?;
+            if told_at.elapsed() >= TURN {
+                told_at = Instant::now();
+                self.tell_said();
+            }
             for event in &events {
                 if event.token() == LISTENER {
                     self.accept()?;
@@ -179,8 +194,8 @@ impl Floor {
             let token = Token(self.sockets.len());
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, token, interest).map_err(|error| failed(&error))?;
-            let (unread, out) = (Vec::new(), Vec::new());
-            self.sockets.push(Some(Socket { stream, room: None, is_open: false, unread, out }));
+            let (user, unread, out) = (String::new(), Vec::new(), Vec::new());
+            self.sockets.push(Some(Socket { stream, room: None, user, is_open: false, unread, out }));
         }
         Ok(())
     }
@@ -218,6 +233,8 @@ impl Floor {
                 "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
                  sec-websocket-protocol: weltenwind.v1\r\nsec-websocket-accept: {accept}\r\n\r\n"
             );
+            let user = head.lines().find_map(|line| line.strip_prefix("user-agent: ")).unwrap_or_default();
+            user.clone_into(&mut socket.user);
             socket.out.extend_from_slice(answer.as_bytes());
             (socket.is_open, at) = (true, end + 4);
         }
@@ -231,7 +248,7 @@ impl Floor {
     }
 
     fn answer(&mut self, n: usize, record: &[u8]) {
-        let Some(name) = member(record, br#""room":""#) else { return };
+        let Some(name) = text(record, br#""room":""#) else { return };
         let room = *self.names.entry(name.to_vec()).or_insert_with(|| {
             self.rooms.push(Room::default());
             self.rooms.len() - 1
@@ -243,17 +260,51 @@ impl Floor {
             self.rooms[room].members.push(n);
             push_frame(&mut socket.out, format!(r#"{{"t":"joined","id":0,"room":"{name}"}}"#).as_bytes());
             push_frame(&mut socket.out, format!(r#"{{"t":"live","room":"{name}"}}"#).as_bytes());
-        } else if let (Some(body), Some(id)) = (member(record, br#""body":""#), member(record, br#""clientId":""#)) {
+        } else if record.starts_with(br#"{"t":"typing""#) {
+            push_ok(&mut socket.out, record);
+            let user = &socket.user;
+            let news = format!(r#"{{"t":"typing","room":"{name}","user":"{user}","displayName":"Somebody"}}"#);
+            self.news(room, &news);
+        } else if let Some(state) = text(record, br#""state":""#) {
+            push_ok(&mut socket.out, record);
+            self.rooms[room].said.insert(socket.user.clone(), String::from_utf8_lossy(state).into_owned());
+        } else if let (Some(body), Some(id)) = (text(record, br#""body":""#), text(record, br#""clientId":""#)) {
             let (body, id) = (String::from_utf8_lossy(body), String::from_utf8_lossy(id));
             let told = &mut self.rooms[room];
             told.last += 1;
             let seq = told.last;
             push_frame(&mut socket.out, format!(r#"{{"t":"ok","id":{id},"message":{{"seq":{seq}}}}}"#).as_bytes());
-            if told.news.is_empty() {
-                self.told.push(room);
-            }
             let news = format!(r#"{{"t":"msg","room":"{name}","seq":{seq},"body":"{body}"}}"#);
-            push_frame(&mut told.news, news.as_bytes());
+            self.news(room, &news);
+        }
+    }
+
+    /// Has a room told of something at the end of the turn.
+    fn news(&mut self, room: usize, record: &str) {
+        let news = &mut self.rooms[room].news;
+        if news.is_empty() {
+            self.told.push(room);
+        }
+        push_frame(news, record.as_bytes());
+    }
+
+    /// Tells what members have said of themselves, all of a room in one record.
+    fn tell_said(&mut self) {
+        let names: Vec<(String, usize)> =
+            self.names.iter().map(|(name, room)| (String::from_utf8_lossy(name).into_owned(), *room)).collect();
+        for (name, n) in names {
+            let room = &mut self.rooms[n];
+            if room.said.is_empty() {
+                continue;
+            }
+            room.version += 1;
+            let (version, count) = (room.version, room.members.len());
+            let member = |(user, state)| format!(r#"{{"id":"{user}","displayName":"Somebody","state":"{state}"}}"#);
+            let join = std::mem::take(&mut room.said).into_iter().map(member).collect::<Vec<_>>().join(",");
+            let record = format!(
+                r#"{{"t":"presence","room":"{name}","version":{version},"join":[{join}],"leave":[],"count":{count}}}"#
+            );
+            self.news(n, &record);
         }
     }
 
@@ -291,10 +342,11 @@ fn client_frame(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= head + length).then_some((head, head + length))
 }
 
-/// Returns the text of a member that holds no quotes.
-fn member<'r>(record: &'r [u8], name: &[u8]) -> Option<&'r [u8]> {
-    let value = &record[memmem::find(record, name)? + name.len()..];
-    Some(&value[..memchr::memchr(b'"', value)?])
+/// Appends the answer to a request that is answered with nothing else.
+fn push_ok(out: &mut Vec<u8>, record: &[u8]) {
+    let id = memmem::find(record, br#""id":"#).map(|at| &record[at + 5..]).unwrap_or_default();
+    let digits = id.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    push_frame(out, format!(r#"{{"t":"ok","id":{}}}"#, String::from_utf8_lossy(&id[..digits])).as_bytes());
 }
 
 /// Appends a server's text frame.

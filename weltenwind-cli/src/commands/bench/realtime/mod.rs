@@ -24,6 +24,7 @@ use clap::Args;
 use reqwest::Url;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
+    runtime::Handle,
     sync::Semaphore,
     task::JoinSet,
 };
@@ -42,7 +43,7 @@ use self::{
     processes::Watched,
     report::{Figures, Replay, Report, Row, Run, Watches, Writes, real},
     server::{Peer, SETTINGS, pinned},
-    workload::{Named, Pace, REPLAYED, Workload},
+    workload::{Named, Pace, REPLAYED, What, Workload},
 };
 pub(super) use self::{
     floor::{FloorArgs, run as floor},
@@ -149,20 +150,27 @@ fn workloads(args: &RealtimeArgs) -> Result<Vec<Option<Workload>>, Failure> {
         }
         let pace = args.under_way.map_or(Pace::Rate(args.rate), |limit| Pace::UnderWay(limit as usize));
         let members = sockets / rooms;
-        return Ok(vec![Some(Workload { name: "own", rooms, members, publishers_per_room: 1, pace, idles: false })]);
+        let (what, idles) = (What::Messages, false);
+        return Ok(vec![Some(Workload { name: "own", rooms, members, publishers_per_room: 1, what, pace, idles })]);
     }
     let named = if args.workloads.is_empty() {
-        use Named::{Light, Many, Max, Maxrooms, Mid, Replay, Rooms};
-        let all = [Light, Rooms, Mid, Many, Max, Maxrooms, Replay];
-        // Messages for a replay are put into the store past a server, which only one that starts later notices.
-        all.into_iter().filter(|named| args.urls.is_empty() || *named != Replay).collect()
+        use Named::{Ephemeral, Light, Many, Max, Maxrooms, Mid, Replay, Rooms};
+        let all = [Light, Rooms, Mid, Many, Max, Maxrooms, Ephemeral, Replay];
+        // Messages for a replay are put into the store past a server, which only one that starts later notices. And what is
+        // of the moment the room in Node knows nothing of.
+        let has_all = args.beside.iter().all(|peer| *peer != Peer::SocketIo);
+        let is_meant = |named: &Named| (args.urls.is_empty() || *named != Replay) && (has_all || *named != Ephemeral);
+        all.into_iter().filter(is_meant).collect()
     } else {
         args.workloads.clone()
     };
     if !args.urls.is_empty() && named.contains(&Named::Replay) {
         return Err(Failure::usage("replay starts servers of its own and cannot be measured with --url"));
     }
-    Ok(named.into_iter().map(Named::workload).collect())
+    if named.contains(&Named::Ephemeral) && args.beside.contains(&Peer::SocketIo) {
+        return Err(Failure::usage("ephemeral is not measured beside socketio"));
+    }
+    Ok(named.into_iter().flat_map(Named::workloads).collect())
 }
 
 struct Bench {
@@ -170,8 +178,8 @@ struct Bench {
     stores: Stores,
     chat: Chat,
     start: Start,
-    /// Who opens sockets, a token each.
-    tokens: Vec<Arc<str>>,
+    /// Who opens sockets: a token each, and the account that it is of.
+    tokens: Vec<(Arc<str>, Arc<str>)>,
     watched: Watched,
 }
 
@@ -220,14 +228,21 @@ impl Bench {
                     runs.push(self.run(*server, workload).await?);
                 }
             }
-            rows.extend(servers.iter().zip(runs).map(|(server, runs)| row(*server, workload, &runs)));
+            let mut measured: Vec<Row> =
+                servers.iter().zip(runs).map(|(server, runs)| row(*server, workload, &runs)).collect();
+            let micros = |row: &Row| row.figures.server_micros.map(Spread::median);
+            let floor = measured.iter().find(|row| row.server == Server::Beside(Peer::Floor).name()).and_then(micros);
+            for row in &mut measured {
+                row.floor_quotient = micros(row).zip(floor).map(|(micros, floor)| micros / floor);
+            }
+            rows.extend(measured);
         }
         let writes = if self.args.floor { self.floors().await? } else { Vec::new() };
         Ok(Report { conditions: self.conditions()?, workloads: rows, replays, writes })
     }
 
     /// Makes accounts before anything is measured.
-    async fn sign_in(&self, count: usize) -> Result<Vec<Arc<str>>, Failure> {
+    async fn sign_in(&self, count: usize) -> Result<Vec<(Arc<str>, Arc<str>)>, Failure> {
         let running = self.serve(Server::Weltenwind).await?;
         let url = format!("http://{}/api/v1/auth/guest", running.addresses[0]);
         let (http, places) = (reqwest::Client::new(), Arc::new(Semaphore::new(SIGNING_IN)));
@@ -238,13 +253,15 @@ impl Bench {
             signing_in.spawn(async move {
                 let _place = places.acquire_owned().await.expect("nobody closes the semaphore");
                 let response = request.send().await.and_then(reqwest::Response::error_for_status)?;
-                Ok::<_, reqwest::Error>(response.json::<SessionBody>().await?.access_token)
+                let session = response.json::<SessionBody>().await?;
+                Ok::<_, reqwest::Error>((session.access_token, session.user.id.to_string()))
             });
         }
         let mut tokens = Vec::with_capacity(count);
         while let Some(token) = signing_in.join_next().await {
             let token = joined(token)?.map_err(|error| Failure::failed(format!("a guest cannot sign in: {error}")))?;
-            tokens.push(Arc::from(token));
+            let (token, user) = token;
+            tokens.push((Arc::from(token), Arc::from(user)));
         }
         running.end().await?;
         Ok(tokens)
@@ -272,7 +289,9 @@ impl Bench {
     async fn run(&self, server: Server, workload: &Workload) -> Result<Run, Failure> {
         let (mut names, mut channels) = (Vec::new(), Vec::new());
         for n in 0..workload.rooms {
-            if server == Server::Weltenwind {
+            if workload.what == What::Presence {
+                names.push(Room::Global.to_string());
+            } else if server == Server::Weltenwind {
                 let id = self.open_channel(n).await?;
                 channels.push(id);
                 names.push(Room::Channel(id).to_string());
@@ -284,10 +303,10 @@ impl Bench {
         let watched = self.watched(server, &running);
         let places = self.places(server, workload, &running.addresses);
         let (seconds, idle) = (self.args.seconds, self.args.idle_seconds);
-        let workload = *workload;
+        let (workload, metrics) = (*workload, running.metrics.clone());
         let measuring = tokio::task::spawn_blocking(move || {
             let idle = Duration::from_secs(if workload.idles { idle } else { 0 });
-            measure(server, &workload, names, places, &watched, Duration::from_secs(seconds), idle)
+            measure(server, &workload, names, places, &watched, &metrics, Duration::from_secs(seconds), idle)
         });
         let run = joined(measuring.await)?;
         running.end().await?;
@@ -316,7 +335,8 @@ impl Bench {
             let (room, member) = (n % workload.rooms, n / workload.rooms);
             Place {
                 address: nodes[(room + member) % nodes.len()],
-                token: Arc::clone(&self.tokens[n]),
+                token: Arc::clone(&self.tokens[n].0),
+                user: Arc::clone(&self.tokens[n].1),
                 room,
                 publishes: publishes(member),
                 since: None,
@@ -351,11 +371,11 @@ impl Bench {
 
     /// Has one socket join.
     async fn come(&self, running: &Running, channel: ChannelId, since: Option<String>) -> Result<Crowd, Failure> {
-        let (address, token) = (running.addresses[0], Arc::clone(&self.tokens[0]));
-        let place = Place { address, token, room: 0, publishes: false, since };
+        let (address, (token, user)) = (running.addresses[0], self.tokens[0].clone());
+        let place = Place { address, token, user, room: 0, publishes: false, since };
         let names = vec![Room::Channel(channel).to_string()];
-        let coming =
-            tokio::task::spawn_blocking(move || Crowd::gather(Server::Weltenwind.dialect(), names, vec![place]));
+        let dialect = Server::Weltenwind.dialect();
+        let coming = tokio::task::spawn_blocking(move || Crowd::gather(dialect, What::Messages, names, vec![place]));
         joined(coming.await)?
     }
 
@@ -425,7 +445,8 @@ impl Bench {
         });
         let Self { args: RealtimeArgs { runs, seconds, .. }, .. } = self;
         lines.push(format!(
-            "{runs} runs of {seconds} s each; texts of 256 bytes; weltenwind commits each message first"
+            "{runs} runs of {seconds} s each; texts of 256 bytes; weltenwind commits each message first, and what is of \
+             the moment not at all"
         ));
         Ok(lines)
     }
@@ -438,13 +459,15 @@ fn measure(
     names: Vec<String>,
     places: Vec<Place>,
     watched: &Watched,
+    metrics: &[String],
     time: Duration,
     idle: Duration,
 ) -> Result<Run, Failure> {
+    let told_by = || Handle::current().block_on(server::told_by(metrics));
     let is_seen = !watched.server.is_empty();
     let sockets = real(places.len() as u64);
     let before = watched.resident_kib()?;
-    let mut crowd = Crowd::gather(server.dialect(), names, places)?;
+    let mut crowd = Crowd::gather(server.dialect(), workload.what, names, places)?;
     let grown = watched.resident_kib()?.saturating_sub(before);
     let mut idle_micros = None;
     if !idle.is_zero() && is_seen {
@@ -453,13 +476,21 @@ fn measure(
         let spent = watched.spent()?.since(begun).server;
         idle_micros = Some(spent.as_secs_f64() * 1e6 / idle.as_secs_f64() / sockets);
     }
+    // What joining brought about is told by then.
+    crowd.idle(WARM_UP)?;
+    let (told_before, heard_before) = (told_by()?, crowd.records());
     let mut edges = Vec::new();
     crowd.post(workload.pace, WARM_UP, time, || {
         edges.push(watched.spent()?);
         Ok(())
     })?;
     let spent = edges[1].since(edges[0]);
-    let wrong = crowd.wrong();
+    let (mut wrong, dropped, heard) = (crowd.wrong(), crowd.dropped(), crowd.records() - heard_before);
+    let told = told_by()?.zip(told_before).map(|(told, before)| told - before);
+    if workload.what != What::Messages {
+        // Of messages every one is missed by its number.
+        wrong.lost += told.map_or(0, |told| told.saturating_sub(heard));
+    }
     let seen = crowd.into_measured();
     Ok(Run {
         deliveries: seen.deliveries,
@@ -472,6 +503,9 @@ fn measure(
         spent,
         kib_per_socket: is_seen.then(|| real(grown) / sockets),
         idle_micros_per_second: idle_micros,
+        told,
+        heard,
+        dropped,
         wrong,
         watches: Watches { server: is_seen, database: watched.database.is_some(), broker: watched.broker.is_some() },
     })
@@ -488,6 +522,10 @@ fn row(server: Server, workload: &Workload, runs: &[Run]) -> Row {
         sockets: workload.sockets(),
         rooms: workload.rooms,
         runs: runs.len(),
+        floor_quotient: None,
+        told: runs.iter().map(|run| run.told).sum(),
+        heard: runs.iter().map(|run| run.heard).sum(),
+        dropped: runs.iter().map(|run| run.dropped).sum(),
         figures: Figures::of(runs),
         wrong,
     }

@@ -27,6 +27,14 @@ pub(super) struct Row {
     pub(super) sockets: usize,
     pub(super) rooms: usize,
     pub(super) runs: usize,
+    /// The server's time for each delivery by that of the floor in the same run.
+    pub(super) floor_quotient: Option<f64>,
+    /// Records that the server says it has written to the sockets while somebody said something, and while they were read.
+    pub(super) told: Option<u64>,
+    /// Records that came to the sockets in that time.
+    pub(super) heard: u64,
+    /// What is of the moment may be passed over for who is too slow; so much of it was.
+    pub(super) dropped: u64,
     #[serde(flatten)]
     pub(super) figures: Figures,
     #[serde(flatten)]
@@ -70,6 +78,9 @@ pub(super) struct Run {
     pub(super) spent: Spent,
     pub(super) kib_per_socket: Option<f64>,
     pub(super) idle_micros_per_second: Option<f64>,
+    pub(super) told: Option<u64>,
+    pub(super) heard: u64,
+    pub(super) dropped: u64,
     pub(super) wrong: Wrong,
     pub(super) watches: Watches,
 }
@@ -118,6 +129,10 @@ pub(super) fn real(count: u64) -> f64 {
 }
 
 impl Spread {
+    pub(super) const fn median(self) -> f64 {
+        self.median
+    }
+
     /// Spreads the figures; none if there are none.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
@@ -188,10 +203,10 @@ impl Report {
                 write!(text, "\n\n{}", output::table(header, rows)).expect("a String takes everything");
             }
         };
-        let rows = |cells: fn(&Figures) -> Vec<String>| {
+        let rows = |cells: fn(&Row) -> Vec<String>| {
             let row = |row: &Row| {
                 let mut line = vec![row.server.to_owned(), row.workload.to_owned()];
-                line.extend(cells(&row.figures));
+                line.extend(cells(row));
                 line
             };
             self.workloads.iter().map(row).collect::<Vec<_>>()
@@ -204,17 +219,20 @@ impl Report {
                 "deliveries/s",
                 "messages/s",
                 "µs server",
+                "× floor",
                 "database",
                 "broker",
                 "together",
                 "clients %",
             ],
-            rows(|figures| {
-                let maybe = |spread: Option<Spread>| spread.map_or_else(String::new, |spread| spread.text(1));
+            rows(|row| {
+                let figures = &row.figures;
+                let maybe = |spread: Option<Spread>| spread.map_or_else(String::new, |spread| spread.text(2));
                 vec![
                     figures.deliveries_per_second.text(0),
                     figures.messages_per_second.text(0),
                     maybe(figures.server_micros),
+                    row.floor_quotient.map_or_else(String::new, |quotient| format!("{quotient:.2}")),
                     maybe(figures.database_micros),
                     maybe(figures.broker_micros),
                     maybe(figures.together_micros),
@@ -224,8 +242,9 @@ impl Report {
         );
         add(
             &["server", "workload", "p50 ms", "p99 ms", "p99.9 ms", "lag p99 ms", "pub to ok p50 ms", "p99 ms"],
-            rows(|figures| {
-                let Figures { p50_ms, p99_ms, p999_ms, lag_p99_ms, accepted_p50_ms, accepted_p99_ms, .. } = figures;
+            rows(|row| {
+                let Figures { p50_ms, p99_ms, p999_ms, lag_p99_ms, accepted_p50_ms, accepted_p99_ms, .. } =
+                    &row.figures;
                 let figures = [p50_ms, p99_ms, p999_ms, lag_p99_ms, accepted_p50_ms, accepted_p99_ms];
                 figures.map(|figure| figure.text(2)).to_vec()
             }),
@@ -242,6 +261,11 @@ impl Report {
         let header = ["server", "workload", "join p50 ms", "p95 ms", "KiB/socket", "idle µs/s/socket"];
         let header = [&header[..], &["lost", "doubled", "out of order", "wrong room"]].concat();
         add(&header, joined.collect());
+        let counted = rows(|row| {
+            let told = row.told.map_or_else(String::new, |told| told.to_string());
+            vec![told, row.heard.to_string(), row.dropped.to_string()]
+        });
+        add(&["server", "workload", "records told, as it says", "heard", "passed over"], counted);
         let replays = self.replays.iter().map(|replay| {
             let wrong = replay.wrong;
             let mut line = vec![replay.server.to_owned(), replay.messages.to_string(), replay.live_ms.text(1)];

@@ -57,7 +57,7 @@ pub(crate) struct Start {
 }
 
 /// What a server is told so that nothing but its work bounds a run.
-pub(super) const SETTINGS: [&str; 16] = [
+pub(super) const SETTINGS: [&str; 18] = [
     "log.filter=error",
     "auth.access_token_seconds=3600",
     "realtime.max_connections=20000",
@@ -74,7 +74,11 @@ pub(super) const SETTINGS: [&str; 16] = [
     "realtime.bytes_per_second=1000000000",
     // Tokens of one node hold on another and after a restart.
     "public_url=http://bench.invalid",
-    "ops.listen=",
+    // They say how much they have told.
+    "ops.listen=127.0.0.1:0",
+    // In `ephemeral` who is writing is told each time, and all who are there are listed.
+    "presence.typing_seconds=0",
+    "presence.max_members=20000",
 ];
 
 /// A server's nodes, which end when this is dropped.
@@ -82,7 +86,17 @@ pub(super) const SETTINGS: [&str; 16] = [
 pub(crate) struct Running {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) processes: Vec<u32>,
+    /// Where those that say so answer with their metrics.
+    pub(crate) metrics: Vec<String>,
     children: Vec<(Child, Lines<BufReader<ChildStdout>>)>,
+}
+
+/// A node that listens.
+struct Node {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    address: SocketAddr,
+    metrics: Option<String>,
 }
 
 impl Start {
@@ -92,16 +106,17 @@ impl Start {
         // Floors know nothing of each other.
         let nodes = if server == Server::Beside(Peer::Floor) { 1 } else { self.nodes };
         for _ in 0..nodes {
-            let (child, lines, address) = self.node(server).await?;
+            let Node { child, lines, address, metrics } = self.node(server).await?;
             let id = child.id().ok_or_else(|| Failure::failed(format!("{} has ended", server.name())))?;
             running.addresses.push(address);
             running.processes.push(id);
+            running.metrics.extend(metrics);
             running.children.push((child, lines));
         }
         Ok(running)
     }
 
-    async fn node(&self, server: Server) -> Result<(Child, Lines<BufReader<ChildStdout>>, SocketAddr), Failure> {
+    async fn node(&self, server: Server) -> Result<Node, Failure> {
         let name = server.name();
         let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{name} does not start: {error}"));
         let program = std::env::current_exe().map_err(|error| failed(&error))?;
@@ -130,10 +145,15 @@ impl Start {
         let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
         let mut child = started.map_err(|error| failed(&error))?;
         let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+        let mut metrics = None;
         while let Some(line) = lines.next_line().await.map_err(|error| failed(&error))? {
+            if let Some(address) = line.strip_prefix("Operations ") {
+                let address = address.trim().split_once("/readyz").map_or(address, |(address, _)| address);
+                metrics = Some(format!("{address}/metrics"));
+            }
             if let Some(address) = line.strip_prefix("Listening ") {
                 let address = address.trim().trim_start_matches("http://");
-                return Ok((child, lines, address.parse().map_err(|error| failed(&error))?));
+                return Ok(Node { child, lines, address: address.parse().map_err(|error| failed(&error))?, metrics });
             }
         }
         let failure = failed(&"it says no address");
@@ -143,6 +163,20 @@ impl Start {
             _ => failure,
         })
     }
+}
+
+/// Adds up the records that nodes have written to sockets so far, as they say; none if none of them does.
+pub(super) async fn told_by(metrics: &[String]) -> Result<Option<u64>, Failure> {
+    let failed = |error: reqwest::Error| Failure::failed(format!("a server does not tell its metrics: {error}"));
+    let mut sum = None;
+    for url in metrics {
+        let text = reqwest::get(url).await.map_err(failed)?.text().await.map_err(failed)?;
+        let line = text.lines().find_map(|line| line.strip_prefix(r#"weltenwind_ws_records_total{direction="out"} "#));
+        let told = line.and_then(|told| told.parse::<u64>().ok());
+        let told = told.ok_or_else(|| Failure::failed("a server does not count what it tells"))?;
+        sum = Some(sum.unwrap_or(0) + told);
+    }
+    Ok(sum)
 }
 
 impl Running {

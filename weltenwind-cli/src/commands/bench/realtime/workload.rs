@@ -19,6 +19,19 @@ pub(super) enum Named {
     Maxrooms,
     /// One socket comes back 10 000 messages behind.
     Replay,
+    /// The sockets of `max`: two write all the time without posting, and then two say something new of themselves.
+    Ephemeral,
+}
+
+/// What publishers have to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Messages, in channels.
+    Messages,
+    /// That they are writing, in channels.
+    Typing,
+    /// Something of themselves, in the room of everybody.
+    Presence,
 }
 
 /// Sockets, rooms and how often is posted. Publishers are among the sockets and hear themselves.
@@ -28,17 +41,18 @@ pub(super) struct Workload {
     pub(super) rooms: usize,
     pub(super) members: usize,
     pub(super) publishers_per_room: usize,
+    pub(super) what: What,
     pub(super) pace: Pace,
     /// Whether the sockets are also measured while nothing is posted.
     pub(super) idles: bool,
 }
 
-/// When a publisher posts.
+/// When a publisher says something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
     /// So many messages a second, of all publishers together.
     Rate(u32),
-    /// Whenever fewer messages than this are under way; a message is, until its publisher hears it in the room.
+    /// Whenever fewer of its words than this are under way; one is, until its publisher hears it in the room.
     UnderWay(usize),
 }
 
@@ -48,8 +62,8 @@ pub(super) const REPLAYED: usize = 10_000;
 const UNDER_WAY: Pace = Pace::UnderWay(16);
 
 impl Named {
-    /// Returns what it asks; nothing of `replay`, which is no fan-out.
-    pub(super) const fn workload(self) -> Option<Workload> {
+    /// Returns what it asks, one after the other; none stands for `replay`, which is no fan-out.
+    pub(super) fn workloads(self) -> Vec<Option<Workload>> {
         let (name, rooms, members, publishers_per_room, pace) = match self {
             Self::Light => ("light", 1, 1000, 1, Pace::Rate(10)),
             Self::Rooms => ("rooms", 20, 50, 1, Pace::Rate(200)),
@@ -57,10 +71,16 @@ impl Named {
             Self::Many => ("many", 100, 50, 1, Pace::Rate(100)),
             Self::Max => ("max", 1, 1000, 2, UNDER_WAY),
             Self::Maxrooms => ("maxrooms", 20, 50, 1, UNDER_WAY),
-            Self::Replay => return None,
+            Self::Ephemeral => ("typing", 1, 1000, 2, UNDER_WAY),
+            Self::Replay => return vec![None],
         };
-        let idles = matches!(self, Self::Many);
-        Some(Workload { name, rooms, members, publishers_per_room, pace, idles })
+        let (idles, what) = (matches!(self, Self::Many), What::Messages);
+        let workload = Workload { name, rooms, members, publishers_per_room, what, pace, idles };
+        if self == Self::Ephemeral {
+            let typing = Workload { what: What::Typing, ..workload };
+            return vec![Some(typing), Some(Workload { name: "presence", what: What::Presence, ..workload })];
+        }
+        vec![Some(workload)]
     }
 }
 
