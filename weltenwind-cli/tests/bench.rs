@@ -46,6 +46,26 @@ fn every_message_is_heard_once_and_in_order_as_fast_as_it_goes() {
 }
 
 #[test]
+fn what_is_of_the_moment_is_counted_as_it_is_told_and_as_it_is_heard() {
+    let store = Store::sqlite();
+    for what in ["typing", "presence"] {
+        let own = ["--sockets", "20", "--what", what, "--under-way", "4", "--beside", "floor"];
+
+        let report = bench(&store, &own);
+
+        let rows = report["workloads"].as_array().expect("rows");
+        for row in rows {
+            heard_everything(row);
+            assert!(row["heard"].as_u64().expect("a count") > 20, "{row}");
+            assert!(row["deliveriesPerSecond"]["median"].as_f64().expect("a figure") > 0.0, "{row}");
+            assert_eq!(row["dropped"], 0, "twenty sockets that are read are not too slow: {row}");
+        }
+        assert_eq!(rows[0]["told"], rows[0]["heard"], "the server says what it has written");
+        assert!(rows[0]["floorQuotient"].is_number() && rows[1]["told"].is_null(), "{rows:?}");
+    }
+}
+
+#[test]
 fn whoever_comes_back_hears_all_that_was_missed() {
     let store = Store::sqlite();
 

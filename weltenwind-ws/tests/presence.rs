@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use support::{Client, Node, room};
 use tokio::time::{Duration, Instant};
 use weltenwind_core::accounts::SessionGrant;
+use weltenwind_ws::RealtimeConfig;
 
 /// A node that tells who is where.
 async fn node() -> Node {
@@ -79,6 +80,51 @@ async fn who_comes_back_within_five_seconds_never_left_and_who_does_not_has() {
     let heard = mira.skip_to("presence").await;
     assert_eq!((&heard["leave"], &heard["count"]), (&json!([grant.account.id.to_string()]), &json!(1)));
     assert!(left_at.elapsed() >= Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_too_slow_is_told_anew_who_is_there() {
+    // Of so small a ring the newest 16 KiB are kept.
+    let node = Node::with(RealtimeConfig { rings_bytes: 0, ..RealtimeConfig::default() }).await;
+    let presence = node.town.services.presence.clone();
+    tokio::spawn(async move { presence.run().await });
+    let mut slow = node.connect_over(node.pipe(None, 4 * 1024), &node.guest("Slow").await).await;
+    slow.answers_pings = true;
+    join(&mut slow).await;
+    let (_, mut quick) = client(&node, "Quick").await;
+    join(&mut quick).await;
+    let (_, mut lu) = client(&node, "Lu").await;
+    join(&mut lu).await;
+
+    let mut last = 0;
+    for n in 0..200 {
+        lu.send(json!({ "t": "presence", "id": n, "room": "global", "state": format!("{n:064}") })).await;
+        let told = quick.skip_to("presence").await;
+        assert!(told["whole"].is_null(), "{told}");
+        last = told["version"].as_u64().unwrap();
+    }
+
+    let mut known = 0;
+    let whole = loop {
+        let told = slow.skip_to("presence").await;
+        let version = told["version"].as_u64().unwrap();
+        if told["whole"] == true {
+            break told;
+        }
+        assert!(version <= known + 1, "a hole between {known} and {version}");
+        known = known.max(version);
+    };
+    assert!(whole["version"].as_u64().unwrap() > known + 1, "it was too slow");
+    assert_eq!((names(&whole["join"]), &whole["count"]), (vec!["Lu", "Quick", "Slow"], &json!(3)));
+    let state = |members: &Value| members.as_array().unwrap().iter().find_map(|member| member["state"].as_str().map(str::to_owned));
+    let mut version = whole["version"].as_u64().unwrap();
+    let mut newest = state(&whole["join"]);
+    while version < last {
+        let told = slow.skip_to("presence").await;
+        assert_eq!((&told["whole"], told["version"].as_u64()), (&Value::Null, Some(version + 1)), "it counts on");
+        (version, newest) = (version + 1, state(&told["join"]));
+    }
+    assert_eq!(newest, Some(format!("{:064}", 199)));
 }
 
 #[tokio::test(start_paused = true)]

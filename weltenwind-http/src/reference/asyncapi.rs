@@ -352,8 +352,9 @@ fn channel_description() -> String {
          who is in them. One's own `user:<id>`, which is joined by itself, carries `notice`; `group:<id>` does not exist \
          yet.\n\n\
          **Presence.** `joined` has everybody who is in the room, by account, and a `version`; each `presence` has one more. \
-         What is not above the known one is known already; behind a hole leave the room and join it anew. Where there are more \
-         members than are listed, only `count` is told. Whoever comes back within five seconds never left.\n\n\
+         What is not above the known one is known already. Who was too slow for some changes is told everybody anew: with \
+         `whole`, `join` takes the place of all that was known, and versions count on from there. Where there are more members \
+         than are listed, only `count` is told. Whoever comes back within five seconds never left.\n\n\
          **Replay.** `join` is answered `joined`, then `gap` if something was missed and is not replayed, then what changed \
          since the position, each message in its newest state, then `live`. A loss is never silent.\n\n\
          **Life.** A client that is silent for as long as `welcome` says is asked with `ping`; any record will do as an \

@@ -74,6 +74,9 @@ pub(crate) struct RealtimeArgs {
     /// Messages that each publisher of your own workload keeps under way, instead of a rate.
     #[arg(long, requires = "sockets", value_parser = clap::value_parser!(u32).range(1..=1024))]
     under_way: Option<u32>,
+    /// What the publishers of your own workload say.
+    #[arg(long, value_enum, default_value = "messages", requires = "sockets")]
+    what: What,
     /// Seconds of each measurement, after one second to warm up.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
     seconds: u64,
@@ -122,6 +125,7 @@ const SIGNING_IN: usize = 32;
 /// The sockets and the copies a write of bare writes.
 const FLOORS: [(usize, usize); 2] = [(1000, 1), (1000, 16)];
 const FLOOR_SECONDS: u64 = 2;
+const OF_THE_MOMENT: &str = "socketio knows messages alone: leave it away, or ephemeral";
 
 pub(crate) async fn run(args: RealtimeArgs, storage: StorageConfig, output: Output) -> Result<(), Failure> {
     let workloads = workloads(&args)?;
@@ -150,7 +154,13 @@ fn workloads(args: &RealtimeArgs) -> Result<Vec<Option<Workload>>, Failure> {
         }
         let pace = args.under_way.map_or(Pace::Rate(args.rate), |limit| Pace::UnderWay(limit as usize));
         let members = sockets / rooms;
-        let (what, idles) = (What::Messages, false);
+        if args.what == What::Presence && rooms > 1 {
+            return Err(Failure::usage("--what presence has one room"));
+        }
+        if args.what != What::Messages && args.beside.contains(&Peer::SocketIo) {
+            return Err(Failure::usage(OF_THE_MOMENT));
+        }
+        let (what, idles) = (args.what, false);
         return Ok(vec![Some(Workload { name: "own", rooms, members, publishers_per_room: 1, what, pace, idles })]);
     }
     let named = if args.workloads.is_empty() {
@@ -168,7 +178,7 @@ fn workloads(args: &RealtimeArgs) -> Result<Vec<Option<Workload>>, Failure> {
         return Err(Failure::usage("replay starts servers of its own and cannot be measured with --url"));
     }
     if named.contains(&Named::Ephemeral) && args.beside.contains(&Peer::SocketIo) {
-        return Err(Failure::usage("ephemeral is not measured beside socketio"));
+        return Err(Failure::usage(OF_THE_MOMENT));
     }
     Ok(named.into_iter().flat_map(Named::workloads).collect())
 }

@@ -24,13 +24,13 @@ pub(super) enum Named {
 }
 
 /// What publishers have to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum What {
     /// Messages, in channels.
     Messages,
     /// That they are writing, in channels.
     Typing,
-    /// Something of themselves, in the room of everybody.
+    /// Something of themselves, in the room of everybody, which is one.
     Presence,
 }
 
