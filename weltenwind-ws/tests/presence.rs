@@ -116,7 +116,9 @@ async fn who_was_too_slow_is_told_anew_who_is_there() {
     };
     assert!(whole["version"].as_u64().unwrap() > known + 1, "it was too slow");
     assert_eq!((names(&whole["join"]), &whole["count"]), (vec!["Lu", "Quick", "Slow"], &json!(3)));
-    let state = |members: &Value| members.as_array().unwrap().iter().find_map(|member| member["state"].as_str().map(str::to_owned));
+    let state = |members: &Value| {
+        members.as_array().unwrap().iter().find_map(|member| member["state"].as_str().map(str::to_owned))
+    };
     let mut version = whole["version"].as_u64().unwrap();
     let mut newest = state(&whole["join"]);
     while version < last {
