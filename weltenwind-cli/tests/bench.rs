@@ -61,7 +61,7 @@ fn what_is_of_the_moment_is_counted_as_it_is_told_and_as_it_is_heard() {
             assert_eq!(row["dropped"], 0, "twenty sockets that are read are not too slow: {row}");
         }
         assert_eq!(rows[0]["told"], rows[0]["heard"], "the server says what it has written");
-        assert!(rows[0]["floorQuotient"].is_number() && rows[1]["told"].is_null(), "{rows:?}");
+        assert!(rows[1]["told"].is_null(), "the floor says nothing of itself: {rows:?}");
     }
 }
 

@@ -27,10 +27,18 @@ pub(crate) struct Reader {
     came_at: RoomPosition,
     /// Whether it was told that replay is over.
     is_live: bool,
-    /// Whether nothing of the room is in the store.
-    is_of_the_moment: bool,
-    /// Whether it was too slow for such a room, and was not told yet what makes up for it.
-    is_overrun: bool,
+    missed: Missed,
+}
+
+/// What a reader missed because it was too slow for the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missed {
+    /// The store has it.
+    Stored,
+    /// Nothing, in a room without messages.
+    Nothing,
+    /// Something of such a room, and it was not told yet what makes up for it.
+    Something,
 }
 
 #[derive(Debug)]
@@ -100,8 +108,7 @@ impl Reader {
             is_whole: true,
             came_at: at,
             is_live: false,
-            is_of_the_moment: false,
-            is_overrun: false,
+            missed: Missed::Stored,
         }
     }
 
@@ -112,7 +119,7 @@ impl Reader {
 
     /// A reader of a room without messages: it hears what passes from this segment on.
     pub(crate) fn passing(head: u64, at: RoomPosition) -> Self {
-        Self { place: Place::Ring(head), is_of_the_moment: true, ..Self::new(at) }
+        Self { place: Place::Ring(head), missed: Missed::Nothing, ..Self::new(at) }
     }
 
     /// Takes the word that replay is over for said.
@@ -137,7 +144,7 @@ impl Reader {
 
     /// Returns whether it is live and has read everything before the segment of this number.
     pub(crate) const fn is_at(&self, head: u64) -> bool {
-        self.is_live && !self.is_overrun && matches!(self.place, Place::Ring(next) if next == head)
+        self.is_live && !self.is_overrun() && matches!(self.place, Place::Ring(next) if next == head)
     }
 
     /// Returns whether it was told that replay is over.
@@ -160,7 +167,9 @@ impl Reader {
         }
         if let Place::Ring(next) = self.place {
             let is_overrun = ring.has_dropped(next);
-            self.is_overrun |= is_overrun && self.is_of_the_moment;
+            if is_overrun && self.missed == Missed::Nothing {
+                self.missed = Missed::Something;
+            }
             let next = if is_overrun { None } else { ring.first_unknown(next, self.at, self.replay_from) };
             self.place = next.map_or(Place::Store, Place::Ring);
         }
@@ -196,7 +205,7 @@ impl Reader {
 
     /// Returns whether something of a room without messages was dropped before it was read.
     pub(crate) const fn is_overrun(&self) -> bool {
-        self.is_overrun
+        matches!(self.missed, Missed::Something)
     }
 
     /// Appends the frames that come next, until `out` holds `bytes`; the reader has to be settled and stays where it is.
@@ -282,7 +291,7 @@ impl Reader {
                 }
             }
             Then::Live => self.is_live = true,
-            Then::Resumed => self.is_overrun = false,
+            Then::Resumed => self.missed = Missed::Nothing,
             Then::InRing { next, at, whole } => {
                 (self.place, self.at, self.replay_from) = (Place::Ring(next), at, whole);
                 self.is_whole = whole == at.change;

@@ -210,6 +210,7 @@ impl Bench {
             server: args.processes.clone(),
             database: database_process(&args, &storage.url)?,
             broker: args.redis.as_deref().and_then(|url| processes::redis_at(port(url, 6379)?)),
+            metrics: Vec::new(),
         };
         let start = Start {
             core: args.server_core,
@@ -240,7 +241,8 @@ impl Bench {
             }
             let mut measured: Vec<Row> =
                 servers.iter().zip(runs).map(|(server, runs)| row(*server, workload, &runs)).collect();
-            let micros = |row: &Row| row.figures.server_micros.map(Spread::median);
+            // Linux counts in hundredths of a second, so what takes hardly any takes none.
+            let micros = |row: &Row| row.figures.server_micros.map(Spread::median).filter(|micros| *micros > 0.0);
             let floor = measured.iter().find(|row| row.server == Server::Beside(Peer::Floor).name()).and_then(micros);
             for row in &mut measured {
                 row.floor_quotient = micros(row).zip(floor).map(|(micros, floor)| micros / floor);
@@ -288,11 +290,13 @@ impl Bench {
 
     /// Says which processes to look at.
     fn watched(&self, server: Server, running: &Running) -> Watched {
-        let started = &running.processes;
+        let (server_processes, metrics) = (running.processes.clone(), running.metrics.clone());
         match server {
-            Server::Weltenwind if started.is_empty() => self.watched.clone(),
-            Server::Weltenwind => Watched { server: started.clone(), ..self.watched.clone() },
-            Server::Beside(_) => Watched { server: started.clone(), database: None, broker: self.watched.broker },
+            Server::Weltenwind if server_processes.is_empty() => self.watched.clone(),
+            Server::Weltenwind => Watched { server: server_processes, metrics, ..self.watched.clone() },
+            Server::Beside(_) => {
+                Watched { server: server_processes, database: None, broker: self.watched.broker, metrics }
+            }
         }
     }
 
@@ -313,10 +317,10 @@ impl Bench {
         let watched = self.watched(server, &running);
         let places = self.places(server, workload, &running.addresses);
         let (seconds, idle) = (self.args.seconds, self.args.idle_seconds);
-        let (workload, metrics) = (*workload, running.metrics.clone());
+        let workload = *workload;
         let measuring = tokio::task::spawn_blocking(move || {
             let idle = Duration::from_secs(if workload.idles { idle } else { 0 });
-            measure(server, &workload, names, places, &watched, &metrics, Duration::from_secs(seconds), idle)
+            measure(server, &workload, names, places, &watched, Duration::from_secs(seconds), idle)
         });
         let run = joined(measuring.await)?;
         running.end().await?;
@@ -469,11 +473,10 @@ fn measure(
     names: Vec<String>,
     places: Vec<Place>,
     watched: &Watched,
-    metrics: &[String],
     time: Duration,
     idle: Duration,
 ) -> Result<Run, Failure> {
-    let told_by = || Handle::current().block_on(server::told_by(metrics));
+    let told_by = || Handle::current().block_on(server::told_by(&watched.metrics));
     let is_seen = !watched.server.is_empty();
     let sockets = real(places.len() as u64);
     let before = watched.resident_kib()?;

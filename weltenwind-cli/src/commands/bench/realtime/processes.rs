@@ -13,6 +13,8 @@ pub(super) struct Watched {
     pub(super) database: Option<u32>,
     /// Redis, if it stands between the nodes.
     pub(super) broker: Option<u32>,
+    /// Where nodes that tell their metrics do so.
+    pub(super) metrics: Vec<String>,
 }
 
 /// Time on processors until now.
