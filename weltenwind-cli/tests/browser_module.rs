@@ -389,7 +389,10 @@ async fn behind_a_hole_the_room_is_joined_anew_and_the_difference_told() {
         change(5, [], ['mira', 'ola'], 3);
         const many = conversation.present(room);
         change(6, [mira, lu], [], 2);
-        return [sent, heard, many, conversation.present(room)];
+        const few = conversation.present(room);
+        conversation.take({ t: 'presence', room, version: 9, whole: true, join: [ola], leave: [], count: 1 });
+        change(10, [lu], [], 2);
+        return [sent, heard, many, few, conversation.present(room)];
     ";
 
     let (store, driver) = (Store::sqlite(), Driver::start());
@@ -399,7 +402,7 @@ async fn behind_a_hole_the_room_is_joined_anew_and_the_difference_told() {
 
     let told = window.driver.execute(format!("return (async () => {{ {HOLE} }})();"), Vec::new()).await;
 
-    let [mira, lu] = ["mira", "lu"].map(|id| json!({ "id": id, "displayName": id }));
+    let [mira, lu, ola] = ["mira", "lu", "ola"].map(|id| json!({ "id": id, "displayName": id }));
     assert_eq!(
         *told.expect("an answer").json(),
         json!([
@@ -410,9 +413,13 @@ async fn behind_a_hole_the_room_is_joined_anew_and_the_difference_told() {
                 [["ola"], ["lu"], 2],
                 [[], ["mira", "ola"], 3],
                 [["mira", "lu"], [], 2],
+                // Who was too slow is told everybody, and joins nothing anew.
+                [["ola"], ["mira", "lu"], 1],
+                [["lu"], [], 2],
             ],
             { "members": [], "count": 3 },
             { "members": [mira, lu], "count": 2 },
+            { "members": [ola, lu], "count": 2 },
         ])
     );
     window.close().await;

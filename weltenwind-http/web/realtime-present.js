@@ -29,11 +29,13 @@ export class View {
   }
 
   /**
-   * Takes a change; answers `null` if it tells nothing new, and `'hole'` if something before it was missed.
-   * @param {{version: number, join: Member[], leave: string[], count: number}} change
+   * Takes a change; answers `null` if it tells nothing new, and `'hole'` if something before it was missed. One that is `whole`
+   * tells everybody, in place of changes that were missed.
+   * @param {{version: number, whole?: boolean, join: Member[], leave: string[], count: number}} change
    * @returns {Change|null|'hole'}
    */
-  take({ version, join, leave, count }) {
+  take({ version, whole, join, leave, count }) {
+    if (whole) return this.renew({ version, members: join, count });
     if (version <= this.#version) return null;
     if (version > this.#version + 1) return 'hole';
     this.#version = version;

@@ -154,8 +154,13 @@ impl NotificationStore for Seams {
         self.store.dismiss(account, id, at).await
     }
 
-    async fn dispatch(&self, account: AccountId, id: NotificationId, at: Timestamp) -> Result<bool, StorageError> {
-        self.store.dispatch(account, id, at).await
+    async fn dispatch(
+        &self,
+        accounts: &[AccountId],
+        id: NotificationId,
+        at: Timestamp,
+    ) -> Result<Vec<AccountId>, StorageError> {
+        self.store.dispatch(accounts, id, at).await
     }
 
     async fn purge(&self, read_before: Timestamp, before: Timestamp, limit: u32) -> Result<u64, StorageError> {

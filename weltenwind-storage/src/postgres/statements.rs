@@ -39,10 +39,7 @@ impl Statements {
     }
 
     /// Lends a connection to a `work` of one statement, outside of any transaction.
-    pub(crate) async fn run<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
-    ) -> sqlx::Result<T> {
+    pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> sqlx::Result<T> {
         let mut lent = self.pool.get().await.map_err(unavailable)?;
         lent.in_use = true;
         let done = work(&mut lent.connection).await;

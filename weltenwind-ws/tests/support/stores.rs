@@ -227,11 +227,12 @@ port! {
 
 port! {
     SessionStore for MemoryAccounts {
-        async fn find(&self, id: SessionId) -> Result<Option<SignedIn>, StorageError> {
+        async fn find_all(&self, ids: &[SessionId]) -> Result<Vec<SignedIn>, StorageError> {
             if self.away.load(Ordering::SeqCst) {
-                return Err(StorageError::transient("read a session", "the store is away"));
+                return Err(StorageError::transient("read sessions", "the store is away"));
             }
-            Ok(self.state().signed_in.get(&id).cloned())
+            let state = self.state();
+            Ok(ids.iter().filter_map(|id| state.signed_in.get(id).cloned()).collect())
         }
 
         async fn find_refresh(&self, hash: &TokenHash) -> Result<Option<RefreshToken>, StorageError> {
