@@ -226,11 +226,15 @@ async fn too_many_sockets_in_all_are_refused_and_spend_no_ticket() {
 #[tokio::test]
 async fn a_store_that_is_away_is_no_verdict() {
     let node = Node::start().await;
-    let mira = node.guest("Mira").await;
+    let (mira, lu) = (node.guest("Mira").await, node.guest("Lu").await);
+    // What the node remembers of the sessions that it has opened is believed no longer.
+    node.town.clock.advance(std::time::Duration::from_secs(5));
+    let (in_time, _) = node.handshake(&request(Some(lu.access_token.expose()), &[])).await;
     node.town.accounts.away.store(true, std::sync::atomic::Ordering::SeqCst);
 
     let (head, problem) = node.handshake(&request(Some(mira.access_token.expose()), &[])).await;
 
+    assert!(in_time.starts_with("HTTP/1.1 101 "), "{in_time}");
     assert!(head.starts_with("HTTP/1.1 503 ") && has_header(&head, "retry-after: 1"), "{head}");
     assert_eq!(problem["code"], "unavailable");
 }
