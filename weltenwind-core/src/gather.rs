@@ -1,6 +1,6 @@
 //! Readings that are asked for at once become one.
 
-use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
+use std::{collections::HashMap, fmt, hash::Hash, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -10,6 +10,10 @@ use crate::error::StorageError;
 const BATCH: usize = 256;
 /// Readings that may wait; whoever comes then waits for a place.
 const WAITING: usize = 1024;
+/// A reading that takes longer is given up: a connection that is gone without a word holds nobody up who comes later.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const ATTEMPTED: &str = "read what many ask for";
 
 /// What the reader of a batch answers: what was found, in any order and under its key.
 pub(crate) type Found<K, V> = Result<Vec<(K, V)>, StorageError>;
@@ -34,7 +38,8 @@ impl<K: Copy + Eq + Hash + Send + 'static, V: Clone + Send + 'static> Gather<K, 
         tokio::spawn(async move {
             let mut batch = Vec::new();
             while asked.recv_many(&mut batch, BATCH).await > 0 {
-                let found = read(batch.iter().map(|asked| asked.key).collect()).await;
+                let reading = tokio::time::timeout(PATIENCE, read(batch.iter().map(|asked| asked.key).collect()));
+                let found = reading.await.unwrap_or_else(|late| Err(StorageError::transient(ATTEMPTED, late)));
                 answer(batch.drain(..), found);
             }
         });
@@ -44,7 +49,7 @@ impl<K: Copy + Eq + Hash + Send + 'static, V: Clone + Send + 'static> Gather<K, 
     /// Reads the value of a key, if there is one.
     pub(crate) async fn get(&self, key: K) -> Result<Option<V>, StorageError> {
         let (answer, answered) = oneshot::channel();
-        let ended = || StorageError::transient("read what many ask for", "the task that reads has ended");
+        let ended = || StorageError::transient(ATTEMPTED, "the task that reads has ended");
         self.queue.send(Asked { key, answer }).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
@@ -104,6 +109,23 @@ mod tests {
         let answers = [first, second, missing, again].map(|answer| answer.expect("a value"));
         assert_eq!(answers, [Some(2), Some(4), None, Some(4)]);
         assert_eq!(*batches.lock().expect("the batches"), [1, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_that_hangs_holds_nobody_up_who_comes_later() {
+        let gather = Gather::start(async |keys: Vec<u32>| match keys[..] {
+            [1] => std::future::pending().await,
+            _ => Ok(keys.into_iter().map(|key| (key, key * 2)).collect()),
+        });
+
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            gather.get(2).await
+        };
+        let (hung, late) = tokio::join!(gather.get(1), late);
+
+        assert!(hung.as_ref().is_err_and(StorageError::is_transient), "{hung:?}");
+        assert_eq!(late.expect("a value"), Some(4));
     }
 
     #[tokio::test]
