@@ -68,6 +68,32 @@ pub(crate) fn of_record(record: &[u8]) -> Bytes {
     frame.finish()
 }
 
+/// Returns whether these bytes of a client are whole messages of one frame each, or control frames, and nothing besides.
+///
+/// What breaks the protocol may pass for whole: whoever reads it finds out.
+pub(crate) fn are_whole(bytes: &[u8]) -> bool {
+    const LAST: u8 = 0x80;
+    const OPCODE: u8 = 0x0F;
+    const MASKED: u8 = 0x80;
+    let mut rest = bytes;
+    while let &[first, second, ref behind @ ..] = rest {
+        let is_message = first & LAST != 0 && first & OPCODE != 0;
+        let length = match second & !MASKED {
+            126 => behind.split_first_chunk().map(|(length, behind)| (u16::from_be_bytes(*length).into(), behind)),
+            127 => behind.split_first_chunk().map(|(length, behind)| (u64::from_be_bytes(*length), behind)),
+            length => Some((length.into(), behind)),
+        };
+        let mask = if second & MASKED != 0 { 4 } else { 0 };
+        let Some((length, behind)) = length.filter(|_| is_message) else { return false };
+        let Some(behind) = usize::try_from(length).ok().and_then(|length| behind.get(length.checked_add(mask)?..))
+        else {
+            return false;
+        };
+        rest = behind;
+    }
+    rest.is_empty()
+}
+
 /// Returns where the text of a finished frame begins.
 pub(crate) fn text_of(frame: &Bytes) -> Bytes {
     let header = match frame[1] {
@@ -97,6 +123,24 @@ mod tests {
 
             assert_eq!(client.read().unwrap(), Message::text(text), "{length}");
         }
+    }
+
+    #[test]
+    fn whole_messages_are_told_from_the_beginning_of_one() {
+        let (text, ping, masked) = ([0x81, 2, b'h', b'i'], [0x89, 0], [0x81, 0x81, 1, 2, 3, 4, 5]);
+        let long = [&[0x82, 126, 1, 0][..], &[0; 256]].concat();
+        let longer = [&[0x81, 0xFF][..], &0x1_0000_u64.to_be_bytes(), &vec![0; 4 + 0x1_0000]].concat();
+        for whole in [&[][..], &text, &ping, &masked, &long, &longer, &[&text[..], &masked, &ping].concat()] {
+            assert!(are_whole(whole), "{:?}", &whole[..whole.len().min(10)]);
+            for end in 1..whole.len().min(20) {
+                let (begun, is_end) = (&whole[..end], [0, text.len(), text.len() + masked.len()].contains(&end));
+                assert!(!are_whole(begun) || is_end, "{begun:?}");
+            }
+        }
+
+        assert!(!are_whole(&[0x01, 1, b'h']), "more of the message is to come");
+        assert!(!are_whole(&[0x80, 1, b'i']), "it began earlier");
+        assert!(!are_whole(&[&[0x81, 127][..], &u64::MAX.to_be_bytes()].concat()), "nobody has that much");
     }
 
     #[test]

@@ -24,9 +24,9 @@ pub(crate) struct Host {
     pub(crate) metrics: Metrics,
     pub(crate) limits: Arc<Limits>,
     pub(crate) tasks: TaskTracker,
-    /// Cancelled when every socket shall say goodbye.
+    /// Cancelled when every socket shall say goodbye; then all are summoned.
     pub(crate) drain: CancellationToken,
-    /// Cancelled when sockets that are still open shall be cut.
+    /// Cancelled when sockets that are still open shall be cut; then all are summoned.
     pub(crate) cut: CancellationToken,
     sockets: AtomicU64,
     /// The time over which the clients of a drain come back.
@@ -68,16 +68,23 @@ impl Host {
         SocketId(self.sockets.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Asks every socket to say goodbye.
+    pub(crate) fn dismiss(&self) {
+        self.drain.cancel();
+        self.feeds.summon();
+    }
+
     /// Asks every socket to close and waits for it; answers how many had to be cut.
     pub(crate) async fn drain(&self) -> usize {
         self.reconnect_window.get_or_init(|| self.config.reconnect_window(self.limits.open()));
-        self.drain.cancel();
+        self.dismiss();
         self.tasks.close();
         if tokio::time::timeout(self.config.drain(), self.tasks.wait()).await.is_ok() {
             return 0;
         }
         let left = self.tasks.len();
         self.cut.cancel();
+        self.feeds.summon();
         self.tasks.wait().await;
         left
     }

@@ -213,7 +213,7 @@ impl Reader {
     pub(crate) fn gather(
         &self,
         ring: &Ring,
-        live: &Bytes,
+        live: impl Fn() -> Bytes,
         resumption: Option<Bytes>,
         bytes: usize,
         mut take: impl FnMut(Piece),
@@ -238,8 +238,8 @@ impl Reader {
                 loop {
                     if !is_live && self.has_caught_up(at) {
                         is_live = true;
-                        left = left.saturating_sub(live.len());
-                        let (frame, then) = (live.clone(), Then::Live);
+                        let (frame, then) = (live(), Then::Live);
+                        left = left.saturating_sub(frame.len());
                         take(Piece { frame, records: 1, replayed: 0, gap: None, accepted_at: None, then });
                     }
                     if let Some(frame) = resumption.take() {
@@ -325,7 +325,7 @@ mod tests {
         loop {
             reader.settle(ring);
             let mut first = None;
-            reader.gather(ring, &live(), None, 1, |piece| first = first.take().or(Some(piece)));
+            reader.gather(ring, live, None, 1, |piece| first = first.take().or(Some(piece)));
             let Some(piece) = first else { return lines };
             let text = String::from_utf8(frame::text_of(&piece.frame).to_vec()).unwrap();
             lines.extend(text.lines().map(str::to_owned));
@@ -458,7 +458,7 @@ mod tests {
 
         let pieces = |reader: &Reader, ring: &Ring| {
             let mut pieces = Vec::new();
-            reader.gather(ring, &live(), resumption(), ALL, |piece| pieces.push(piece));
+            reader.gather(ring, live, resumption(), ALL, |piece| pieces.push(piece));
             pieces
         };
         assert_eq!(pieces(&reader, &ring).len(), 1, "it is not written yet");

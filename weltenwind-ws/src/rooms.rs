@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use weltenwind_core::{Code, Room};
 
 use crate::{
@@ -34,6 +35,9 @@ pub(crate) struct Told {
     room: usize,
     pub(crate) piece: Piece,
 }
+
+/// What is told at once: mostly the news of one room, for which nothing is allocated.
+pub(crate) type Gathered = SmallVec<[Told; 2]>;
 
 /// A room with much to tell lets others have their turn after so many bytes.
 const TURN_BYTES: usize = 64 * 1024;
@@ -83,7 +87,7 @@ impl Rooms {
     }
 
     /// Appends what the rooms have to tell, each in its turn, about `bytes` of it. [`pass`](Self::pass) moves on.
-    pub(crate) fn gather(&mut self, bytes: usize, told: &mut Vec<Told>) {
+    pub(crate) fn gather(&mut self, bytes: usize, told: &mut Gathered) {
         let (count, mut left) = (self.joined.len(), bytes);
         for turn in 0..count {
             if left == 0 {
@@ -101,10 +105,16 @@ impl Rooms {
                     *page = None;
                 }
                 let resumption = reader.is_overrun().then(|| feed.resumption(ring)).flatten();
-                reader.gather(ring, &feed.live, resumption, left.min(TURN_BYTES), |piece| {
-                    left = left.saturating_sub(piece.frame.len());
-                    told.push(Told { room, piece });
-                });
+                reader.gather(
+                    ring,
+                    || feed.live(),
+                    resumption,
+                    left.min(TURN_BYTES),
+                    |piece| {
+                        left = left.saturating_sub(piece.frame.len());
+                        told.push(Told { room, piece });
+                    },
+                );
             });
         }
         if left == 0 {

@@ -126,16 +126,14 @@ async fn open(host: Arc<Host>, upgrade: OnUpgrade, visitor: Visitor) {
     // of the handshake is kept. Anything else, TLS or a pipe, is served through them.
     match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => {
-            // A copy, because the bytes hold on to the whole buffer of the handshake.
-            let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-            drop(parts.read_buf);
-            begin(&host, stream, read, visitor);
+            // The bytes are not kept: they hold on to the whole buffer of the handshake.
+            begin(&host, parts.io.into_inner(), &parts.read_buf, visitor);
         }
-        Err(upgraded) => begin(&host, TokioIo::new(upgraded), Vec::new(), visitor),
+        Err(upgraded) => begin(&host, TokioIo::new(upgraded), &[], visitor),
     }
 }
 
 /// Serves a socket in a task of its own, which has no place for what the handshake needed.
-fn begin<L: Link + 'static>(host: &Arc<Host>, link: L, read: Vec<u8>, visitor: Visitor) {
+fn begin<L: Link + 'static>(host: &Arc<Host>, link: L, read: &[u8], visitor: Visitor) {
     host.tasks.spawn(connection::serve(Arc::clone(host), link, read, visitor));
 }

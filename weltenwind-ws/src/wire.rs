@@ -1,8 +1,9 @@
 //! One socket's two directions: what rooms and answers have to say is written together, while the next frame is read.
 //!
 //! Tungstenite reads frames and answers control frames, over memory instead of a network: its bytes come from a buffer that
-//! all sockets of a thread share, so a silent socket has none, and go to a small one of the socket's own. What the server
-//! has to say does not pass through it: finished frames are handed to the network as they are.
+//! all sockets of a thread share, and go to a small one of the socket's own. It is kept only from the beginning of a message
+//! to its end, so a silent socket has neither. What the server has to say does not pass through it: finished frames are handed
+//! to the network as they are.
 
 use std::{
     cell::RefCell,
@@ -15,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -26,11 +28,10 @@ use tokio_tungstenite::tungstenite::{
 use weltenwind_core::Timestamp;
 
 use crate::{
-    bell::Bell,
+    frame,
     metrics::Counted,
     outbox::Outbox,
-    rooms::{Rooms, Told},
-    toasts::Viewing,
+    rooms::{Gathered, Rooms},
 };
 
 /// What bytes run through: a TCP stream, TLS over one, or a pipe in a test.
@@ -62,7 +63,10 @@ thread_local! {
 /// A socket, and what is on its way to the client.
 pub(crate) struct Wire<L> {
     link: L,
-    protocol: WebSocketContext,
+    /// What reads a message of which only a part has come in, or has read the last one.
+    protocol: Option<Box<WebSocketContext>>,
+    /// Bytes that a frame may have.
+    frame_bytes: usize,
     /// What the protocol itself has to say: answers to pings, the close frame.
     control: Vec<u8>,
     /// Frames that are written next and in this order; the first may have been begun.
@@ -99,8 +103,6 @@ pub(crate) enum Turn {
     Read(usize),
     /// A room's next page is needed.
     PageWanted,
-    /// A room tells nothing more, or there is a toast.
-    News,
     /// The client takes nothing of what waits for it, and the connection would look for that too late.
     Stalled,
     /// The connection is gone.
@@ -151,14 +153,10 @@ impl Write for Pipe<'_> {
 impl<L: Link> Wire<L> {
     /// Takes a connection over behind its handshake; `read` came along with that.
     pub(crate) fn new(link: L, read: &[u8], frame_bytes: usize, timeout: Duration) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(KEPT_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(frame_bytes))
-            .max_frame_size(Some(frame_bytes));
         let mut wire = Self {
             link,
-            protocol: WebSocketContext::new(Role::Server, Some(config)),
+            protocol: None,
+            frame_bytes,
             control: Vec::new(),
             front: VecDeque::new(),
             begun: 0,
@@ -216,41 +214,41 @@ impl<L: Link> Wire<L> {
         self.stall = None;
     }
 
-    /// Writes what waits and what rooms tell meanwhile, and reads if asked to. Dropping the future loses nothing.
-    pub(crate) async fn turn(&mut self, saying: Saying<'_>, reading: bool, mut count: impl FnMut(&Written)) -> Turn {
-        let Saying { outbox, rooms, bell, viewing, is_writing, is_fetching, looks_at } = saying;
-        std::future::poll_fn(|cx| {
-            if bell.poll_heard(cx) && (rooms.has_ended() || viewing.is_some_and(Viewing::has_toasts)) {
-                return Poll::Ready(Turn::News);
+    /// Writes what waits and what rooms tell meanwhile, and reads if asked to.
+    pub(crate) fn poll_turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        saying: Saying<'_>,
+        is_reading: bool,
+        count: impl FnOnce(&Written),
+    ) -> Poll<Turn> {
+        let Saying { outbox, rooms, is_writing, is_fetching, looks_at } = saying;
+        if is_writing {
+            let mut written = Written::default();
+            let write = self.poll_write(cx, outbox, Some(rooms), &mut written);
+            if written.bytes > 0 {
+                count(&written);
             }
-            if is_writing {
-                let mut written = Written::default();
-                let write = self.poll_write(cx, outbox, Some(rooms), &mut written);
-                if written.bytes > 0 {
-                    count(&written);
-                }
-                if let Poll::Ready(Err(_)) = write {
-                    return Poll::Ready(Turn::Lost);
-                }
-                if written.own > 0 || written.is_much {
-                    return Poll::Ready(Turn::Written { is_much: written.is_much });
-                }
-                if self.stalls_at().is_some_and(|at| at < looks_at) {
-                    return Poll::Ready(Turn::Stalled);
-                }
-                if !is_fetching && rooms.wants_page() {
-                    return Poll::Ready(Turn::PageWanted);
-                }
+            if let Poll::Ready(Err(_)) = write {
+                return Poll::Ready(Turn::Lost);
             }
-            if reading {
-                return self.poll_read(cx).map(|read| match read {
-                    Ok(bytes @ 1..) => Turn::Read(bytes),
-                    Ok(0) | Err(_) => Turn::Lost,
-                });
+            if written.own > 0 || written.is_much {
+                return Poll::Ready(Turn::Written { is_much: written.is_much });
             }
-            Poll::Pending
-        })
-        .await
+            if self.stalls_at().is_some_and(|at| at < looks_at) {
+                return Poll::Ready(Turn::Stalled);
+            }
+            if !is_fetching && rooms.wants_page() {
+                return Poll::Ready(Turn::PageWanted);
+            }
+        }
+        if is_reading {
+            return self.poll_read(cx).map(|read| match read {
+                Ok(bytes @ 1..) => Turn::Read(bytes),
+                Ok(0) | Err(_) => Turn::Lost,
+            });
+        }
+        Poll::Pending
     }
 
     /// Writes until nothing waits, the client takes no more, or others should have their turn.
@@ -261,7 +259,7 @@ impl<L: Link> Wire<L> {
         mut rooms: Option<&mut Rooms>,
         written: &mut Written,
     ) -> Poll<io::Result<()>> {
-        let mut told = Vec::new();
+        let mut told = SmallVec::new();
         loop {
             // What is not offered yet stays where it is counted.
             if !self.control.is_empty() && self.front.len() < FRONT {
@@ -311,7 +309,7 @@ impl<L: Link> Wire<L> {
     }
 
     /// Notes that so many bytes of what waits are written.
-    fn advance(&mut self, length: usize, rooms: Option<&mut Rooms>, told: &mut Vec<Told>, written: &mut Written) {
+    fn advance(&mut self, length: usize, rooms: Option<&mut Rooms>, told: &mut Gathered, written: &mut Written) {
         let mut left = self.begun + length;
         self.begun = 0;
         while let Some(frame) = self.front.front() {
@@ -354,11 +352,25 @@ impl<L: Link> Wire<L> {
         })
     }
 
+    /// Takes what reads and writes the protocol's own frames; one that begins makes room for so many bytes.
+    fn take_protocol(&mut self, kept: usize) -> Box<WebSocketContext> {
+        self.protocol.take().unwrap_or_else(|| {
+            let config = WebSocketConfig::default()
+                .read_buffer_size(kept.max(1))
+                .write_buffer_size(0)
+                .max_message_size(Some(self.frame_bytes))
+                .max_frame_size(Some(self.frame_bytes));
+            Box::new(WebSocketContext::new(Role::Server, Some(config)))
+        })
+    }
+
     /// Takes bytes apart into frames.
     fn receive(&mut self, bytes: &[u8]) {
+        let is_whole = self.protocol.is_none() && frame::are_whole(bytes);
+        let mut protocol = self.take_protocol(if is_whole { bytes.len() } else { KEPT_BYTES });
         let mut pipe = Pipe { input: bytes, output: &mut self.control };
         loop {
-            match self.protocol.read(&mut pipe) {
+            match protocol.read(&mut pipe) {
                 Ok(message) => self.received.push_back(Ok(message)),
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
@@ -366,6 +378,9 @@ impl<L: Link> Wire<L> {
                     break;
                 }
             }
+        }
+        if !is_whole || !protocol.can_write() {
+            self.protocol = Some(protocol);
         }
         if self.control.len() > CONTROL_BYTES {
             // Whoever pings without reading the answers is not owed them.
@@ -383,9 +398,11 @@ impl<L: Link> Wire<L> {
         let farewell = async {
             self.flush(outbox).await?;
             let frame = CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::from_static(reason) };
+            let mut protocol = self.take_protocol(KEPT_BYTES);
             let mut pipe = Pipe { input: &[], output: &mut self.control };
             // What is written to memory cannot fail; a protocol that is over has nothing more to say.
-            let _ = self.protocol.close(&mut pipe, Some(frame));
+            let _ = protocol.close(&mut pipe, Some(frame));
+            self.protocol = Some(protocol);
             self.flush(outbox).await?;
             if !self.is_answered().await? {
                 tokio::time::sleep(LINGER).await;
@@ -417,9 +434,11 @@ impl<L: Link> Wire<L> {
 
     /// Answers the client's close frame.
     pub(crate) async fn answer_close(&mut self, grace: Duration) {
-        let mut pipe = Pipe { input: &[], output: &mut self.control };
-        // The answer lies ready; that the protocol is over behind it is no news.
-        let _ = self.protocol.flush(&mut pipe);
+        if let Some(protocol) = &mut self.protocol {
+            let mut pipe = Pipe { input: &[], output: &mut self.control };
+            // The answer lies ready; that the protocol is over behind it is no news.
+            let _ = protocol.flush(&mut pipe);
+        }
         self.withdraw();
         // Who has left does not need the answer.
         let _ = tokio::time::timeout(grace, self.flush(&mut Outbox::new(0))).await;
@@ -441,10 +460,6 @@ impl<L: Link> Wire<L> {
 pub(crate) struct Saying<'a> {
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) rooms: &'a mut Rooms,
-    /// Rings when a room has something to tell.
-    pub(crate) bell: &'a Bell,
-    /// Where toasts lie, if somebody looks.
-    pub(crate) viewing: Option<&'a Viewing>,
     /// Whether anything may be written at all.
     pub(crate) is_writing: bool,
     /// Whether a page is on its way already.

@@ -1,8 +1,10 @@
 //! Who wants to hear of its own losses: a socket does.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-
-use tokio::sync::Notify;
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+};
 
 use super::{known::Memory, model::Ended};
 use crate::{
@@ -40,23 +42,38 @@ pub(super) struct Watcher {
 /// What both ends share. Every socket has one, so it is small.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    standing: Mutex<Standing>,
-    changed: Notify,
+    news: Mutex<News>,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    standing: Standing,
+    /// Whether it was not heard yet.
+    is_new: bool,
+    /// Who waits for it.
+    waker: Option<Waker>,
 }
 
 impl Told {
     pub(super) fn new(standing: Standing) -> Self {
-        Self { standing: Mutex::new(standing), changed: Notify::new() }
+        Self { news: Mutex::new(News { standing, ..News::default() }) }
     }
 
     pub(super) fn modify(&self, modify: impl FnOnce(&mut Standing)) {
-        modify(&mut self.lock());
-        // One waits, and what is told while nobody waits is kept.
-        self.changed.notify_one();
+        let waker = {
+            let mut news = self.lock();
+            modify(&mut news.standing);
+            // What is told while nobody waits is kept.
+            news.is_new = true;
+            news.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,13 +84,25 @@ impl LossWatch {
 
     /// Returns how the sign-in stands.
     pub fn standing(&self) -> Standing {
-        *self.told.lock()
+        self.told.lock().standing
     }
 
     /// Waits until something is lost that was not heard of before. Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Standing {
-        self.told.changed.notified().await;
-        self.standing()
+        poll_fn(|cx| self.poll_changed(cx)).await
+    }
+
+    /// Answers how the sign-in stands if something was lost that was not heard of before; otherwise the task is woken when
+    /// that happens.
+    pub fn poll_changed(&mut self, cx: &Context<'_>) -> Poll<Standing> {
+        let mut news = self.told.lock();
+        if std::mem::take(&mut news.is_new) {
+            return Poll::Ready(news.standing);
+        }
+        if !news.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            news.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 

@@ -59,8 +59,8 @@ impl End {
 }
 
 impl<L: Link> Connection<L> {
-    /// Says goodbye where there is somebody to hear it.
-    pub(super) async fn finish(&mut self, end: End) {
+    /// Says goodbye where there is somebody to hear it, unless all is cut meanwhile; answers how the socket has ended.
+    pub(super) async fn finish(&mut self, end: End) -> End {
         // From here on nothing happens on this socket but its end.
         (self.request, self.check, self.page, self.rooms) = (None, None, None, Rooms::default());
         self.posts.clear();
@@ -69,6 +69,15 @@ impl<L: Link> Connection<L> {
             // Nobody has looked what of it may still be told.
             self.withdraw();
         }
+        let cut = self.host.cut.clone();
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => End::Cut,
+            () = self.take_leave(end) => end,
+        }
+    }
+
+    async fn take_leave(&mut self, end: End) {
         match end {
             End::Bye(code, reason) => {
                 self.say(&bye(&self.host, code, reason));

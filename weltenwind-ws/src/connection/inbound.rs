@@ -126,9 +126,12 @@ impl<L: Link> Connection<L> {
         {
             self.begin(request, record);
         }
+        // An idle socket keeps no queue.
         if self.waiting.is_empty() {
-            // An idle socket keeps no queue.
             self.waiting = VecDeque::new();
+        }
+        if self.posts.is_empty() {
+            self.posts = VecDeque::new();
         }
     }
 

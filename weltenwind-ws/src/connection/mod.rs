@@ -6,10 +6,15 @@ mod inbound;
 mod tests;
 mod time;
 
-use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
-use futures_util::{StreamExt as _, stream::FuturesOrdered};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, Sleep};
+use uuid::Uuid;
 use weltenwind_core::{
     Class, Classify as _, Code, CorrelationId, Room, chain,
     chat::{ChatError, REPLAY_WINDOW},
@@ -24,6 +29,7 @@ use crate::{
     feed::{self, SharedPage},
     host::Host,
     limits::Permit,
+    metrics::Counted,
     outbox::Outbox,
     reader::{PageKey, Reader},
     records,
@@ -47,36 +53,23 @@ pub(crate) struct Visitor {
 }
 
 /// Serves a socket until it is closed; `read` is what came along with the handshake.
-pub(crate) async fn serve<L: Link>(host: Arc<Host>, link: L, read: Vec<u8>, visitor: Visitor) {
-    let Visitor { sign_in, losses, correlation_id, permit: _permit, began_at } = visitor;
-    let conn = host.services.sources.ids.draw().to_string();
-    let account = sign_in.account;
-    let opened_at = Instant::now();
-    let _counted = host.metrics.count();
-    tracing::info!(conn, %account, %correlation_id, "a socket is open");
-
-    let wire = Wire::new(link, &read, host.config.frame_bytes, host.config.write_timeout());
-    drop(read);
-    let mut connection = Connection::new(Arc::clone(&host), wire, sign_in, losses, conn.clone());
-    connection.began_at = Some(began_at);
+///
+/// It is no async function, because such a one keeps the places of its arguments for as long as it runs, and there are many
+/// sockets.
+pub(crate) fn serve<L: Link>(
+    host: Arc<Host>,
+    link: L,
+    read: &[u8],
+    visitor: Visitor,
+) -> impl Future<Output = ()> + Send + use<L> {
+    let mut connection = Connection::new(host, link, read, visitor);
     connection.greet();
-    let life = async {
+    async move {
         let end = connection.run().await;
         // In a box, because until then a socket need not hold the place for it.
-        Box::pin(connection.finish(end)).await;
-        connection.observe_loss();
-        end
-    };
-    let end = tokio::select! {
-        biased;
-        () = host.cut.cancelled() => End::Cut,
-        end = life => end,
-    };
-
-    let code = end.label();
-    host.metrics.closed.with_label_values(&[&code]).inc();
-    let seconds = opened_at.elapsed().as_secs();
-    tracing::info!(conn, %account, %correlation_id, code, seconds, "a socket is closed");
+        let end = Box::pin(connection.finish(end)).await;
+        connection.note_end(end);
+    }
 }
 
 /// A page of replay that was asked for.
@@ -87,18 +80,24 @@ type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The state of one socket, owned by one task.
 struct Connection<L> {
     host: Arc<Host>,
-    conn: String,
+    /// The connection's name in the log.
+    conn: Uuid,
     /// The socket, as presence knows it.
     socket: SocketId,
+    /// The name of the handshake in the log.
+    correlation_id: CorrelationId,
+    opened_at: Instant,
     /// When the handshake began, until the first frame is written.
     began_at: Option<Instant>,
+    _permit: Permit,
+    _counted: Counted,
     sign_in: SignIn,
     /// What the session, its device and its account lose.
     losses: LossWatch,
     wire: Wire<L>,
     outbox: Outbox,
     rooms: Rooms,
-    /// Rings when a room has something to tell.
+    /// Rings when a room has something to tell, or something is asked of all sockets.
     bell: Arc<Bell>,
     /// The page of replay that is being read.
     page: Option<Task<Fetched>>,
@@ -108,8 +107,9 @@ struct Connection<L> {
     /// and a post finds the room joined that the request before it joined.
     waiting: VecDeque<(CorrelationId, ClientRecord)>,
     request: Option<Task<Answer>>,
-    /// Posts that have their place in the channel and wait for their commits, and answers that come after theirs.
-    posts: FuturesOrdered<Task<Answer>>,
+    /// Posts that have their place in the channel and wait for their commits, and answers that come after theirs. Their
+    /// commits need nobody to wait for them, so only the first is waited for.
+    posts: VecDeque<Task<Answer>>,
     check: Option<Task<Checked>>,
     check_at: Instant,
     undecided: u32,
@@ -129,15 +129,27 @@ struct Connection<L> {
 }
 
 impl<L: Link> Connection<L> {
-    fn new(host: Arc<Host>, wire: Wire<L>, sign_in: SignIn, losses: LossWatch, conn: String) -> Self {
+    fn new(host: Arc<Host>, link: L, read: &[u8], visitor: Visitor) -> Self {
+        let Visitor { sign_in, losses, correlation_id, permit, began_at } = visitor;
         let (config, now) = (&host.config, Instant::now());
         let bell = Arc::new(Bell::default());
         let mut rooms = Rooms::default();
         let own = host.feeds.attend_silent(Room::User(sign_in.account), &bell);
         let reader = Reader::new(own.feed.position());
         rooms.join(own, reader.silently(), None);
+        // Whoever comes later than that is not summoned.
+        let draining = host.drain.is_cancelled();
+        let conn = host.services.sources.ids.draw();
+        tracing::info!(%conn, account = %sign_in.account, %correlation_id, "a socket is open");
         Self {
-            wire,
+            conn,
+            socket: host.next_socket(),
+            correlation_id,
+            opened_at: now,
+            began_at: Some(began_at),
+            _permit: permit,
+            _counted: host.metrics.count(),
+            wire: Wire::new(link, read, config.frame_bytes, config.write_timeout()),
             outbox: Outbox::new(config.send_buffer()),
             rooms,
             bell,
@@ -145,7 +157,7 @@ impl<L: Link> Connection<L> {
             incoming: None,
             waiting: VecDeque::new(),
             request: None,
-            posts: FuturesOrdered::new(),
+            posts: VecDeque::new(),
             check: None,
             check_at: now + config.ping_every(),
             undecided: 0,
@@ -156,13 +168,10 @@ impl<L: Link> Connection<L> {
             strikes: Strikes::default(),
             allowance: Allowance::new(config.bytes_per_second.max(1), config.bytes_burst, now),
             records: 0,
-            draining: false,
-            end: None,
+            draining,
             viewing: None,
-            began_at: None,
-            socket: host.next_socket(),
+            end: None,
             host,
-            conn,
             sign_in,
             losses,
         }
@@ -171,7 +180,7 @@ impl<L: Link> Connection<L> {
     fn greet(&mut self) {
         let config = &self.host.config;
         let welcome = ServerRecord::Welcome {
-            conn: self.conn.clone(),
+            conn: self.conn.to_string(),
             node: self.host.node.clone(),
             server_time: self.host.services.sources.clock.now().into(),
             ping_every_seconds: config.ping_every().as_secs(),
@@ -186,10 +195,8 @@ impl<L: Link> Connection<L> {
     }
 
     async fn run(&mut self) -> End {
-        let drain = self.host.drain.clone();
-        let drained = drain.cancelled();
         let timer = tokio::time::sleep_until(self.due());
-        tokio::pin!(drained, timer);
+        tokio::pin!(timer);
         loop {
             self.take_records();
             self.begin_requests();
@@ -201,31 +208,65 @@ impl<L: Link> Connection<L> {
             }
             self.begin_page();
             self.set(timer.as_mut());
-
-            let (is_reading, is_fetching) = (self.is_reading(), self.page.is_some());
-            let Self { outbox, rooms, wire, bell, began_at, host, viewing, .. } = self;
-            let viewing = viewing.as_ref();
-            let looks_at = timer.deadline();
-            let saying = Saying { outbox, rooms, bell, viewing, is_writing: !self.is_suspect, is_fetching, looks_at };
-            let count = |written: &Written| observe(host, began_at, written);
-            tokio::select! {
-                // In this order, because a busy room must not keep a sign of life from being read.
-                biased;
-                // Before everything: nothing is written to whom it is no longer meant for.
-                standing = self.losses.changed() => self.take_standing(standing),
-                () = &mut drained, if !self.draining => self.draining = true,
-                () = &mut timer => self.pass_time(),
-                answer = finished(&mut self.request) => self.take_answer(answer),
-                Some(answer) = self.posts.next(), if !self.posts.is_empty() => self.give(answer),
-                checked = finished(&mut self.check) => self.take_check(checked),
-                (room, key, page) = finished(&mut self.page) => self.take_page(room, key, page),
-                turn = wire.turn(saying, is_reading, count) => {
-                    if self.take_turn(turn) {
-                        tokio::task::yield_now().await;
-                    }
-                }
+            if std::future::poll_fn(|cx| self.poll_event(timer.as_mut(), cx)).await {
+                tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Takes the next thing that happens; answers whether others should have their turn.
+    ///
+    /// A message in a room passes through here for each socket, so this looks at what is there and at nothing else.
+    fn poll_event(&mut self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<bool> {
+        // In this order, because a busy room must not keep a sign of life from being read. First of all, nothing is written
+        // to whom it is no longer meant for.
+        if let Poll::Ready(standing) = self.losses.poll_changed(cx) {
+            self.take_standing(standing);
+        } else if self.hear(cx) {
+            // It was dealt with.
+        } else if timer.as_mut().poll(cx).is_ready() {
+            self.pass_time();
+        } else if let Poll::Ready(answer) = poll_task(&mut self.request, cx) {
+            self.take_answer(answer);
+        } else if let Some(answer) = self.posts.front_mut().map(|post| post.as_mut().poll(cx))
+            && let Poll::Ready(answer) = answer
+        {
+            self.posts.pop_front();
+            self.give(answer);
+        } else if let Poll::Ready(checked) = poll_task(&mut self.check, cx) {
+            self.take_check(checked);
+        } else if let Poll::Ready((room, key, page)) = poll_task(&mut self.page, cx) {
+            self.take_page(room, key, page);
+        } else {
+            let (is_reading, is_fetching) = (self.is_reading(), self.page.is_some());
+            let Self { outbox, rooms, wire, began_at, host, .. } = self;
+            let looks_at = timer.deadline();
+            let saying = Saying { outbox, rooms, is_writing: !self.is_suspect, is_fetching, looks_at };
+            let turn = ready!(wire.poll_turn(cx, saying, is_reading, |written| observe(host, began_at, written)));
+            return Poll::Ready(self.take_turn(turn));
+        }
+        Poll::Ready(false)
+    }
+
+    /// Hears the bell; answers whether there is more to do than to look what the rooms have to tell.
+    fn hear(&mut self, cx: &Context<'_>) -> bool {
+        let heard = self.bell.poll_heard(cx);
+        if heard.is_summons() {
+            self.draining = true;
+            if self.host.cut.is_cancelled() {
+                self.end(End::Cut);
+            }
+            return true;
+        }
+        let has_toasts = self.viewing.as_ref().is_some_and(Viewing::has_toasts);
+        if !heard.is_news() || !(has_toasts || self.rooms.has_ended()) {
+            return false;
+        }
+        self.take_ended();
+        for toast in self.viewing.iter().flat_map(Viewing::take_toasts) {
+            self.outbox.push(toast);
+        }
+        true
     }
 
     /// Takes what was lost: the sign-in itself, which ends the socket, or rights, which may cost it rooms.
@@ -254,12 +295,16 @@ impl<L: Link> Connection<L> {
         self.outbox.clear();
     }
 
-    /// Measures how long a loss took to end the socket.
-    fn observe_loss(&self) {
+    /// Counts and logs how the socket has ended, and how long a loss took to end it.
+    fn note_end(&self, end: End) {
+        let (Host { metrics, services, .. }, code) = (&*self.host, end.label());
         if let Some((_, at)) = self.losses.standing().ended {
-            let took = self.host.services.sources.clock.now().duration_since(at);
-            self.host.metrics.revoke.observe(took.as_secs_f64());
+            metrics.revoke.observe(services.sources.clock.now().duration_since(at).as_secs_f64());
         }
+        metrics.closed.with_label_values(&[&code]).inc();
+        let (conn, account, correlation_id) = (self.conn, self.sign_in.account, &self.correlation_id);
+        let seconds = self.opened_at.elapsed().as_secs();
+        tracing::info!(%conn, %account, %correlation_id, code, seconds, "a socket is closed");
     }
 
     /// The first end is the one that counts.
@@ -302,12 +347,6 @@ impl<L: Link> Connection<L> {
                 self.allowance.take(bytes, now);
             }
             Turn::PageWanted | Turn::Stalled => {}
-            Turn::News => {
-                self.take_ended();
-                for toast in self.viewing.iter().flat_map(Viewing::take_toasts) {
-                    self.outbox.push(toast);
-                }
-            }
             Turn::Lost => self.end(End::Lost),
         }
         false
@@ -383,10 +422,10 @@ fn observe(host: &Host, began_at: &mut Option<Instant>, written: &Written) {
 /// Pause before the store is asked again for a page after it was away.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits for a task and clears its place; without one, for ever. Dropping the future loses nothing.
-async fn finished<T>(place: &mut Option<Task<T>>) -> T {
-    let Some(task) = place else { return std::future::pending().await };
-    let result = task.await;
+/// Looks whether a task has ended, and clears its place then.
+fn poll_task<T>(place: &mut Option<Task<T>>, cx: &mut Context<'_>) -> Poll<T> {
+    let Some(task) = place else { return Poll::Pending };
+    let result = ready!(task.as_mut().poll(cx));
     *place = None;
-    result
+    Poll::Ready(result)
 }

@@ -43,7 +43,7 @@ impl Visit {
 
         let (client, server) = tokio::io::duplex(64);
         let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
-        let connection = tokio::spawn(serve(Arc::clone(&host), server, Vec::new(), visitor));
+        let connection = tokio::spawn(serve(Arc::clone(&host), server, &[], visitor));
         Self { host, client, connection }
     }
 
@@ -68,7 +68,7 @@ async fn a_client_that_takes_no_frame_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_farewell_is_a_record_and_then_a_close_frame() {
     let mut visit = Visit::begin().await;
-    visit.host.drain.cancel();
+    visit.host.dismiss();
 
     let mut frames = Vec::new();
     while let Some(Ok(frame)) = visit.client.next().await {

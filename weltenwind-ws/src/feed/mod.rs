@@ -38,8 +38,8 @@ use crate::{
 /// A room that somebody on this node is in.
 pub(crate) struct Feed {
     pub(crate) room: Room,
-    /// The frame that tells a reader that replay is over.
-    pub(crate) live: Bytes,
+    /// The frame that tells a reader that replay is over; the room of one account never needs it.
+    live: OnceLock<Bytes>,
     ring: Mutex<Ring>,
     /// Why the room tells nothing more.
     ended: OnceLock<Code>,
@@ -120,7 +120,7 @@ impl Feed {
     fn new(room: Room, channel: Option<Box<Channel>>, budget: Arc<Budget>) -> Self {
         Self {
             room,
-            live: frame::of_record(&records::write(&ServerRecord::Live { room })),
+            live: OnceLock::new(),
             ring: Mutex::new(Ring::new(NOWHERE)),
             ended: OnceLock::new(),
             head: AtomicU64::new(0),
@@ -129,6 +129,12 @@ impl Feed {
             budget,
             whispers: OnceLock::new(),
         }
+    }
+
+    /// Returns the frame that tells a reader that replay is over.
+    pub(crate) fn live(&self) -> Bytes {
+        let room = self.room;
+        self.live.get_or_init(|| frame::of_record(&records::write(&ServerRecord::Live { room }))).clone()
     }
 
     /// Lets the ring be read. Whoever reads clones handles and writes later.
@@ -194,8 +200,12 @@ impl Feed {
     }
 
     fn ring_bells(&self) {
+        self.for_each_bell(Bell::ring);
+    }
+
+    fn for_each_bell(&self, ring: impl Fn(&Bell)) {
         for (_, bell) in lock(&self.bells).iter() {
-            bell.ring();
+            ring(bell);
         }
     }
 }

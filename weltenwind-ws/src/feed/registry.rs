@@ -55,6 +55,14 @@ impl Feeds {
         }
     }
 
+    /// Asks something of all who are in any room; every socket is in that of its account.
+    pub(crate) fn summon(&self) {
+        let feeds: Vec<Arc<Feed>> = lock(&self.shared.rooms).values().cloned().collect();
+        for feed in feeds {
+            feed.for_each_bell(Bell::summon);
+        }
+    }
+
     /// Attends a room without messages; it is there at once.
     pub(crate) fn attend_silent(&self, room: Room, bell: &Arc<Bell>) -> Attendance {
         self.shared.enter(room, bell)
