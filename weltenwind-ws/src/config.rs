@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::timing::Pace;
+
 /// How many sockets there may be, and how long anybody waits for them.
 ///
 /// ```
@@ -72,11 +74,15 @@ impl Default for RealtimeConfig {
 }
 
 impl RealtimeConfig {
+    pub(crate) fn pace(&self) -> Pace {
+        Pace { every: self.ping_every(), grace: self.pong_grace() }
+    }
+
     pub(crate) fn ping_every(&self) -> Duration {
         at_least_a_second(self.ping_every_seconds)
     }
 
-    pub(crate) fn pong_grace(&self) -> Duration {
+    fn pong_grace(&self) -> Duration {
         at_least_a_second(self.pong_grace_seconds)
     }
 

@@ -57,7 +57,8 @@ impl FrameBuilder {
                 0
             }
         };
-        Bytes::from(self.buffer).slice(start..)
+        // Rooms keep frames for long: what the buffer has to spare is given back.
+        Bytes::from(self.buffer.into_boxed_slice()).slice(start..)
     }
 }
 

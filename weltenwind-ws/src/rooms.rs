@@ -25,8 +25,8 @@ struct Membership {
     reader: Reader,
     /// Held for others who read the same page.
     page: Option<SharedPage>,
-    /// Whether others see one there.
-    _seat: Option<Seat>,
+    /// Whether others see one there; in a box, because in channels nobody does.
+    _seat: Option<Box<Seat>>,
 }
 
 /// A piece of what a room has to tell.
@@ -65,7 +65,7 @@ impl Rooms {
         attendance.feed.read(|ring| reader.settle(ring));
         debug_assert!(!self.contains(attendance.feed.room), "a room is joined once");
         self.joined.reserve_exact(1);
-        self.joined.push(Membership { attendance, reader, page: None, _seat: seat });
+        self.joined.push(Membership { attendance, reader, page: None, _seat: seat.map(Box::new) });
     }
 
     /// Leaves a room and returns whether it was joined. Nothing more is heard of it.

@@ -7,10 +7,17 @@ use tokio::time::Instant;
 /// Asks a silent client for a sign of life. Whatever comes in is one.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
-    every: Duration,
-    grace: Duration,
     heard: Instant,
     ping: Ping,
+}
+
+/// When a sign of life is asked for, and missed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// After so much silence one is asked for.
+    pub(crate) every: Duration,
+    /// So long may the answer take.
+    pub(crate) grace: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +37,8 @@ pub(crate) enum Beat {
 }
 
 impl Heartbeat {
-    pub(crate) const fn new(every: Duration, grace: Duration, now: Instant) -> Self {
-        Self { every, grace, heard: now, ping: Ping::NotNeeded }
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self { heard: now, ping: Ping::NotNeeded }
     }
 
     pub(crate) fn heard(&mut self, now: Instant) {
@@ -47,16 +54,16 @@ impl Heartbeat {
     }
 
     /// Returns when the next beat is due; none while a ping waits to be written, since then the write's own time counts.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self, pace: Pace) -> Option<Instant> {
         match self.ping {
-            Ping::NotNeeded => Some(self.heard + self.every),
+            Ping::NotNeeded => Some(self.heard + pace.every),
             Ping::Queued => None,
-            Ping::Written(at) => Some(at + self.grace),
+            Ping::Written(at) => Some(at + pace.grace),
         }
     }
 
-    pub(crate) fn beat(&mut self, now: Instant) -> Option<Beat> {
-        if self.due().is_none_or(|due| now < due) {
+    pub(crate) fn beat(&mut self, pace: Pace, now: Instant) -> Option<Beat> {
+        if self.due(pace).is_none_or(|due| now < due) {
             return None;
         }
         if matches!(self.ping, Ping::Written(_)) {
@@ -166,31 +173,32 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const PACE: Pace = Pace { every: Duration::from_secs(25), grace: Duration::from_secs(10) };
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_asked_and_then_given_up() {
         let start = Instant::now();
-        let mut heartbeat = Heartbeat::new(25 * SECOND, 10 * SECOND, start);
+        let mut heartbeat = Heartbeat::new(start);
 
-        assert_eq!(heartbeat.beat(start + 24 * SECOND), None);
-        assert_eq!(heartbeat.beat(start + 25 * SECOND), Some(Beat::Ping));
-        assert_eq!(heartbeat.beat(start + 80 * SECOND), None, "the ping was not written yet");
+        assert_eq!(heartbeat.beat(PACE, start + 24 * SECOND), None);
+        assert_eq!(heartbeat.beat(PACE, start + 25 * SECOND), Some(Beat::Ping));
+        assert_eq!(heartbeat.beat(PACE, start + 80 * SECOND), None, "the ping was not written yet");
         heartbeat.written(start + 80 * SECOND);
-        assert_eq!(heartbeat.beat(start + 89 * SECOND), None);
-        assert_eq!(heartbeat.beat(start + 90 * SECOND), Some(Beat::Dead));
+        assert_eq!(heartbeat.beat(PACE, start + 89 * SECOND), None);
+        assert_eq!(heartbeat.beat(PACE, start + 90 * SECOND), Some(Beat::Dead));
     }
 
     #[tokio::test(start_paused = true)]
     async fn any_sign_of_life_counts() {
         let start = Instant::now();
-        let mut heartbeat = Heartbeat::new(25 * SECOND, 10 * SECOND, start);
-        assert_eq!(heartbeat.beat(start + 25 * SECOND), Some(Beat::Ping));
+        let mut heartbeat = Heartbeat::new(start);
+        assert_eq!(heartbeat.beat(PACE, start + 25 * SECOND), Some(Beat::Ping));
         heartbeat.written(start + 25 * SECOND);
 
         heartbeat.heard(start + 34 * SECOND);
 
-        assert_eq!(heartbeat.beat(start + 36 * SECOND), None);
-        assert_eq!(heartbeat.due(), Some(start + 59 * SECOND));
+        assert_eq!(heartbeat.beat(PACE, start + 36 * SECOND), None);
+        assert_eq!(heartbeat.due(PACE), Some(start + 59 * SECOND));
     }
 
     #[tokio::test(start_paused = true)]

@@ -77,7 +77,6 @@ pub(crate) struct Wire<L> {
     received: VecDeque<Result<Message, WsError>>,
     /// That the client takes nothing of what waits for it.
     stall: Option<Stall>,
-    timeout: Duration,
 }
 
 /// A client that takes nothing.
@@ -152,7 +151,7 @@ impl Write for Pipe<'_> {
 
 impl<L: Link> Wire<L> {
     /// Takes a connection over behind its handshake; `read` came along with that.
-    pub(crate) fn new(link: L, read: &[u8], frame_bytes: usize, timeout: Duration) -> Self {
+    pub(crate) fn new(link: L, read: &[u8], frame_bytes: usize) -> Self {
         let mut wire = Self {
             link,
             protocol: None,
@@ -162,7 +161,6 @@ impl<L: Link> Wire<L> {
             begun: 0,
             received: VecDeque::new(),
             stall: None,
-            timeout,
         };
         wire.receive(read);
         wire
@@ -204,9 +202,9 @@ impl<L: Link> Wire<L> {
         }
     }
 
-    /// Returns until when the client must have taken something.
-    pub(crate) fn give_up_at(&self) -> Option<Instant> {
-        self.stall.as_ref().map(|stall| stall.since + self.timeout)
+    /// Returns since when the client takes nothing of what waits for it.
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        self.stall.as_ref().map(|stall| stall.since)
     }
 
     /// Notes that for the moment nothing is offered to the client.

@@ -71,5 +71,5 @@ async fn a_joined_socket_that_is_silent_takes_few_bytes() {
     let each = (ALLOCATOR.current_usage() - before) / SOCKETS;
 
     // The client's end of the connection is among them.
-    assert!(each < 6 * 1024, "a socket takes {each} bytes");
+    assert!(each < 3 * 1024, "a socket takes {each} bytes");
 }

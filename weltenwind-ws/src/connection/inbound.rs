@@ -105,7 +105,7 @@ impl<L: Link> Connection<L> {
     fn strike(&mut self, id: Option<i64>, detail: &str) {
         let request = self.next_request();
         self.refuse(id, Refusal::Unreadable(detail.to_owned()), &request);
-        if self.strikes.strike(Instant::now()) {
+        if self.strikes.get_or_insert_default().strike(Instant::now()) {
             self.end(End::Bye(close::PROTOCOL_VIOLATION, "too many records could not be read"));
         }
     }
@@ -174,7 +174,7 @@ impl<L: Link> Connection<L> {
                 let device = self.sign_in.device().filter(|_| on);
                 self.viewing = device.map(|device| {
                     let Host { services, toasts, .. } = &*self.host;
-                    toasts.view(services, self.sign_in.account, device, self.socket, &self.bell)
+                    Box::new(toasts.view(services, self.sign_in.account, device, self.socket, &self.bell))
                 });
                 self.say(&ServerRecord::Ok { id, message: None });
             }

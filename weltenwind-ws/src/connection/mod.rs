@@ -84,8 +84,6 @@ struct Connection<L> {
     conn: Uuid,
     /// The socket, as presence knows it.
     socket: SocketId,
-    /// The name of the handshake in the log.
-    correlation_id: CorrelationId,
     opened_at: Instant,
     /// When the handshake began, until the first frame is written.
     began_at: Option<Instant>,
@@ -119,12 +117,13 @@ struct Connection<L> {
     rights_at_request: u64,
     heartbeat: Heartbeat,
     expiry: Expiry,
-    strikes: Strikes,
+    /// In a box, because few clients have any.
+    strikes: Option<Box<Strikes>>,
     allowance: Allowance,
     records: u64,
     draining: bool,
     /// That somebody looks at the client right now.
-    viewing: Option<Viewing>,
+    viewing: Option<Box<Viewing>>,
     end: Option<End>,
 }
 
@@ -144,12 +143,11 @@ impl<L: Link> Connection<L> {
         Self {
             conn,
             socket: host.next_socket(),
-            correlation_id,
             opened_at: now,
             began_at: Some(began_at),
             _permit: permit,
             _counted: host.metrics.count(),
-            wire: Wire::new(link, read, config.frame_bytes, config.write_timeout()),
+            wire: Wire::new(link, read, config.frame_bytes),
             outbox: Outbox::new(config.send_buffer()),
             rooms,
             bell,
@@ -163,9 +161,9 @@ impl<L: Link> Connection<L> {
             undecided: 0,
             is_suspect: false,
             rights_at_request: 0,
-            heartbeat: Heartbeat::new(config.ping_every(), config.pong_grace(), now),
+            heartbeat: Heartbeat::new(now),
             expiry: Expiry::new(sign_in.life, now),
-            strikes: Strikes::default(),
+            strikes: None,
             allowance: Allowance::new(config.bytes_per_second.max(1), config.bytes_burst, now),
             records: 0,
             draining,
@@ -258,12 +256,12 @@ impl<L: Link> Connection<L> {
             }
             return true;
         }
-        let has_toasts = self.viewing.as_ref().is_some_and(Viewing::has_toasts);
+        let has_toasts = self.viewing.as_ref().is_some_and(|viewing| viewing.has_toasts());
         if !heard.is_news() || !(has_toasts || self.rooms.has_ended()) {
             return false;
         }
         self.take_ended();
-        for toast in self.viewing.iter().flat_map(Viewing::take_toasts) {
+        for toast in self.viewing.iter().flat_map(|viewing| viewing.take_toasts()) {
             self.outbox.push(toast);
         }
         true
@@ -302,9 +300,8 @@ impl<L: Link> Connection<L> {
             metrics.revoke.observe(services.sources.clock.now().duration_since(at).as_secs_f64());
         }
         metrics.closed.with_label_values(&[&code]).inc();
-        let (conn, account, correlation_id) = (self.conn, self.sign_in.account, &self.correlation_id);
-        let seconds = self.opened_at.elapsed().as_secs();
-        tracing::info!(%conn, %account, %correlation_id, code, seconds, "a socket is closed");
+        let (conn, account, seconds) = (self.conn, self.sign_in.account, self.opened_at.elapsed().as_secs());
+        tracing::info!(%conn, %account, code, seconds, "a socket is closed");
     }
 
     /// The first end is the one that counts.

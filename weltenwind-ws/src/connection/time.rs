@@ -16,9 +16,14 @@ impl<L: Link> Connection<L> {
     pub(super) fn due(&self) -> Instant {
         let check = self.check.is_none().then_some(self.check_at);
         // While something waits to be written, that the client takes it is sign of life enough.
-        let write = self.wire.give_up_at().or_else(|| self.heartbeat.due());
+        let write = self.give_up_at().or_else(|| self.heartbeat.due(self.host.config.pace()));
         let read = self.allowance.opens_at(Instant::now());
         [check, write, self.wire.stalls_at(), read].into_iter().flatten().fold(self.expiry.due(), Instant::min)
+    }
+
+    /// Returns until when the client must have taken something of what waits for it.
+    fn give_up_at(&self) -> Option<Instant> {
+        self.wire.stalled_since().map(|since| since + self.host.config.write_timeout())
     }
 
     /// Sets the timer. One that rings too early costs less than one that is moved with every record.
@@ -34,14 +39,14 @@ impl<L: Link> Connection<L> {
         if self.wire.stalls_at().is_some_and(|at| at <= now) {
             self.wire.count_stalled(self.host.metrics.count_stalled());
         }
-        if self.wire.give_up_at().is_some_and(|at| at <= now) {
+        if self.give_up_at().is_some_and(|at| at <= now) {
             return self.end(End::Bye(close::SLOW, "the client does not read"));
         }
         if !self.is_reading() {
             // Nobody has listened, so the silence proves nothing.
             self.heartbeat.heard(now);
         } else if !self.wire.is_stalled() {
-            match self.heartbeat.beat(now) {
+            match self.heartbeat.beat(self.host.config.pace(), now) {
                 Some(Beat::Ping) => self.say(&ServerRecord::Ping),
                 Some(Beat::Dead) => self.end(End::Bye(close::NO_PONG, "no sign of life")),
                 None => {}

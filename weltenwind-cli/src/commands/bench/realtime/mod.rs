@@ -481,7 +481,6 @@ fn measure(
     let sockets = real(places.len() as u64);
     let before = watched.resident_kib()?;
     let mut crowd = Crowd::gather(server.dialect(), workload.what, names, places)?;
-    let grown = watched.resident_kib()?.saturating_sub(before);
     let mut idle_micros = None;
     if !idle.is_zero() && is_seen {
         let begun = watched.spent()?;
@@ -489,8 +488,9 @@ fn measure(
         let spent = watched.spent()?.since(begun).server;
         idle_micros = Some(spent.as_secs_f64() * 1e6 / idle.as_secs_f64() / sockets);
     }
-    // What joining brought about is told by then.
+    // What joining brought about is told by then, and what only joining needed is given back.
     crowd.idle(WARM_UP)?;
+    let grown = watched.resident_kib()?.saturating_sub(before);
     let (told_before, heard_before) = (told_by()?, crowd.records());
     let mut edges = Vec::new();
     crowd.post(workload.pace, WARM_UP, time, || {
