@@ -5,10 +5,11 @@
 mod fixture;
 
 use futures_util::{FutureExt as _, future::join_all};
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
 use uuid::Uuid;
 use weltenwind_core::{
     Step, Stores, Timestamp, WorldId,
+    chat::{NewChannel, NewMessage},
     worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldAmendment, WorldChange, WorldError, WorldName},
 };
 use weltenwind_storage::{StorageConfig, open};
@@ -160,4 +161,40 @@ async fn a_file_that_stays_locked_can_be_read_and_written_later() {
 
     other.execute("ROLLBACK").await.unwrap();
     make(&stores, 2).await.unwrap();
+}
+
+/// A batch that fails behind its first row, once with its transaction left open and once rolled back by SQLite itself.
+#[tokio::test]
+async fn a_batch_of_messages_that_fails_half_way_leaves_nothing_behind() {
+    let (config, _place) = sqlite_place();
+    let stores = open(&config).await.unwrap();
+    let mut beside = SqliteConnection::connect(&config.url).await.unwrap();
+    let (first, second) = (NewMessage::sample("well met"), NewMessage::sample("who is there"));
+    let channel = stores.chat.create_channel(&step(), &NewChannel::sample(1)).await.unwrap();
+
+    for (place, raised) in [
+        ("BEFORE INSERT ON chat_messages WHEN NEW.seq = 2", "ABORT"),
+        ("BEFORE INSERT ON chat_messages WHEN NEW.seq = 2", "FAIL"),
+        ("BEFORE INSERT ON chat_messages WHEN NEW.seq = 2", "ROLLBACK"),
+        ("BEFORE UPDATE ON chat_channels", "ABORT"),
+        ("BEFORE UPDATE ON chat_channels", "ROLLBACK"),
+    ] {
+        let trigger = format!("CREATE TRIGGER stop {place} BEGIN SELECT RAISE({raised}, 'stopped'); END");
+        beside.execute(AssertSqlSafe(trigger)).await.unwrap();
+        let failure = stores.chat.append(&[first.clone(), second.clone()]).await.unwrap_err();
+        beside.execute("DROP TRIGGER stop").await.unwrap();
+
+        assert!(!failure.is_transient(), "{failure:?}");
+        assert!(weltenwind_core::chain(&failure).contains("stopped"), "{failure:?}");
+        for message in [&first, &second] {
+            assert_eq!(stores.chat.find_message(message.id).await.unwrap(), None, "{place} {raised}");
+        }
+    }
+    make(&stores, 1).await.unwrap();
+    let stored = stores.chat.append(&[first, second]).await.unwrap();
+
+    let numbers =
+        stored.iter().map(|message| message.as_ref().map(|message| (message.seq.get(), message.change.get())));
+    assert_eq!(numbers.collect::<Vec<_>>(), [Ok((1, 1)), Ok((2, 2))]);
+    assert_eq!(stores.chat.find_channel(channel.id).await.unwrap(), Some(channel));
 }

@@ -87,8 +87,8 @@ impl ChatStore for SqliteChatStore {
         }
         let batch = batch.to_vec();
         self.db
-            .write(Interactive, "append chat messages", move |tx| {
-                Box::pin(async move { Ok(append_in(tx, &batch).await?) })
+            .script(Interactive, "append chat messages", move |connection| {
+                Box::pin(async move { Ok(append_in(connection, &batch).await?) })
             })
             .await
     }

@@ -113,6 +113,20 @@ impl SqliteDatabase {
     {
         self.writer.write(class, attempted, work).await
     }
+
+    /// Runs a script in the writing task like [`write`](Self::write), but for the transaction: the script begins and
+    /// commits by itself, all in one query, and is rolled back if it stops in the middle.
+    ///
+    /// Each query is a trip to the connection's thread and back, `BEGIN` and `COMMIT` too. What is written for every
+    /// message is worth a script.
+    pub(crate) async fn script<T, E, W>(&self, class: Class, attempted: &'static str, script: W) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Abort<E>>> + Send + 'static,
+    {
+        self.writer.script(class, attempted, script).await
+    }
 }
 
 #[async_trait]

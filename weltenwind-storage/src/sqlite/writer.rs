@@ -3,7 +3,10 @@
 //! SQLite takes one writer at a time. Rather than let connections compete for that place, all domains queue here: nobody
 //! starves, nothing is cancelled half-way, and what a player waits for goes before what runs in the background.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{Connection as _, SqliteConnection};
@@ -71,11 +74,30 @@ impl Writer {
         E: From<StorageError> + Send + 'static,
         W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Abort<E>>> + Send + 'static,
     {
+        self.queue(class, attempted, move |connection| Box::pin(in_transaction(connection, work))).await
+    }
+
+    /// Queues a script, which begins and commits by itself, and waits for its answer.
+    pub(super) async fn script<T, E, W>(&self, class: Class, attempted: &'static str, script: W) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Abort<E>>> + Send + 'static,
+    {
+        self.queue(class, attempted, move |connection| Box::pin(cleaned_up(connection, script))).await
+    }
+
+    async fn queue<T, E, W>(&self, class: Class, attempted: &'static str, work: W) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Abort<E>>> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             Box::pin(async move {
-                // A panic is this job's alone; dropping its transaction rolls it back.
-                if let Ok(result) = AssertUnwindSafe(in_transaction(connection, work)).catch_unwind().await {
+                // A panic is this job's alone.
+                if let Ok(result) = AssertUnwindSafe(work(connection)).catch_unwind().await {
                     // Nobody listens if the caller went away.
                     let _ = answer.send(result);
                 } else {
@@ -156,6 +178,7 @@ where
     W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Abort<E>>>,
 {
     // IMMEDIATE, because a step that reads before it writes must not find that another process has written in between.
+    // Dropped by a panic, it rolls back.
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     let done = work(&mut tx).await;
     match done {
@@ -168,6 +191,22 @@ where
             Err(abort)
         }
     }
+}
+
+/// Runs a script and leaves no transaction behind if it stops in the middle.
+async fn cleaned_up<T, E, W>(connection: &mut SqliteConnection, script: W) -> Result<T, Abort<E>>
+where
+    W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Abort<E>>>,
+{
+    let done = AssertUnwindSafe(script(connection)).catch_unwind().await;
+    // After some failures SQLite has rolled back by itself. Within a transaction or without one, a savepoint makes sure
+    // that there is one to roll back.
+    if !matches!(done, Ok(Ok(_)))
+        && let Err(error) = sqlx::query("SAVEPOINT stopped; ROLLBACK").execute(connection).await
+    {
+        tracing::error!(%error, "could not roll back a script");
+    }
+    done.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 #[cfg(test)]
@@ -330,6 +369,73 @@ mod tests {
         write(&writer, "kept").await.unwrap();
 
         assert!(!error.is_transient());
+        assert_eq!(notes(&writer).await, ["kept"]);
+    }
+
+    async fn script(writer: &Writer, text: &'static str) -> Result<(), StorageError> {
+        let script = writer.script(Class::Interactive, "run a script", move |connection| {
+            Box::pin(async move {
+                sqlx::query(text).bind("by a script").fetch_all(connection).await?;
+                Ok(())
+            })
+        });
+        script.await
+    }
+
+    #[tokio::test]
+    async fn a_script_commits_by_itself() {
+        let writer = writer(8).await;
+        let noted = "BEGIN IMMEDIATE; INSERT INTO notes VALUES ($1); INSERT INTO notes VALUES ($1); COMMIT";
+
+        script(&writer, noted).await.unwrap();
+        write(&writer, "by a step").await.unwrap();
+        script(&writer, noted).await.unwrap();
+
+        let by_script = "by a script";
+        assert_eq!(notes(&writer).await, [by_script, by_script, "by a step", by_script, by_script]);
+    }
+
+    #[tokio::test]
+    async fn a_script_that_stops_leaves_nothing_behind_whatever_runs_next() {
+        let writer = writer(8).await;
+        let rolls_back =
+            "CREATE TEMP TRIGGER rolls_back BEFORE DELETE ON notes BEGIN SELECT RAISE(ROLLBACK, 'no'); END";
+        script(&writer, rolls_back).await.unwrap();
+        let noted = "BEGIN IMMEDIATE; INSERT INTO notes VALUES ($1); COMMIT";
+        let mut kept = Vec::new();
+
+        for stops in [
+            "SELECT nothing FROM nowhere; BEGIN IMMEDIATE; INSERT INTO notes VALUES ($1); COMMIT",
+            "BEGIN IMMEDIATE; INSERT INTO notes VALUES ($1); INSERT INTO nowhere VALUES ($1); COMMIT",
+            "BEGIN IMMEDIATE; INSERT INTO notes VALUES ($1); INSERT INTO notes VALUES (NULL); COMMIT",
+            // After this one SQLite has rolled back by itself.
+            "BEGIN IMMEDIATE; INSERT INTO notes VALUES ($1); DELETE FROM notes; COMMIT",
+        ] {
+            write(&writer, "by a step").await.unwrap();
+            script(&writer, stops).await.unwrap_err();
+            script(&writer, stops).await.unwrap_err();
+            script(&writer, noted).await.unwrap();
+            script(&writer, stops).await.unwrap_err();
+            kept.extend(["by a step", "by a script"]);
+            assert_eq!(notes(&writer).await, kept, "{stops}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_script_that_panics_leaves_nothing_behind() {
+        let writer = writer(8).await;
+
+        let panicked = writer.script(Class::Interactive, "panic", |connection| {
+            Box::pin(async move {
+                sqlx::query("BEGIN IMMEDIATE; INSERT INTO notes VALUES ($1)").bind("lost").execute(connection).await?;
+                std::future::ready(()).map::<(), _>(|()| panic!("a script panics")).await;
+                Ok(())
+            })
+        });
+        let panicked: StorageError = panicked.await.unwrap_err();
+        write(&writer, "kept").await.unwrap();
+
+        assert!(!panicked.is_transient());
         assert_eq!(notes(&writer).await, ["kept"]);
     }
 

@@ -1,174 +1,131 @@
-//! Appending to SQLite: a few statements for a whole batch, which travels as JSON.
+//! Appending to SQLite: one script for a whole batch, which travels as JSON.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::{FromRow, Row as _, SqliteConnection, query, query_as, query_scalar, sqlite::SqliteRow, types::Json};
-use uuid::Uuid;
+use sqlx::{FromRow as _, Row as _, SqliteConnection, query, sqlite::SqliteRow, types::Json};
 use weltenwind_core::{
     AccountId, ChannelId, MessageId,
     chat::{Appended, Change, ClientId, Message, NewMessage, Refusal, Seq},
 };
 
 use super::{Verdict, answers};
-use crate::chat::rows::MessageRow;
+use crate::{chat::rows::MessageRow, error::BrokenRow};
 
-const OPEN: &str = "
-    SELECT id, last_seq, last_change FROM chat_channels
-    WHERE archived_at IS NULL AND id IN (SELECT unhex(value) FROM json_each($1))";
+/// Judges, numbers and writes a batch, and answers a row per message.
+///
+/// It is one query for the driver, because every trip to the connection's thread costs more than what SQLite does there.
+/// Between the insertion and the update, a message above its channel's counter is one of this batch: so the rows tell
+/// what was written from what was known, and the update finds the new counters.
+///
+/// Of messages with one client id the first is written that is sound, whatever stood before it: a bare column beside
+/// `min` comes from the row that has it. A reply is looked up in what was stored before the batch: who replies has seen
+/// the message, so it was committed.
+///
+/// `CROSS JOIN` and `LEFT JOIN` keep the order: each input is looked up, whatever SQLite believes of the table's size.
+const APPEND: &str = "
+    BEGIN IMMEDIATE;
 
-/// `CROSS JOIN` keeps the order: each input is looked up, whatever SQLite believes of the table's size.
-const KNOWN: &str = "
-    SELECT input.value ->> 0 AS n, m.*
-    FROM json_each($1) input CROSS JOIN chat_messages m
-    WHERE m.channel_id = unhex(input.value ->> 1) AND m.author_id = unhex(input.value ->> 2)
-        AND m.client_id = input.value ->> 3";
-
-const REPLIES: &str = "
-    SELECT input.value ->> 0
-    FROM json_each($1) input CROSS JOIN chat_messages m
-    WHERE m.id = unhex(input.value ->> 1) AND m.channel_id = unhex(input.value ->> 2)";
-
-const COUNT_UP: &str = "
-    UPDATE chat_channels SET last_seq = input.value ->> 1, last_change = input.value ->> 2
-    FROM json_each($1) input WHERE chat_channels.id = unhex(input.value ->> 0)";
-
-const WRITE: &str = "
+    WITH sound AS (
+        SELECT min(input.key) AS n, c.id AS channel_id, c.last_seq, c.last_change, unhex(input.value ->> 1) AS id,
+            unhex(input.value ->> 2) AS author_id, input.value ->> 3 AS author_name, input.value ->> 4 AS body,
+            unhex(input.value ->> 5) AS fingerprint, input.value ->> 6 AS client_id,
+            unhex(input.value ->> 7) AS reply_to, input.value ->> 8 AS sent_at
+        FROM json_each($1) input CROSS JOIN chat_channels c ON c.id = unhex(input.value ->> 0)
+        WHERE c.archived_at IS NULL
+            AND NOT EXISTS (
+                SELECT 1 FROM chat_messages m
+                WHERE m.channel_id = c.id AND m.author_id = unhex(input.value ->> 2) AND m.client_id = input.value ->> 6
+            )
+            AND (input.value ->> 7 IS NULL OR EXISTS (
+                SELECT 1 FROM chat_messages m WHERE m.id = unhex(input.value ->> 7) AND m.channel_id = c.id
+            ))
+        GROUP BY c.id, input.value ->> 2, COALESCE(input.value ->> 6, input.key)
+    ), placed AS (
+        SELECT *, row_number() OVER (PARTITION BY channel_id ORDER BY n) AS place FROM sound
+    )
     INSERT INTO chat_messages
         (channel_id, seq, change, posted_change, id, author_id, author_name, body, fingerprint, client_id, reply_to,
         sent_at)
-    SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 2, unhex(value ->> 3), unhex(value ->> 4),
-        value ->> 5, value ->> 6, unhex(value ->> 7), value ->> 8, unhex(value ->> 9), value ->> 10
-    FROM json_each($1)";
+    SELECT channel_id, last_seq + place, last_change + place, last_change + place, id, author_id, author_name, body,
+        fingerprint, client_id, reply_to, sent_at
+    FROM placed;
 
-/// Appends a batch inside a transaction. It is the only one that writes, so what is read stays true.
-pub(in crate::chat) async fn append_in(tx: &mut SqliteConnection, batch: &[NewMessage]) -> sqlx::Result<Vec<Appended>> {
-    let mut open = open_in(tx, batch).await?;
-    let mut known = known_in(tx, batch).await?;
-    let replies = replies_in(tx, batch).await?;
+    SELECT
+        CASE
+            WHEN c.id IS NULL THEN 'closed'
+            WHEN known.fingerprint = unhex(input.value ->> 5) THEN 'known'
+            WHEN known.fingerprint IS NOT NULL THEN 'reused'
+            WHEN fresh.id IS NOT NULL THEN 'written'
+            ELSE 'unwritten'
+        END AS verdict,
+        fresh.seq AS new_seq, fresh.change AS new_change, known.*
+    FROM json_each($1) input
+    LEFT JOIN chat_channels c ON c.id = unhex(input.value ->> 0) AND c.archived_at IS NULL
+    LEFT JOIN chat_messages known ON known.channel_id = c.id AND known.author_id = unhex(input.value ->> 2)
+        AND known.client_id = input.value ->> 6 AND known.seq <= c.last_seq
+    LEFT JOIN chat_messages fresh ON fresh.id = unhex(input.value ->> 1) AND fresh.channel_id = c.id
+        AND fresh.seq > c.last_seq AND fresh.fingerprint = unhex(input.value ->> 5)
+    ORDER BY input.rowid;
+
+    UPDATE chat_channels AS c
+    SET (last_seq, last_change) = (
+        SELECT seq, change FROM chat_messages m WHERE m.channel_id = c.id ORDER BY seq DESC LIMIT 1
+    )
+    WHERE c.id IN (SELECT unhex(value ->> 0) FROM json_each($1))
+        AND c.last_seq < (SELECT max(seq) FROM chat_messages m WHERE m.channel_id = c.id);
+
+    COMMIT";
+
+/// Appends a batch. The script begins and commits by itself.
+pub(in crate::chat) async fn append_in(
+    connection: &mut SqliteConnection,
+    batch: &[NewMessage],
+) -> sqlx::Result<Vec<Appended>> {
+    let rows: Vec<_> = batch.iter().map(input).collect();
+    // Read to the end before a row is judged: who stopped at a broken one would stop the script before its commit.
+    let rows = query(APPEND).bind(Json(rows)).fetch_all(connection).await?;
     let mut firsts: HashMap<(ChannelId, AccountId, &ClientId), usize> = HashMap::new();
     let mut verdicts = Vec::with_capacity(batch.len());
-    for (n, new) in batch.iter().enumerate() {
+    for (n, (new, row)) in batch.iter().zip(&rows).enumerate() {
         let key = new.client_id.as_ref().map(|client_id| (new.channel, new.author.id, client_id));
-        let Some(counters) = open.get_mut(&new.channel) else {
-            verdicts.push(Verdict::Refused(Refusal::ChannelNotFound));
-            continue;
+        let verdict = match key.as_ref().and_then(|key| firsts.get(key)) {
+            Some(&first) => Verdict::Follows(first),
+            None => verdict(row, n)?,
         };
-        verdicts.push(if let Some(known) = known.remove(&n) {
-            if known.fingerprint == new.fingerprint() {
-                Verdict::Known(Box::new(known.message))
-            } else {
-                Verdict::ClientIdReused
-            }
-        } else if let Some(&first) = key.as_ref().and_then(|key| firsts.get(key)) {
-            Verdict::Follows(first)
-        } else if new.reply_to.is_some() && !replies.contains(&n) {
-            Verdict::Refused(Refusal::ReplyNotFound)
-        } else {
+        if matches!(verdict, Verdict::Written(..)) {
             firsts.extend(key.map(|key| (key, n)));
-            *counters = Counters { seq: counters.seq.next(), change: counters.change.next(), taken: true };
-            Verdict::Written(counters.seq, counters.change)
-        });
+        }
+        verdicts.push(verdict);
     }
-    write_in(tx, batch, &verdicts, &open).await?;
     Ok(answers(batch, verdicts))
 }
 
-/// A channel's last numbers.
-struct Counters {
-    seq: Seq,
-    change: Change,
-    /// Whether the batch has moved them.
-    taken: bool,
+/// What the script reads of a message, in its order.
+fn input(new: &NewMessage) -> impl Serialize {
+    (
+        Hex(new.channel.uuid()),
+        Hex(new.id.uuid()),
+        Hex(new.author.id.uuid()),
+        new.author.display_name.as_str(),
+        new.body.as_str(),
+        Hex(new.fingerprint()),
+        new.client_id.as_ref().map(ClientId::as_str),
+        new.reply_to.map(MessageId::uuid).map(Hex),
+        new.sent_at.as_microsecond(),
+    )
 }
 
-async fn open_in(tx: &mut SqliteConnection, batch: &[NewMessage]) -> sqlx::Result<BTreeMap<ChannelId, Counters>> {
-    let channels: HashSet<ChannelId> = batch.iter().map(|new| new.channel).collect();
-    let rows: Vec<(Uuid, i64, i64)> = query_as(OPEN)
-        .bind(Json(channels.into_iter().map(|id| Hex(id.uuid())).collect::<Vec<_>>()))
-        .fetch_all(tx)
-        .await?;
-    let counters = |(id, seq, change)| {
-        (ChannelId::new(id), Counters { seq: Seq::new(seq), change: Change::new(change), taken: false })
-    };
-    Ok(rows.into_iter().map(counters).collect())
-}
-
-struct Known {
-    message: Message,
-    fingerprint: Vec<u8>,
-}
-
-struct KnownRow(usize, Known);
-
-impl FromRow<'_, SqliteRow> for KnownRow {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        let n = usize::try_from(row.try_get::<i64, _>("n")?).map_err(sqlx::Error::decode)?;
-        Ok(Self(n, Known { message: MessageRow::from_row(row)?.try_into()?, fingerprint: row.try_get("fingerprint")? }))
-    }
-}
-
-/// Finds the stored messages that carry the batch's client ids.
-async fn known_in(tx: &mut SqliteConnection, batch: &[NewMessage]) -> sqlx::Result<HashMap<usize, Known>> {
-    let named = batch.iter().enumerate().filter_map(|(n, new)| {
-        Some((n, Hex(new.channel.uuid()), Hex(new.author.id.uuid()), new.client_id.as_ref()?.as_str()))
-    });
-    let rows: Vec<KnownRow> = query_as(KNOWN).bind(Json(named.collect::<Vec<_>>())).fetch_all(tx).await?;
-    Ok(rows.into_iter().map(|KnownRow(n, known)| (n, known)).collect())
-}
-
-/// Finds which of the batch's messages reply to a message of their channel. It is looked up in what was stored before
-/// the batch: who replies has seen the message, so it was committed.
-async fn replies_in(tx: &mut SqliteConnection, batch: &[NewMessage]) -> sqlx::Result<HashSet<usize>> {
-    let replies: Vec<_> = batch
-        .iter()
-        .enumerate()
-        .filter_map(|(n, new)| Some((n, Hex(new.reply_to?.uuid()), Hex(new.channel.uuid()))))
-        .collect();
-    if replies.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let found: Vec<i64> = query_scalar(REPLIES).bind(Json(replies)).fetch_all(tx).await?;
-    found.into_iter().map(|n| usize::try_from(n).map_err(sqlx::Error::decode)).collect()
-}
-
-async fn write_in(
-    tx: &mut SqliteConnection,
-    batch: &[NewMessage],
-    verdicts: &[Verdict],
-    channels: &BTreeMap<ChannelId, Counters>,
-) -> sqlx::Result<()> {
-    let rows: Vec<_> = batch
-        .iter()
-        .zip(verdicts)
-        .filter_map(|(new, verdict)| match verdict {
-            Verdict::Written(seq, change) => Some((
-                Hex(new.channel.uuid()),
-                seq,
-                change,
-                Hex(new.id.uuid()),
-                Hex(new.author.id.uuid()),
-                new.author.display_name.as_str(),
-                new.body.as_str(),
-                Hex(new.fingerprint()),
-                new.client_id.as_ref().map(ClientId::as_str),
-                new.reply_to.map(MessageId::uuid).map(Hex),
-                new.sent_at.as_microsecond(),
-            )),
-            _ => None,
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let counters: Vec<_> = channels
-        .iter()
-        .filter(|(_, counters)| counters.taken)
-        .map(|(id, counters)| (Hex(id.uuid()), counters.seq, counters.change))
-        .collect();
-    query(COUNT_UP).bind(Json(counters)).execute(&mut *tx).await?;
-    query(WRITE).bind(Json(rows)).execute(tx).await?;
-    Ok(())
+/// The verdict on a message that follows no other one of its batch.
+fn verdict(row: &SqliteRow, n: usize) -> sqlx::Result<Verdict> {
+    Ok(match row.try_get("verdict")? {
+        "closed" => Verdict::Refused(Refusal::ChannelNotFound),
+        "known" => Verdict::Known(Box::new(Message::try_from(MessageRow::from_row(row)?)?)),
+        "reused" => Verdict::ClientIdReused,
+        "written" => Verdict::Written(Seq::new(row.try_get("new_seq")?), Change::new(row.try_get("new_change")?)),
+        "unwritten" => Verdict::Refused(Refusal::ReplyNotFound),
+        _ => return Err(BrokenRow::new("chat_messages", "verdict", n).into()),
+    })
 }
 
 /// Bytes as JSON carries them and `unhex` reads them.
@@ -179,5 +136,50 @@ impl<B: AsRef<[u8]>> Serialize for Hex<B> {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let nibbles = self.0.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
         serializer.serialize_str(&nibbles.map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Connection as _};
+
+    use super::*;
+
+    /// A walk through the messages would make each post slower than the one before.
+    #[tokio::test]
+    async fn every_lookup_goes_by_an_index() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        crate::migrate::SQLITE.apply(&mut connection).await.unwrap();
+        let mut plans = Vec::new();
+        for statement in APPEND.split(';').filter(|statement| statement.contains("chat_messages")) {
+            let explained = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let plan = query(explained).bind("[]").fetch_all(&mut connection).await.unwrap();
+            plans.push(plan.iter().map(|row| row.get("detail")).collect::<Vec<String>>());
+        }
+
+        let reads = |plan: &Vec<String>| {
+            let tables = ["c", "m", "known", "fresh", "chat_channels", "chat_messages"];
+            let of_a_table = |line: &&String| line.split(' ').nth(1).is_some_and(|name| tables.contains(&name));
+            plan.iter().filter(of_a_table).cloned().collect::<Vec<_>>()
+        };
+        let insertion = [
+            "SEARCH c USING INDEX sqlite_autoindex_chat_channels_1 (id=?)",
+            "SEARCH m USING COVERING INDEX chat_messages_client_id (channel_id=? AND author_id=? AND client_id=?)",
+            "SEARCH m USING INDEX sqlite_autoindex_chat_messages_2 (id=?)",
+        ];
+        let verdicts = [
+            "SEARCH c USING INDEX sqlite_autoindex_chat_channels_1 (id=?) LEFT-JOIN",
+            "SEARCH known USING INDEX chat_messages_client_id \
+             (channel_id=? AND author_id=? AND client_id=? AND seq<?) LEFT-JOIN",
+            "SEARCH fresh USING INDEX sqlite_autoindex_chat_messages_2 (id=? AND channel_id=? AND seq>?) LEFT-JOIN",
+        ];
+        // The newest message of a channel, which is the last of its range.
+        let update = [
+            "SEARCH c USING INDEX sqlite_autoindex_chat_channels_1 (id=?)",
+            "SEARCH m USING PRIMARY KEY (channel_id=?)",
+            "SEARCH m USING PRIMARY KEY (channel_id=?)",
+        ];
+        assert_eq!(plans.iter().map(reads).collect::<Vec<_>>(), [insertion, verdicts, update], "{plans:#?}");
+        assert!(!plans[1].iter().chain(&plans[2]).any(|line| line.contains("TEMP B-TREE")), "{plans:#?}");
     }
 }
