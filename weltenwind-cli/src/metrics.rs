@@ -18,18 +18,20 @@ use crate::worker::Counted;
 pub(crate) fn register_bus(bus: Arc<dyn Bus>, registry: &Registry) -> Result<(), prometheus::Error> {
     let counters = [
         ("published", "Events that the broker took."),
-        ("received", "Events that came from other nodes."),
+        ("received", "Events that came from other nodes for somebody here."),
+        ("unheard", "Events of other nodes in rooms in which nobody is here."),
         ("dropped", "Events that were not published because the broker was away or too slow."),
         ("unreadable", "Events of other nodes that could not be read."),
         ("reconnects", "Connections to the broker that were made after the first."),
     ];
     let counter = |(name, help)| IntCounter::new(format!("weltenwind_bus_{name}_total"), help);
-    let [published, received, dropped, unreadable, reconnects] = counters.map(counter);
+    let [published, received, unheard, dropped, unreadable, reconnects] = counters.map(counter);
     let round_trip = "Seconds that the last sign of life took through the broker and back; 0 while there is none.";
     registry.register(Box::new(BusCollector {
         bus,
         published: published?,
         received: received?,
+        unheard: unheard?,
         dropped: dropped?,
         unreadable: unreadable?,
         reconnects: reconnects?,
@@ -43,6 +45,7 @@ struct BusCollector {
     bus: Arc<dyn Bus>,
     published: IntCounter,
     received: IntCounter,
+    unheard: IntCounter,
     dropped: IntCounter,
     unreadable: IntCounter,
     reconnects: IntCounter,
@@ -51,9 +54,9 @@ struct BusCollector {
 }
 
 impl BusCollector {
-    fn metrics(&self) -> [&dyn Collector; 7] {
-        let Self { bus: _, published, received, dropped, unreadable, reconnects, up, round_trip } = self;
-        [published, received, dropped, unreadable, reconnects, up, round_trip]
+    fn metrics(&self) -> [&dyn Collector; 8] {
+        let Self { bus: _, published, received, unheard, dropped, unreadable, reconnects, up, round_trip } = self;
+        [published, received, unheard, dropped, unreadable, reconnects, up, round_trip]
     }
 }
 
@@ -63,10 +66,11 @@ impl Collector for BusCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let BusCounts { published, received, dropped, unreadable, reconnects, round_trip } = self.bus.counts();
+        let BusCounts { published, received, unheard, dropped, unreadable, reconnects, round_trip } = self.bus.counts();
         let counts = [
             (&self.published, published),
             (&self.received, received),
+            (&self.unheard, unheard),
             (&self.dropped, dropped),
             (&self.unreadable, unreadable),
             (&self.reconnects, reconnects),

@@ -1,7 +1,8 @@
 //! Two nodes on one Postgres with a Redis between: players on both share a room, whatever fails.
 //!
-//! Under load, a node is killed, Redis is killed, Redis stands still. Afterwards every listener, also one that changed
-//! nodes all the time, has heard every message once and in order, and each that was acknowledged is among them.
+//! Under load, a node is killed, Redis is killed, stands still, answers nobody, forgets everything. Afterwards every
+//! listener, also one that changed nodes all the time, has heard every message once and in order, and each that was
+//! acknowledged is among them. Operators see that Redis is away, and who is there is soon right again.
 
 mod fixture;
 #[path = "../../weltenwind-storage/tests/redis_server/mod.rs"]
@@ -10,10 +11,10 @@ mod redis_server;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fixture::{Guest, PATIENCE, Server, Socket, Store};
@@ -23,6 +24,8 @@ use tokio::task::JoinSet;
 
 /// Acknowledged messages before something fails, and again after it was mended.
 const ACKNOWLEDGED: u32 = 300;
+/// Within which all nodes agree again on who is there.
+const SOON: Duration = Duration::from_secs(10);
 
 /// What a test does to two nodes, and what all that run beside it share.
 struct Town {
@@ -83,6 +86,95 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("in time, {what}"));
+}
+
+/// Waits until both nodes tell their operators the same of the bus. They are ready all along: the store is the truth.
+async fn until_the_bus_is(town: &Town, status: &str) {
+    let is_there = status == "ok";
+    for n in 0..2 {
+        until(&format!("the bus is {status}"), async || {
+            let node = town.node(n);
+            let ready = reqwest::get(format!("{}/readyz", node.operations)).await.expect("an answer");
+            if ready.status().as_u16() != 200 {
+                return false;
+            }
+            let ready: Value = ready.json().await.expect("a body");
+            let checks = ready["checks"].as_array().expect("checks");
+            let bus = checks.iter().find(|check| check["name"] == "bus").expect("a check of the bus");
+            let is_up = node.metric("weltenwind_bus_up").await > 0.0;
+            bus["status"] == status && bus["roundTripSeconds"].is_number() == is_there && is_up == is_there
+        })
+        .await;
+    }
+}
+
+/// People who sit in the room of everybody, one on each node, and who of them was told to have left.
+struct Sitters {
+    ids: Vec<String>,
+    left: Arc<Mutex<Vec<Value>>>,
+    /// Ends with this.
+    sitting: JoinSet<()>,
+}
+
+impl Sitters {
+    async fn sit(town: &Town) -> Self {
+        let mut sitters = Self { ids: Vec::new(), left: Arc::default(), sitting: JoinSet::new() };
+        for n in 0..2 {
+            sitters.seat(town, n, &format!("Sitter {n}")).await;
+        }
+        sitters.are_all_seen(town).await;
+        sitters
+    }
+
+    async fn seat(&mut self, town: &Town, node: usize, name: &str) {
+        let guest = town.node(node).guest(name).await;
+        let (mut socket, _) = look(&town.node(node), &guest).await;
+        let left = Arc::clone(&self.left);
+        self.sitting.spawn(async move {
+            while let Some(record) = socket.next().await {
+                let gone = record["leave"].as_array().cloned().unwrap_or_default();
+                left.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
+            }
+        });
+        self.ids.push(guest.id);
+    }
+
+    async fn are_all_seen(&self, town: &Town) {
+        for n in 0..2 {
+            let guest = town.node(n).guest("Looker").await;
+            until("everybody is seen", async || {
+                let (_, members) = look(&town.node(n), &guest).await;
+                self.ids.iter().all(|id| members.contains(id))
+            })
+            .await;
+        }
+    }
+
+    /// Has somebody come to each node: all nodes see all who are there, within the time that is promised.
+    async fn are_soon_right(&mut self, town: &Town) {
+        let begun = Instant::now();
+        for n in 0..2 {
+            self.seat(town, n, "Newcomer").await;
+        }
+        self.are_all_seen(town).await;
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    }
+
+    /// Whether one of them was told to have left, who never did.
+    fn seemed_to_leave(&self) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ids.iter().any(|id| left.iter().any(|gone| gone == id))
+    }
+}
+
+/// Comes to a node and learns who is in the room of everybody.
+async fn look(node: &Server, guest: &Guest) -> (Socket, Vec<String>) {
+    let mut socket = node.socket(guest).await;
+    socket.send(&json!({ "t": "join", "id": 1, "room": "global" })).await;
+    let joined = socket.next_of("joined").await;
+    let members = joined["presence"]["members"].as_array().expect("members");
+    let ids = members.iter().map(|member| member["id"].as_str().expect("an id").to_owned()).collect();
+    (socket, ids)
 }
 
 /// Posts over HTTP to one node, each message until it is acknowledged.
@@ -281,9 +373,13 @@ async fn a_killed_node_takes_nothing_along() {
 #[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
 async fn a_killed_redis_takes_nothing_along() {
     let town = nothing_is_lost_by(async |town: &Town| {
+        let mut sitters = Sitters::sit(town).await;
         town.redis.kill();
         town.until_more_is_acknowledged().await;
+        until_the_bus_is(town, "away").await;
         tokio::task::block_in_place(|| town.redis.start_again());
+        until_the_bus_is(town, "ok").await;
+        sitters.are_soon_right(town).await;
     })
     .await;
     for n in 0..2 {
@@ -296,17 +392,73 @@ async fn a_killed_redis_takes_nothing_along() {
 #[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
 async fn a_redis_that_stands_still_holds_nothing_back() {
     let town = nothing_is_lost_by(async |town: &Town| {
+        let mut sitters = Sitters::sit(town).await;
         // Once too short to be noticed, once long enough to be given up.
         for seconds in [1, 4] {
             town.redis.pause();
             tokio::time::sleep(Duration::from_secs(seconds)).await;
+            if seconds > 1 {
+                until_the_bus_is(town, "away").await;
+            }
             town.redis.resume();
             town.until_more_is_acknowledged().await;
+            until_the_bus_is(town, "ok").await;
+            sitters.are_soon_right(town).await;
         }
     })
     .await;
     for n in 0..2 {
         assert!(town.node(n).metric("weltenwind_bus_reconnects_total").await > 0.0);
+    }
+    end(town).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn a_redis_that_answers_nobody_holds_nothing_back() {
+    let town = nothing_is_lost_by(async |town: &Town| {
+        let mut sitters = Sitters::sit(town).await;
+        for (millis, is_noticed) in [(1_000, false), (12_000, true)] {
+            town.redis.tell(&format!("CLIENT PAUSE {millis} ALL"));
+            if is_noticed {
+                until_the_bus_is(town, "away").await;
+            }
+            town.until_more_is_acknowledged().await;
+            until_the_bus_is(town, "ok").await;
+            sitters.are_soon_right(town).await;
+        }
+    })
+    .await;
+    for n in 0..2 {
+        assert!(town.node(n).metric("weltenwind_bus_reconnects_total").await > 0.0);
+    }
+    end(town).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL"]
+async fn a_redis_that_forgets_everything_takes_nothing_along() {
+    let town = nothing_is_lost_by(async |town: &Town| {
+        let mut sitters = Sitters::sit(town).await;
+        for _ in 0..3 {
+            town.redis.tell("FLUSHALL");
+            sitters.are_soon_right(town).await;
+            town.until_more_is_acknowledged().await;
+        }
+        // One that starts now knows only what Redis was told again.
+        let late = tokio::task::block_in_place(|| serve(&town.store, &town.redis));
+        let guest = late.guest("Late").await;
+        until("whoever comes late sees all", async || {
+            let (_, members) = look(&late, &guest).await;
+            sitters.ids.iter().all(|id| members.contains(id))
+        })
+        .await;
+        assert!(!sitters.seemed_to_leave());
+    })
+    .await;
+    for n in 0..2 {
+        let lost = town.node(n).metric("weltenwind_bus_reconnects_total").await;
+        assert!(lost < 1.0, "what the bus asked for is not forgotten");
     }
     end(town).await;
 }

@@ -67,7 +67,8 @@ struct Operations {
 ///
 /// `/livez` answers 200 as long as requests are answered at all. `/readyz` answers 200 with each check, or 503 if one fails:
 /// the store answers within two seconds, what was lost could be read within the last ten, the worker of the process, if it has
-/// one, has looked for jobs within the last thirty, and the process is not about to stop. A bus that is away is told and fails nothing.
+/// one, has looked for jobs within the last thirty, and the process is not about to stop. A bus that is away is told and fails nothing;
+/// of one that is there, how long its last sign of life took.
 /// `/metrics` is Prometheus' text format.
 pub fn operations(services: Services, registry: Registry, readiness: Readiness) -> Router {
     // Counted apart, so that a balancer's questions do not pass for players'.
@@ -112,9 +113,13 @@ async fn ready(State(operations): State<Arc<Operations>>) -> Answer {
     }
     let mut checks: Vec<_> = checks.iter().map(|(name, _)| json!({ "name": name, "status": "ok" })).collect();
     // Without the bus messages of other nodes come late and nothing else: no reason to send people away, least of all
-    // from every node at once.
-    let bus = if operations.services.bus.check().is_ok() { "ok" } else { "away" };
-    checks.push(json!({ "name": "bus", "status": bus }));
+    // from every node at once, which is what a Redis that is away would do.
+    let bus = &operations.services.bus;
+    checks.push(match (bus.check(), bus.counts().round_trip) {
+        (Ok(()), Some(time)) => json!({ "name": "bus", "status": "ok", "roundTripSeconds": time.as_secs_f64() }),
+        (Ok(()), None) => json!({ "name": "bus", "status": "ok" }),
+        (Err(_), _) => json!({ "name": "bus", "status": "away" }),
+    });
     Ok(no_store(answer::ok(&json!({ "status": "ready", "checks": checks }))))
 }
 

@@ -4,6 +4,7 @@
 mod redis_server;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -16,6 +17,7 @@ use redis_server::RedisServer;
 use weltenwind_core::{
     Room,
     bus::{Bus, BusLag, RoomEvent, Subscription, conformance::Nodes},
+    chat::NewChannel,
 };
 use weltenwind_storage::{RedisBus, RedisConfig};
 
@@ -105,31 +107,31 @@ async fn admin(config: &RedisConfig) -> MultiplexedConnection {
     client.get_multiplexed_async_connection().await.expect("the server answers")
 }
 
-/// The channels that somebody follows under the names of this test, without the nodes' own.
+/// The partitions that somebody follows under the names of this test.
 async fn followed(config: &RedisConfig) -> Vec<String> {
-    let pattern = format!("{}:{{channel*", config.key_prefix);
+    let pattern = format!("{}:{{rooms:*", config.key_prefix);
     let mut admin = admin(config).await;
     redis::cmd("PUBSUB").arg("SHARDCHANNELS").arg(pattern).query_async(&mut admin).await.expect("the list of channels")
 }
 
 #[tokio::test]
 #[ignore = "needs WW_TEST_REDIS_URL"]
-async fn a_room_is_followed_once_for_all_its_listeners_and_left_some_time_after_the_last() {
+async fn a_partition_is_followed_once_for_all_its_listeners_and_left_some_time_after_the_last() {
     let config = shared_server();
     let bus = node(&config).await;
     assert!(followed(&config).await.is_empty());
 
     let listeners = [bus.subscribe(room()).await, bus.subscribe(room()).await];
 
-    let name = format!("{}:{{{}}}", config.key_prefix, room());
-    assert_eq!(followed(&config).await, [name.as_str()]);
+    let names = followed(&config).await;
+    let [name] = &names[..] else { panic!("one partition: {names:?}") };
     let mut admin = admin(&config).await;
     let counted: (String, u64) =
-        redis::cmd("PUBSUB").arg("SHARDNUMSUB").arg(&name).query_async(&mut admin).await.expect("a count");
+        redis::cmd("PUBSUB").arg("SHARDNUMSUB").arg(name).query_async(&mut admin).await.expect("a count");
     assert_eq!(counted.1, 1);
     drop(listeners);
     assert!(!followed(&config).await.is_empty(), "players come back");
-    until("the room is left", async || followed(&config).await.is_empty()).await;
+    until("the partition is left", async || followed(&config).await.is_empty()).await;
     let mut back = bus.subscribe(room()).await;
     let other = node(&config).await;
     other.publish(event(1)).await;
@@ -144,17 +146,119 @@ async fn what_a_newer_node_says_is_passed_over_and_counted() {
     let mut listener = there.subscribe(room()).await;
 
     let mut admin = admin(&config).await;
-    let name = format!("{}:{{{}}}", config.key_prefix, room());
-    for newer in [&b"another!2{}"[..], b"another!1{", b"short"] {
-        redis::cmd("SPUBLISH").arg(&name).arg(newer).exec_async(&mut admin).await.expect("it is published");
+    let [name] = &followed(&config).await[..] else { panic!("one partition") };
+    let channel = event(1).channel().uuid().into_bytes();
+    let newer = [[b"another!", &channel[..], b"2{}"].concat(), [b"another!", &channel[..], b"1{"].concat()];
+    for newer in newer.iter().map(Vec::as_slice).chain([&b"another!2{}"[..], b"short"]) {
+        redis::cmd("SPUBLISH").arg(name).arg(newer).exec_async(&mut admin).await.expect("it is published");
     }
     here.publish(event(2)).await;
 
     assert_eq!(next(&mut listener).await, Ok(2));
     let counts = there.counts();
-    assert_eq!((counts.unreadable, counts.received, counts.published, counts.dropped), (3, 1, 0, 0));
+    assert_eq!((counts.unreadable, counts.received, counts.published, counts.dropped), (4, 1, 0, 0));
     until("the answer has come", async || here.counts().published == 1).await;
     assert_eq!(here.counts().received, 0);
+}
+
+/// Many rooms, so that some of them share any partition.
+fn rooms() -> impl Iterator<Item = Room> {
+    (1..=2000).map(|n| Room::Channel(NewChannel::sample(n).id))
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_REDIS_URL"]
+async fn what_happens_in_other_rooms_of_a_partition_is_passed_over_unread() {
+    let config = shared_server();
+    let (here, there) = two_nodes(&config).await;
+    let mut listener = there.subscribe(room()).await;
+    let [name] = &followed(&config).await[..] else { panic!("one partition") };
+
+    for n in 2..=2000 {
+        here.publish(Arc::new(RoomEvent::sample(n, 1))).await;
+    }
+    let nothing = [b"another!", &NewChannel::sample(2).id.uuid().into_bytes()[..], b"1{"].concat();
+    let mut admin = admin(&config).await;
+    until("all are published", async || here.counts().published == 1999).await;
+    redis::cmd("SPUBLISH").arg(name).arg(nothing).exec_async(&mut admin).await.expect("it is published");
+    here.publish(event(2)).await;
+
+    assert_eq!(next(&mut listener).await, Ok(2));
+    let counts = there.counts();
+    assert_eq!((counts.received, counts.unreadable), (1, 0));
+    assert!((2..100).contains(&counts.unheard), "those of one partition of many: {counts:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_new_connection_asks_for_few_names_and_all_rooms_are_heard_again() {
+    let server = RedisServer::start();
+    let config = own_server(&server);
+    let (here, there) = two_nodes(&config).await;
+    let mut listeners = Vec::new();
+    for room in rooms() {
+        listeners.push(there.subscribe(room).await);
+    }
+    let names = followed(&config).await.len();
+    let mut admin = admin(&config).await;
+
+    redis::cmd("CONFIG").arg("RESETSTAT").exec_async(&mut admin).await.expect("it is counted anew");
+    redis::cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"][..]).exec_async(&mut admin).await.expect("they are cut");
+    until("both are back", async || here.counts().reconnects == 1 && there.counts().reconnects == 1).await;
+    is_there(&here).await;
+    is_there(&there).await;
+
+    let told: String = redis::cmd("INFO").arg("commandstats").query_async(&mut admin).await.expect("what was counted");
+    let asked = told.split_once("cmdstat_ssubscribe:calls=").and_then(|(_, calls)| calls.split_once(','));
+    let asked: usize = asked.expect("it was asked").0.parse().expect("a number");
+    // The nodes' own three names each, and the partitions of all rooms once.
+    assert_eq!((names, asked), (128, 128 + 2 * 3));
+    for (n, mut listener) in (1..).zip(listeners) {
+        assert_eq!(next(&mut listener).await, Err(BusLag), "what came meanwhile is lost, and known to be");
+        if n % 100 == 0 {
+            here.publish(Arc::new(RoomEvent::sample(n, 5))).await;
+            assert_eq!(next(&mut listener).await, Ok(5));
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_cluster_takes_every_name_and_has_the_partitions_evenly() {
+    let server = RedisServer::start_cluster();
+    let config = own_server(&server);
+    let mut admin = admin(&config).await;
+    let slots = ["ADDSLOTSRANGE", "0", "16383"];
+    redis::cmd("CLUSTER").arg(&slots[..]).exec_async(&mut admin).await.expect("it has all slots");
+    until("the cluster is whole", async || {
+        let mut admin = admin.clone();
+        let told: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut admin).await.expect("an answer");
+        told.contains("cluster_state:ok")
+    })
+    .await;
+    let (here, there) = two_nodes(&config).await;
+
+    let mut listeners = Vec::new();
+    for room in rooms() {
+        listeners.push(there.subscribe(room).await);
+    }
+    here.publish(event(1)).await;
+    assert_eq!(next(&mut listeners[0]).await, Ok(1));
+    let mut slots = BTreeSet::new();
+    for name in followed(&config).await {
+        let slot: u32 = redis::cmd("CLUSTER").arg("KEYSLOT").arg(name).query_async(&mut admin).await.expect("a slot");
+        slots.insert(slot);
+    }
+
+    assert_eq!(slots.len(), 128, "each lies on a slot of its own");
+    for shards in [2, 3, 4, 6, 8] {
+        let mut parts = vec![0_u32; shards as usize];
+        for slot in &slots {
+            parts[(slot * shards / 16_384) as usize] += 1;
+        }
+        let (least, most) = (parts.iter().min().expect("some"), parts.iter().max().expect("some"));
+        assert!(most - least <= 3, "{parts:?}");
+    }
 }
 
 #[tokio::test]

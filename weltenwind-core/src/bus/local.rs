@@ -147,6 +147,11 @@ impl LocalBus {
         lock(&self.rooms).keys().copied().collect()
     }
 
+    /// Returns whether somebody listens to a room: what comes for another one need not be read.
+    pub fn has_listeners(&self, room: Room) -> bool {
+        lock(&self.rooms).contains_key(&room)
+    }
+
     /// Says here that the log of losses has grown.
     pub fn hint(&self) {
         self.losses.send_replace(());
@@ -214,9 +219,11 @@ mod tests {
         let bus = LocalBus::default();
         let listener = bus.listen(Room::Global);
         assert_eq!(bus.rooms(), [Room::Global]);
+        assert!(bus.has_listeners(Room::Global));
 
         drop(listener);
 
         assert!(bus.rooms().is_empty());
+        assert!(!bus.has_listeners(Room::Global));
     }
 }

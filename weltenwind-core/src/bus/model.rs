@@ -81,8 +81,10 @@ pub struct BusAway(pub String);
 pub struct BusCounts {
     /// Events that the broker took.
     pub published: u64,
-    /// Events that came from other nodes.
+    /// Events that came from other nodes for somebody here.
     pub received: u64,
+    /// Events of other nodes in rooms that nobody here listens to: a broker may tell of more than is asked for.
+    pub unheard: u64,
     /// Events that were not published because the broker was away or too slow.
     pub dropped: u64,
     /// Events from other nodes that could not be read: those of a newer version, as a rule.

@@ -1,6 +1,7 @@
 //! The one connection: made, used, lost and made again.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,6 +15,7 @@ use tokio::{
 use weltenwind_core::{RandomSource as _, Room, SystemRandom, bus::RoomEvent, chain, notifications::Notice};
 
 use super::{
+    partition::Partition,
     pulse::Deaf,
     shared::{Ear, Shared},
 };
@@ -114,9 +116,9 @@ impl Link {
         let names = [self.shared.own_name(), self.shared.losses_name(), self.shared.notices_name()];
         send(&mut redis, "SSUBSCRIBE", names).await?;
 
-        // From here on whoever listens asks for its room; who came before is in the list.
+        // From here on whoever listens asks for its partition; those of who came before are in the list.
         self.shared.come_up();
-        self.follow(&mut redis, self.shared.local.rooms()).await?;
+        self.follow(&mut redis, self.shared.heard()).await?;
         self.shared.local.miss_all();
         self.shared.local.hint();
         self.shared.tally.connected();
@@ -147,25 +149,23 @@ impl Link {
         }
     }
 
-    /// Sends a sign of life, and leaves rooms that nobody listens to.
+    /// Sends a sign of life, and leaves partitions that nobody listens to.
     async fn beat(&self, redis: &mut MultiplexedConnection) -> Result<(), Lost> {
         if let Some(sign) = self.shared.pulse.beat(Instant::now())? {
             let name = self.shared.own_name();
             redis::cmd("SPUBLISH").arg(name).arg(&sign[..]).exec_async(redis).await?;
         }
         let left = self.shared.unfollow(self.linger, Instant::now());
-        for rooms in left.chunks(BATCH) {
-            send(redis, "SUNSUBSCRIBE", rooms.iter().map(|room| self.shared.name_of(*room))).await?;
+        if !left.is_empty() {
+            send(redis, "SUNSUBSCRIBE", left.into_iter().map(|partition| self.shared.name_of(partition))).await?;
         }
         Ok(())
     }
 
     async fn join(&self, redis: &mut MultiplexedConnection, joins: &mut Vec<Join>) -> Result<(), Lost> {
-        let mut rooms: Vec<Room> =
-            joins.iter().map(|join| join.room).filter(|room| !self.shared.follows(*room)).collect();
-        rooms.sort_unstable();
-        rooms.dedup();
-        self.follow(redis, rooms).await?;
+        let mut partitions: BTreeSet<Partition> = joins.iter().map(|join| Partition::of(join.room)).collect();
+        partitions.retain(|partition| !self.shared.follows(*partition));
+        self.follow(redis, partitions).await?;
         for Join { room, confirm } in joins.drain(..) {
             if confirm.send(()).is_err() {
                 // Nobody waits any more, so the listener may have looked into the store before it could hear.
@@ -175,10 +175,10 @@ impl Link {
         Ok(())
     }
 
-    async fn follow(&self, redis: &mut MultiplexedConnection, rooms: Vec<Room>) -> Result<(), Lost> {
-        for rooms in rooms.chunks(BATCH) {
-            send(redis, "SSUBSCRIBE", rooms.iter().map(|room| self.shared.name_of(*room))).await?;
-            self.shared.follow(rooms.iter().copied());
+    async fn follow(&self, redis: &mut MultiplexedConnection, partitions: BTreeSet<Partition>) -> Result<(), Lost> {
+        if !partitions.is_empty() {
+            send(redis, "SSUBSCRIBE", partitions.iter().map(|partition| self.shared.name_of(*partition))).await?;
+            self.shared.follow(partitions);
         }
         Ok(())
     }
@@ -192,7 +192,7 @@ impl Link {
             let name = match outgoing {
                 Outgoing::Event(event) => {
                     self.shared.write(&event, &mut payload);
-                    self.shared.name_of(Room::Channel(event.channel()))
+                    self.shared.name_of(Partition::of(Room::Channel(event.channel())))
                 }
                 Outgoing::Notice(notice) => {
                     self.shared.write_notice(notice, &mut payload);
@@ -229,10 +229,10 @@ impl Link {
 }
 
 /// Sends one command a name: in a cluster, no two need live on the same shard.
-async fn send(
+async fn send<'n>(
     redis: &mut MultiplexedConnection,
     command: &str,
-    names: impl IntoIterator<Item = String>,
+    names: impl IntoIterator<Item = &'n str>,
 ) -> Result<(), RedisError> {
     let mut commands = redis::pipe();
     for name in names {

@@ -1,7 +1,9 @@
 //! What nodes share beside the store, over Redis: the bus between them, who is where, and their rate limits.
 //!
-//! Redis carries hints and keeps nothing: it may be empty, restarted or away at any time. Each room is a channel of sharded
-//! pub/sub whose name is hash-tagged by the room, so that a cluster spreads rooms over its shards.
+//! Redis carries hints and keeps nothing that cannot be made again: it may be empty, restarted or away at any time. Rooms fall
+//! into a fixed number of partitions, each a channel of sharded pub/sub with a hash tag of its own. A node follows those
+//! of the rooms that somebody listens to there, so a new connection asks for few names, however many rooms there are. What
+//! comes of other rooms is passed over before it is read.
 //!
 //! An event reaches the publishing node's own listeners at once and does not wait for its way through Redis: they hear as
 //! soon as those of a single node, also while Redis is slow or away. What comes back of a node's own is passed over by the
@@ -11,6 +13,7 @@
 mod config;
 mod limiter;
 mod link;
+mod partition;
 mod presence;
 mod pulse;
 mod shared;
@@ -35,6 +38,7 @@ pub use self::{
 };
 use self::{
     link::{Join, Link, Outgoing},
+    partition::Partition,
     shared::Shared,
 };
 
@@ -100,9 +104,9 @@ impl Bus for RedisBus {
     }
 
     async fn subscribe(&self, room: Room) -> Subscription {
-        // First listen, then look: a connection that comes up meanwhile finds the listener and follows its room.
+        // First listen, then look: a connection that comes up meanwhile finds the listener and follows its partition.
         let subscription = self.shared.local.listen(room);
-        if self.shared.is_up() && !self.shared.follows(room) {
+        if self.shared.is_up() && !self.shared.follows(Partition::of(room)) {
             let (confirm, confirmed) = oneshot::channel();
             // A link that has ended, or a connection that ends first, confirms nothing.
             if self.joins.send(Join { room, confirm }).is_ok() {

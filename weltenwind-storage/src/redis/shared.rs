@@ -1,7 +1,7 @@
 //! What the bus and its connection share: listeners, names, and what is known of Redis.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,15 +13,18 @@ use std::{
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 use weltenwind_core::{
-    RandomSource as _, Room, SystemRandom,
+    ChannelId, RandomSource as _, Room, SystemRandom,
     bus::{BusAway, BusCounts, LocalBus, RoomEvent},
     notifications::{LocalNotices, Notice},
 };
 
-use super::pulse::Pulse;
+use super::{partition::Partition, pulse::Pulse};
 
 /// Marks which node an event comes from; drawn at start.
 type Mark = [u8; 8];
+
+/// The bytes that name the channel between the mark and the event.
+const CHANNEL_LENGTH: usize = size_of::<uuid::Bytes>();
 
 pub(super) struct Shared {
     pub(super) local: LocalBus,
@@ -29,17 +32,40 @@ pub(super) struct Shared {
     pub(super) pulse: Pulse,
     pub(super) tally: Tally,
     mark: Mark,
-    prefix: String,
+    names: Names,
     up: AtomicBool,
     /// Why there is no connection.
     failure: Mutex<String>,
-    /// The rooms that Redis tells this node of, and since when nobody here listens to them.
-    followed: Mutex<HashMap<Room, Option<Instant>>>,
+    /// The partitions that Redis tells this node of, and since when nobody here listens to any of their rooms.
+    followed: Mutex<HashMap<Partition, Option<Instant>>>,
+}
+
+/// The names of Redis' channels. What stands in braces is what a cluster hashes.
+struct Names {
+    /// On which this node hears itself.
+    own: String,
+    /// On which nodes hear that the log of losses has grown.
+    losses: String,
+    /// On which nodes hear that there is news for accounts.
+    notices: String,
+    /// On which nodes hear what happens in rooms, one for each partition.
+    partitions: Vec<String>,
+}
+
+impl Names {
+    fn new(prefix: &str, mark: Mark) -> Self {
+        Self {
+            own: format!("{prefix}:{{node:{:016x}}}", u64::from_be_bytes(mark)),
+            losses: format!("{prefix}:{{losses}}"),
+            notices: format!("{prefix}:{{notices}}"),
+            partitions: Partition::all().map(|partition| format!("{prefix}:{{rooms:{partition}}}")).collect(),
+        }
+    }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("prefix", &self.prefix).field("up", &self.up).finish_non_exhaustive()
+        f.debug_struct("Shared").field("own", &self.names.own).field("up", &self.up).finish_non_exhaustive()
     }
 }
 
@@ -53,31 +79,27 @@ impl Shared {
             pulse: Pulse::default(),
             tally: Tally::default(),
             mark,
-            prefix: prefix.to_owned(),
+            names: Names::new(prefix, mark),
             up: AtomicBool::new(false),
             failure: Mutex::new("not connected yet".to_owned()),
             followed: Mutex::default(),
         }
     }
 
-    /// Returns the name of a room's channel.
-    pub(super) fn name_of(&self, room: Room) -> String {
-        format!("{}:{{{room}}}", self.prefix)
+    pub(super) fn name_of(&self, partition: Partition) -> &str {
+        &self.names.partitions[partition.index()]
     }
 
-    /// Returns the name of the channel on which this node hears itself.
-    pub(super) fn own_name(&self) -> String {
-        format!("{}:{{node:{:016x}}}", self.prefix, u64::from_be_bytes(self.mark))
+    pub(super) fn own_name(&self) -> &str {
+        &self.names.own
     }
 
-    /// Returns the name of the channel on which nodes hear that the log of losses has grown.
-    pub(super) fn losses_name(&self) -> String {
-        format!("{}:{{losses}}", self.prefix)
+    pub(super) fn losses_name(&self) -> &str {
+        &self.names.losses
     }
 
-    /// Returns the name of the channel on which nodes hear that there is news for accounts.
-    pub(super) fn notices_name(&self) -> String {
-        format!("{}:{{notices}}", self.prefix)
+    pub(super) fn notices_name(&self) -> &str {
+        &self.names.notices
     }
 
     /// Appends a notice as it is published.
@@ -91,9 +113,10 @@ impl Shared {
         buffer.extend_from_slice(&self.mark);
     }
 
-    /// Appends an event as it is published.
+    /// Appends an event as it is published: who tells of which channel, so that most need not be read any further, and what.
     pub(super) fn write(&self, event: &RoomEvent, buffer: &mut Vec<u8>) {
         buffer.extend_from_slice(&self.mark);
+        buffer.extend_from_slice(event.channel().uuid().as_bytes());
         event.write_wire(buffer);
     }
 
@@ -116,31 +139,36 @@ impl Shared {
         if self.is_up() { Ok(()) } else { Err(BusAway(lock(&self.failure).clone())) }
     }
 
-    /// Returns whether Redis tells this node of a room.
-    pub(super) fn follows(&self, room: Room) -> bool {
-        lock(&self.followed).contains_key(&room)
+    /// Returns whether Redis tells this node of a partition's rooms.
+    pub(super) fn follows(&self, partition: Partition) -> bool {
+        lock(&self.followed).contains_key(&partition)
     }
 
-    /// Notes rooms that Redis tells of from now on.
-    pub(super) fn follow(&self, rooms: impl IntoIterator<Item = Room>) {
-        lock(&self.followed).extend(rooms.into_iter().map(|room| (room, None)));
+    /// Notes partitions that Redis tells of from now on.
+    pub(super) fn follow(&self, partitions: impl IntoIterator<Item = Partition>) {
+        lock(&self.followed).extend(partitions.into_iter().map(|partition| (partition, None)));
     }
 
-    /// Takes the rooms off that nobody here has listened to for `linger`.
-    pub(super) fn unfollow(&self, linger: Duration, now: Instant) -> Vec<Room> {
+    /// Lists the partitions of the rooms that somebody here listens to.
+    pub(super) fn heard(&self) -> BTreeSet<Partition> {
+        self.local.rooms().into_iter().map(Partition::of).collect()
+    }
+
+    /// Takes the partitions off in none of whose rooms anybody here has listened for `linger`.
+    pub(super) fn unfollow(&self, linger: Duration, now: Instant) -> Vec<Partition> {
         let mut followed = lock(&self.followed);
-        // Under the lock: a listener that came before is seen here, one that comes later finds its room gone and asks.
-        let heard: std::collections::HashSet<Room> = self.local.rooms().into_iter().collect();
+        // Under the lock: a listener that came before is seen here, one that comes later finds its partition gone and asks.
+        let heard = self.heard();
         let mut left = Vec::new();
-        followed.retain(|room, silent_since| {
-            if heard.contains(room) {
+        followed.retain(|partition, silent_since| {
+            if heard.contains(partition) {
                 *silent_since = None;
                 return true;
             }
             let since = *silent_since.get_or_insert(now);
             let stays = now.saturating_duration_since(since) < linger;
             if !stays {
-                left.push(*room);
+                left.push(*partition);
             }
             stays
         });
@@ -154,30 +182,46 @@ impl Shared {
     /// Takes what Redis tells.
     fn hear(&self, data: &[Value]) {
         let [Value::BulkString(name), Value::BulkString(payload)] = data else { return };
-        if name == self.own_name().as_bytes() {
+        if name == self.names.own.as_bytes() {
             return self.pulse.echo(payload, Instant::now());
         }
-        let Some((mark, event)) = payload.split_at_checked(self.mark.len()) else {
+        let Some((mark, told)) = payload.split_at_checked(self.mark.len()) else {
             return self.tally.unreadable();
         };
         if mark == self.mark {
             return;
         }
-        if name == self.losses_name().as_bytes() {
+        if name == self.names.losses.as_bytes() {
             self.tally.received();
             return self.local.hint();
         }
-        if name == self.notices_name().as_bytes() {
-            return match serde_json::from_slice(event) {
-                Ok(notice) => {
-                    self.tally.received();
-                    self.notices.tell(notice);
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a notice of another node is passed over");
-                    self.tally.unreadable();
-                }
-            };
+        if name == self.names.notices.as_bytes() {
+            return self.hear_notice(told);
+        }
+        self.hear_event(told);
+    }
+
+    fn hear_notice(&self, told: &[u8]) {
+        match serde_json::from_slice(told) {
+            Ok(notice) => {
+                self.tally.received();
+                self.notices.tell(notice);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a notice of another node is passed over");
+                self.tally.unreadable();
+            }
+        }
+    }
+
+    fn hear_event(&self, told: &[u8]) {
+        let Some((channel, event)) = told.split_first_chunk::<CHANNEL_LENGTH>() else {
+            return self.tally.unreadable();
+        };
+        let room = Room::Channel(ChannelId::new(uuid::Uuid::from_bytes(*channel)));
+        // Of the partition, but of a room in which nobody is here.
+        if !self.local.has_listeners(room) {
+            return self.tally.unheard();
         }
         match RoomEvent::from_wire(event) {
             Ok(event) => {
@@ -218,6 +262,7 @@ impl redis::aio::AsyncPushSender for Ear {
 pub(super) struct Tally {
     published: AtomicU64,
     received: AtomicU64,
+    unheard: AtomicU64,
     dropped: AtomicU64,
     unreadable: AtomicU64,
     connections: AtomicU64,
@@ -240,6 +285,10 @@ impl Tally {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn unheard(&self) {
+        self.unheard.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn unreadable(&self) {
         self.unreadable.fetch_add(1, Ordering::Relaxed);
     }
@@ -249,6 +298,7 @@ impl Tally {
         BusCounts {
             published: read(&self.published),
             received: read(&self.received),
+            unheard: read(&self.unheard),
             dropped: read(&self.dropped),
             unreadable: read(&self.unreadable),
             reconnects: read(&self.connections).saturating_sub(1),
