@@ -26,7 +26,7 @@ pub struct RedisConfig {
     pub url: String,
     /// What every name in Redis begins with, so that installations can share one: 1 to 64 of `a-z`, `0-9`, `_`, `-` and `:`.
     pub key_prefix: String,
-    /// How long a room without listeners on this node is still followed, in seconds: players come back.
+    /// How long a partition of rooms without listeners on this node is still followed, in seconds: players come back.
     pub linger_seconds: u64,
 }
 
