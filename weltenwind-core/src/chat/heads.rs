@@ -10,10 +10,12 @@ use super::{
     model::{MessageQuery, Position, RoomPosition},
     store::ChatStore,
 };
-use crate::{ids::ChannelId, page::Limit};
+use crate::{error::StorageError, ids::ChannelId, page::Limit};
 
 /// For how long a head is believed by listeners of a silent room.
 const BELIEVED: Duration = Duration::from_secs(2);
+/// A reading that takes longer is given up: a connection that is gone without a word holds nobody up who comes later.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Channels that are remembered; some 100 bytes each.
 const REMEMBERED: u64 = 20_000;
 
@@ -35,7 +37,9 @@ impl Heads {
     pub(super) async fn now(&self, channel: ChannelId) -> Result<RoomPosition, ChatError> {
         let one = Limit::new(1).expect("one is a limit");
         let query = MessageQuery { channel, position: Position::Newest, limit: one };
-        Ok(self.store.page(&query).await?.ok_or(ChatError::ChannelNotFound)?.position)
+        let late = |late| StorageError::transient("read how far a channel is", late);
+        let history = tokio::time::timeout(PATIENCE, self.store.page(&query)).await.map_err(late)??;
+        Ok(history.ok_or(ChatError::ChannelNotFound)?.position)
     }
 
     /// Answers how far a channel was a moment ago.

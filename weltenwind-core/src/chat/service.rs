@@ -159,6 +159,9 @@ impl Chat {
     ///
     /// When this answers, the message is committed. The same client id again answers the first message, as does the same
     /// request again, known by the actor's effect key.
+    ///
+    /// After [`Class::Unavailable`](crate::Class::Unavailable) nobody knows whether the message is written: it may be, or be in
+    /// a moment, and is then heard like any other. Repeat it under the same client id, and it is one message.
     pub async fn post(&self, actor: &Actor, draft: Draft) -> Result<Posted, ChatError> {
         self.submit(actor, draft).await?.stored().await
     }
@@ -409,7 +412,8 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// Waits until the message is committed, or refused by the store.
+    /// Waits until the message is committed, refused by the store, or given up after twice
+    /// [`AppendConfig::patience`] at most: then it may be written all the same.
     pub async fn stored(self) -> Result<Posted, ChatError> {
         let message = self.queued.answered().await?;
         Ok(Posted { fresh: message.id == self.id, message })
