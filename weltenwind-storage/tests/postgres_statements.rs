@@ -3,12 +3,12 @@
 
 mod fixture;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection as _, PgConnection};
 use weltenwind_core::{
-    ChannelId, Limit, Step, Timestamp,
-    chat::{MessageQuery, NewChannel, NewMessage, Position},
+    Actor, ChannelId, Class, Classify as _, Limit, Step, Timestamp,
+    chat::{AppendConfig, Chat, ChatError, Draft, LiveEvent, MessageQuery, NewChannel, NewMessage, Position, Posted},
 };
 
 use self::fixture::{Fixture, postgres};
@@ -86,4 +86,36 @@ async fn whoever_reads_next_gets_nothing_of_a_reading_that_was_given_up() {
     let nowhere = fixture.stores.chat.page(&newest(NewChannel::sample(2).id)).await.expect("the page is read");
     assert!(nowhere.is_none(), "{nowhere:?}");
     assert_eq!(messages(&fixture, channel).await, 1);
+}
+
+/// A player's message, under a client id.
+async fn post(chat: &Chat, channel: ChannelId, client_id: &str) -> Result<Posted, ChatError> {
+    chat.post(&Actor::player("Mira"), Draft::new(channel, "well met").with_client_id(client_id)).await
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_URL"]
+async fn a_batch_that_waits_for_a_lock_is_given_up_and_heard_when_it_is_written_after_all() {
+    let (fixture, channel) = one_reader().await;
+    let append = AppendConfig { patience: Duration::from_millis(300), ..AppendConfig::default() };
+    let chat = Chat::builder(Arc::clone(&fixture.stores.chat)).append(append).build();
+    let mut live = chat.listen(&Actor::player("Lu"), channel, None).await.expect("a listener");
+    assert!(matches!(live.next().await, Ok(LiveEvent::Live)));
+    let mut other = PgConnection::connect(&fixture.config.url).await.expect("the database");
+    let mut locking = other.begin().await.expect("a transaction");
+    sqlx::query("SELECT 1 FROM chat_channels FOR UPDATE").execute(&mut *locking).await.expect("the lock");
+
+    // The repeat waits in line behind the first attempt.
+    for attempt in 0..2 {
+        let given_up = post(&chat, channel, "a1").await;
+        assert!(given_up.as_ref().is_err_and(|error| error.class() == Class::Unavailable), "{attempt}: {given_up:?}");
+    }
+    assert_eq!(messages(&fixture, channel).await, 1);
+    locking.rollback().await.expect("the lock is gone");
+
+    let heard = live.next().await.expect("the listener looks at the head by itself");
+    let LiveEvent::Posted(heard) = heard else { panic!("a message is heard, not {heard:?}") };
+    let again = post(&chat, channel, "a1").await.expect("the lane goes on");
+    assert_eq!((again.message.id, again.fresh), (heard.message.id, false));
+    assert_eq!(messages(&fixture, channel).await, 2, "one that was there, and one that was posted three times");
 }

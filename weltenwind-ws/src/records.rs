@@ -13,7 +13,7 @@ use weltenwind_core::{
 /// A detail names what could not be read; more of it than this would only echo the client.
 const MAX_DETAIL: usize = 200;
 
-/// Why a socket refuses a record by itself; everything else is refused by a service.
+/// Why a socket refuses a record, or gives it up, by itself; everything else is refused by a service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("the record cannot be read: {0}")]
@@ -32,6 +32,8 @@ pub(crate) enum Refusal {
     NoPresence,
     #[error("the access token is of another session")]
     ForeignToken,
+    #[error("nobody has answered in time")]
+    TooSlow,
 }
 
 impl Classify for Refusal {
@@ -44,7 +46,12 @@ impl Classify for Refusal {
             Self::RoomNotFound => Code::RoomNotFound,
             Self::NotAChannel | Self::NoPresence => Code::ValidationFailed,
             Self::ForeignToken => Code::TokenInvalid,
+            Self::TooSlow => Code::TimedOut,
         }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Self::TooSlow).then_some(Duration::from_secs(1))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What clients ask for, carried to the services and back.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use weltenwind_core::{
     Actor, Code, CorrelationId, CursorInvalid, Room, Services,
@@ -22,6 +22,10 @@ use crate::{
     records::{Failure, Refusal},
     sign_in::SignIn,
 };
+
+/// How long a request may take, but for the commit of a post, which the lane that writes it bounds. A store that does not answer
+/// must not keep a socket from being heard.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// On whose behalf something is asked for, and under which name it stands in the log.
 #[derive(Debug, Clone)]
@@ -81,6 +85,12 @@ impl Asker {
         &self.host.services
     }
 
+    /// Waits for what is asked for, and gives it up if that takes too long.
+    async fn answer_to(&self, id: Option<i64>, asked: impl Future<Output = Result<Answer, Failure>>) -> Answer {
+        let result = tokio::time::timeout(PATIENCE, asked).await;
+        self.answer(id, result.unwrap_or_else(|_| Err(Refusal::TooSlow.into())))
+    }
+
     fn answer(&self, id: Option<i64>, result: Result<Answer, Failure>) -> Answer {
         match result {
             Ok(answer) => answer,
@@ -93,8 +103,7 @@ impl Asker {
     }
 
     pub(crate) async fn join(self, id: i64, room: Room, since: Option<String>) -> Answer {
-        let joined = self.try_join(id, room, since).await;
-        self.answer(Some(id), joined)
+        self.answer_to(Some(id), self.try_join(id, room, since)).await
     }
 
     async fn try_join(&self, id: i64, room: Room, since: Option<String>) -> Result<Answer, Failure> {
@@ -135,8 +144,7 @@ impl Asker {
 
     /// Says something of the actor in a room that is told who is in it.
     pub(crate) async fn say(self, id: Option<i64>, room: Room, state: Option<String>) -> Answer {
-        let said = self.try_say(id, room, state).await;
-        self.answer(id, said)
+        self.answer_to(id, self.try_say(id, room, state)).await
     }
 
     async fn try_say(&self, id: Option<i64>, room: Room, state: Option<String>) -> Result<Answer, Failure> {
@@ -152,8 +160,7 @@ impl Asker {
 
     /// Tells a room that the actor is writing; only who may post in a channel is heard there.
     pub(crate) async fn type_in(self, id: Option<i64>, room: Room) -> Answer {
-        let typed = self.try_type_in(id, room).await;
-        self.answer(id, typed)
+        self.answer_to(id, self.try_type_in(id, room)).await
     }
 
     async fn try_type_in(&self, id: Option<i64>, room: Room) -> Result<Answer, Failure> {
@@ -183,8 +190,7 @@ impl Asker {
     }
 
     pub(crate) async fn post(self, id: i64, draft: Draft) -> Answer {
-        let posted = self.clone().try_post(id, draft).await;
-        self.answer(Some(id), posted)
+        self.answer_to(Some(id), self.clone().try_post(id, draft)).await
     }
 
     async fn try_post(self, id: i64, draft: Draft) -> Result<Answer, Failure> {
@@ -201,8 +207,7 @@ impl Asker {
     }
 
     pub(crate) async fn refresh(self, id: Option<i64>, token: String) -> Answer {
-        let refreshed = self.try_refresh(id, &token).await;
-        self.answer(id, refreshed)
+        self.answer_to(id, self.try_refresh(id, &token)).await
     }
 
     /// Takes a token of the same session, or the same key: who holds another one opens another socket.
@@ -214,6 +219,14 @@ impl Asker {
 
     /// Looks whether the session still holds and may still be in its rooms.
     pub(crate) async fn check(self, rooms: Vec<Room>) -> Checked {
+        let Ok(checked) = tokio::time::timeout(PATIENCE, self.try_check(rooms)).await else {
+            Failure::from(Refusal::TooSlow).log(&self.request);
+            return Checked::Undecided;
+        };
+        checked
+    }
+
+    async fn try_check(&self, rooms: Vec<Room>) -> Checked {
         let actor = match self.sign_in.actor(self.services(), self.request.clone()).await {
             Ok(actor) => actor,
             Err(AccountError::SessionEnded) => return Checked::Ended(Ended::Session),

@@ -53,6 +53,11 @@ impl Heartbeat {
         }
     }
 
+    /// Waits for another grace.
+    pub(crate) const fn listen_on(&mut self, now: Instant) {
+        self.ping = Ping::Written(now);
+    }
+
     /// Returns when the next beat is due; none while a ping waits to be written, since then the write's own time counts.
     pub(crate) fn due(&self, pace: Pace) -> Option<Instant> {
         match self.ping {

@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::{
     Error as WsError, Message, Utf8Bytes,
     protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
 };
-use weltenwind_core::Timestamp;
+use weltenwind_core::{Timestamp, revocations::LossWatch};
 
 use crate::{
     frame,
@@ -220,10 +220,10 @@ impl<L: Link> Wire<L> {
         is_reading: bool,
         count: impl FnOnce(&Written),
     ) -> Poll<Turn> {
-        let Saying { outbox, rooms, is_writing, is_fetching, looks_at } = saying;
+        let Saying { outbox, rooms, losses, is_writing, is_fetching, looks_at } = saying;
         if is_writing {
             let mut written = Written::default();
-            let write = self.poll_write(cx, outbox, Some(rooms), &mut written);
+            let write = self.poll_write(cx, outbox, Some((rooms, losses)), &mut written);
             if written.bytes > 0 {
                 count(&written);
             }
@@ -249,14 +249,16 @@ impl<L: Link> Wire<L> {
         Poll::Pending
     }
 
-    /// Writes until nothing waits, the client takes no more, or others should have their turn.
+    /// Writes until nothing waits, the client takes no more, or others should have their turn. Of rooms nothing is written
+    /// once a loss is known: another thread may tell of one between two writes.
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         outbox: &mut Outbox,
-        mut rooms: Option<&mut Rooms>,
+        rooms: Option<(&mut Rooms, &LossWatch)>,
         written: &mut Written,
     ) -> Poll<io::Result<()>> {
+        let (mut rooms, losses) = rooms.unzip();
         let mut told = SmallVec::new();
         loop {
             // What is not offered yet stays where it is counted.
@@ -286,6 +288,10 @@ impl<L: Link> Wire<L> {
                 // A silent socket keeps no queue.
                 self.front = VecDeque::new();
                 self.stall = None;
+                return Poll::Ready(Ok(()));
+            }
+            if written.bytes > 0 && losses.is_some_and(LossWatch::has_changed) {
+                // Whoever watches was woken by it, and looks at it before anything more is written.
                 return Poll::Ready(Ok(()));
             }
             let length = match Pin::new(&mut self.link).poll_write_vectored(cx, &slices[..count]) {
@@ -458,6 +464,8 @@ impl<L: Link> Wire<L> {
 pub(crate) struct Saying<'a> {
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) rooms: &'a mut Rooms,
+    /// What may end or change what the rooms may say.
+    pub(crate) losses: &'a LossWatch,
     /// Whether anything may be written at all.
     pub(crate) is_writing: bool,
     /// Whether a page is on its way already.

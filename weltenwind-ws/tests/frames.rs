@@ -6,17 +6,20 @@
 
 mod support;
 
+use std::{collections::VecDeque, time::Duration};
+
 use serde_json::{Value, json};
 use support::{
     Node,
-    raw::{CLOSE, FIN, Frame, PONG, Raw, TEXT, masked},
+    raw::{CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, masked},
+    room,
 };
 use tokio::io::DuplexStream;
+use weltenwind_core::{Actor, chat::Draft};
 use weltenwind_ws::RealtimeConfig;
 
 const CONTINUATION: u8 = 0;
 const BINARY: u8 = 2;
-const PING: u8 = 9;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// A record that is read and refused, with letters of two, three and four bytes in it.
 const ASKED: &str = r#"{"t":"join","id":7,"room":"ß€🌬"}"#;
@@ -331,4 +334,48 @@ async fn a_close_frame_that_says_nothing_sound_ends_the_socket_all_the_same() {
         wire.expect_close(1002).await;
         wire.expect_end().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_goes_out_behind_the_frame_that_is_half_written_and_before_the_next_one() {
+    const POSTS: usize = 40;
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let grant = node.guest("Mira").await;
+    // Less than a frame fits into it, so one of them is half written as long as it is not read.
+    let mut raw = Raw::open(node.pipe(None, 100), grant.access_token.expose()).await.unwrap();
+    let join = json!({ "t": "join", "id": 1, "room": room(lobby) });
+    raw.send_text(&join.to_string()).await.unwrap();
+    let mut records = VecDeque::new();
+    while records.back().is_none_or(|record: &Value| record["t"] != "live") {
+        records.extend(raw.next().await.unwrap().text().lines().map(|line| serde_json::from_str(line).unwrap()));
+    }
+    for n in 0..POSTS {
+        node.town.services.chat.post(&Actor::player("Lu"), Draft::new(lobby, format!("{n}"))).await.unwrap();
+    }
+
+    let (mut heard, mut pings, mut between) = (Vec::new(), 0_u8, 0);
+    raw.send(&control(PING, &[pings])).await.unwrap();
+    while heard.len() < POSTS {
+        // Whatever fits into the pipe is written meanwhile, and the ping is read.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let frame = raw.next().await.unwrap();
+        if frame.head == FIN | PONG {
+            assert_eq!(frame.payload, [pings]);
+            (pings, between) = (pings + 1, 0);
+            raw.send(&control(PING, &[pings])).await.unwrap();
+            continue;
+        }
+        assert_eq!(frame.head, FIN | TEXT, "{frame:?}");
+        between += 1;
+        assert!(between <= 2, "a pong waits for no more than what was begun");
+        for line in frame.text().lines() {
+            let record: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(record["t"], "msg", "{record}");
+            heard.push(record["message"]["body"].as_str().unwrap().to_owned());
+        }
+    }
+
+    assert_eq!(heard, (0..POSTS).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(usize::from(pings) >= POSTS / 2, "{pings} pings were answered between {POSTS} frames");
 }

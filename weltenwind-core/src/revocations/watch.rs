@@ -87,6 +87,11 @@ impl LossWatch {
         self.told.lock().standing
     }
 
+    /// Returns whether something is lost that was not heard of before; it is heard with [`LossWatch::changed`].
+    pub fn has_changed(&self) -> bool {
+        self.told.lock().is_new
+    }
+
     /// Waits until something is lost that was not heard of before. Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Standing {
         poll_fn(|cx| self.poll_changed(cx)).await

@@ -62,8 +62,8 @@ impl PgDatabase {
         let _ = connection.close().await;
         let patience = Duration::from_secs(config.acquire_timeout_seconds);
         let fifth = (config.max_connections / 5).max(1);
-        let readers = Statements::new(options.clone(), fifth, patience);
-        let appends = Statements::new(options.clone(), fifth, patience);
+        let readers = Statements::new(options.clone(), fifth, patience, statements::LONGEST);
+        let appends = Statements::new(options.clone(), fifth, patience, statements::LONGEST);
         let listening =
             PgPoolOptions::new().max_connections(1).acquire_timeout(patience).connect_lazy_with(options.clone());
         let pool = PgPoolOptions::new()

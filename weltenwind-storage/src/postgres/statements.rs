@@ -18,6 +18,10 @@ use sqlx::{Connection as _, Executor as _, PgConnection, error::DatabaseError, p
 
 use super::TRUSTED_IDLE;
 
+/// How long the server itself works on a statement, its waiting for locks included. Longer than anybody here waits for one: it
+/// is for those that were given up, which would otherwise stand in line for a lock as long as that is held.
+pub(super) const LONGEST: Duration = Duration::from_secs(20);
+
 /// A pool of connections that are lent for one statement at a time.
 #[derive(Clone)]
 pub(crate) struct Statements {
@@ -25,8 +29,9 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn new(options: PgConnectOptions, connections: u32, patience: Duration) -> Self {
-        let pool = Pool::builder(Connector { options })
+    /// Waits for a connection for `patience`, and lets the server work on a statement for `longest`.
+    pub(super) fn new(options: PgConnectOptions, connections: u32, patience: Duration, longest: Duration) -> Self {
+        let pool = Pool::builder(Connector { options, longest })
             .max_size(usize::try_from(connections).unwrap_or(usize::MAX))
             .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(patience))
@@ -75,6 +80,7 @@ fn unavailable(error: PoolError<sqlx::Error>) -> sqlx::Error {
 /// Opens connections, and tells which may be lent again.
 struct Connector {
     options: PgConnectOptions,
+    longest: Duration,
 }
 
 struct Lent {
@@ -89,8 +95,10 @@ impl Manager for Connector {
 
     async fn create(&self) -> sqlx::Result<Lent> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
-        // As a statement, because poolers between here and the server refuse it as an option of the connection.
+        // As statements, because poolers between here and the server refuse them as options of the connection.
         connection.execute("SET plan_cache_mode = force_generic_plan").await?;
+        let longest = format!("{}ms", self.longest.as_millis());
+        sqlx::query("SELECT set_config('statement_timeout', $1, FALSE)").bind(longest).execute(&mut connection).await?;
         Ok(Lent { connection, in_use: false })
     }
 
@@ -102,5 +110,48 @@ impl Manager for Connector {
             lent.connection.ping().await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use sqlx::query_scalar;
+
+    use super::*;
+    use crate::postgres::is_transient;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    /// Any number that no other test locks.
+    const LOCK: &str = "SELECT pg_advisory_lock(2003071860)::TEXT";
+
+    async fn lock(statements: &Statements) -> sqlx::Result<String> {
+        statements.run(async |connection| query_scalar(LOCK).fetch_one(connection).await).await
+    }
+
+    #[tokio::test]
+    #[ignore = "needs WW_TEST_POSTGRES_URL"]
+    async fn the_server_gives_up_a_statement_that_waits_for_a_lock() {
+        let url = std::env::var("WW_TEST_POSTGRES_URL").expect("WW_TEST_POSTGRES_URL names a Postgres");
+        let options = PgConnectOptions::from_str(&url).expect("a URL");
+        let mut other = PgConnection::connect_with(&options).await.expect("the database");
+        other.execute(LOCK).await.expect("the lock is free");
+        let statements = Statements::new(options, 1, SECOND, SECOND / 5);
+
+        let given_up = lock(&statements).await.expect_err("the lock is not free");
+        let code = given_up.as_database_error().and_then(DatabaseError::code).expect("the server's own word");
+        assert!(code == "57014" && is_transient(&code), "{given_up:?}");
+
+        // The connection is as good as before.
+        let pid = "SELECT pg_backend_pid()";
+        let mut pids = Vec::new();
+        for _ in 0..2 {
+            let read = statements.run(async |connection| query_scalar::<_, i32>(pid).fetch_one(connection).await);
+            pids.push(read.await.expect("a short statement"));
+        }
+        assert_eq!(pids[0], pids[1]);
+        other.close().await.expect("the lock is given back");
+        lock(&statements).await.expect("the lock is free");
     }
 }

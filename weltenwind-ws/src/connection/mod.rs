@@ -237,9 +237,9 @@ impl<L: Link> Connection<L> {
             self.take_page(room, key, page);
         } else {
             let (is_reading, is_fetching) = (self.is_reading(), self.page.is_some());
-            let Self { outbox, rooms, wire, began_at, host, .. } = self;
+            let Self { outbox, rooms, losses, wire, began_at, host, .. } = self;
             let looks_at = timer.deadline();
-            let saying = Saying { outbox, rooms, is_writing: !self.is_suspect, is_fetching, looks_at };
+            let saying = Saying { outbox, rooms, losses, is_writing: !self.is_suspect, is_fetching, looks_at };
             let turn = ready!(wire.poll_turn(cx, saying, is_reading, |written| observe(host, began_at, written)));
             return Poll::Ready(self.take_turn(turn));
         }

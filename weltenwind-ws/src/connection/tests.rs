@@ -4,16 +4,29 @@
 #[path = "../../tests/support/stores.rs"]
 mod stores;
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use std::{
+    collections::BTreeMap,
+    io::{self, IoSlice},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, task::AtomicWaker};
 use prometheus::Registry;
-use tokio::{io::DuplexStream, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    task::JoinHandle,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, protocol::Role},
 };
 use weltenwind_core::{
-    Actor, AllowedOrigins,
-    accounts::{DeviceDraft, DisplayName},
+    Actor, AllowedOrigins, Scope, Services,
+    accounts::{DeviceDraft, DisplayName, SessionGrant},
+    chat::{ChannelDraft, Draft},
 };
 
 use super::*;
@@ -25,22 +38,29 @@ struct Visit {
     connection: JoinHandle<()>,
 }
 
+fn request() -> CorrelationId {
+    CorrelationId::accept("handshake-1").unwrap()
+}
+
+/// A node, and somebody who passes its handshake.
+async fn receive() -> (Arc<Host>, Services, SessionGrant, Visitor) {
+    let services = stores::Town::found().await.services;
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let host = Host::new(services.clone(), AllowedOrigins::default(), RealtimeConfig::default(), metrics);
+    let name = DisplayName::new("Mira").unwrap();
+    let anonymous = Actor::anonymous(request());
+    let grant = services.accounts.open_guest(&anonymous, Some(name), DeviceDraft::default()).await.unwrap();
+    let sign_in = SignIn::by_token(&services, grant.access_token.expose(), request()).await.unwrap();
+    let losses = sign_in.watch(&services.revocations);
+    let (permit, began_at) = (host.limits.admit(None).unwrap(), Instant::now());
+    let visitor = Visitor { sign_in, losses, correlation_id: request(), permit, began_at };
+    (host, services, grant, visitor)
+}
+
 impl Visit {
     /// Opens a socket over a pipe that holds less than one frame.
     async fn begin() -> Self {
-        let services = stores::Town::found().await.services;
-        let metrics = Metrics::register(&Registry::new()).unwrap();
-        let host = Host::new(services.clone(), AllowedOrigins::default(), RealtimeConfig::default(), metrics);
-        let correlation_id = CorrelationId::accept("handshake-1").unwrap();
-        let anonymous = Actor::anonymous(correlation_id.clone());
-        let name = DisplayName::new("Mira").unwrap();
-        let grant = services.accounts.open_guest(&anonymous, Some(name), DeviceDraft::default()).await.unwrap();
-        let token = grant.access_token.expose();
-        let sign_in = SignIn::by_token(&services, token, correlation_id.clone()).await.unwrap();
-        let losses = sign_in.watch(&services.revocations);
-        let (permit, began_at) = (host.limits.admit(None).unwrap(), Instant::now());
-        let visitor = Visitor { sign_in, losses, correlation_id, permit, began_at };
-
+        let (host, _, _, visitor) = receive().await;
         let (client, server) = tokio::io::duplex(64);
         let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
         let connection = tokio::spawn(serve(Arc::clone(&host), server, &[], visitor));
@@ -102,4 +122,138 @@ async fn a_stream_that_ends_without_a_close_frame_is_a_lost_client() {
     connection.await.unwrap();
 
     assert_eq!(host.metrics.closed.with_label_values(&["lost"]).get(), 1);
+}
+
+/// A client's end that takes nothing until it is open, and then whatever it is given, so many bytes at once. It says nothing.
+struct Taker {
+    at_once: usize,
+    gate: Arc<Gate>,
+    /// Sees how many bytes are taken.
+    sees: Box<dyn FnMut(usize) + Send>,
+}
+
+#[derive(Default)]
+struct Gate {
+    is_open: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Gate {
+    fn open(&self) {
+        self.is_open.store(true, Ordering::SeqCst);
+        self.waker.wake();
+    }
+}
+
+impl AsyncRead for Taker {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Taker {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.gate.waker.register(cx.waker());
+        if !self.gate.is_open.load(Ordering::SeqCst) {
+            return Poll::Pending;
+        }
+        let bytes = slices.iter().map(|slice| slice.len()).sum::<usize>().min(self.at_once);
+        (self.sees)(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What waits for a client that is in a room: some 800 KiB, less than a ring keeps.
+const WAITING: usize = 700 * 1024;
+
+/// Opens a socket to such a client, which joins a room, and has much posted there before it takes anything.
+async fn much_to_take(
+    at_once: usize,
+    sees: impl FnOnce(&Services, &Actor) -> Box<dyn FnMut(usize) + Send>,
+) -> (Arc<Host>, Arc<Gate>, JoinHandle<()>) {
+    let (host, services, grant, visitor) = receive().await;
+    let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
+    let lobby = services.chat.open_channel(&Actor::operator(), draft).await.unwrap().id;
+    let join = format!(r#"{{"t":"join","id":1,"room":"channel:{lobby}"}}"#);
+    // A text frame, under a mask of zeros.
+    let join = [&[0x81, 0x80 | u8::try_from(join.len()).unwrap(), 0, 0, 0, 0], join.as_bytes()].concat();
+    let actor = services.accounts.authenticate(grant.access_token.expose(), request()).await.unwrap();
+    let gate = Arc::<Gate>::default();
+    let taker = Taker { at_once, gate: Arc::clone(&gate), sees: sees(&services, &actor) };
+    let connection = tokio::spawn(serve(Arc::clone(&host), taker, &join, visitor));
+    while host.metrics.joins.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..400 {
+        services.chat.post(&Actor::player("Lu"), Draft::new(lobby, "x".repeat(1_600))).await.unwrap();
+    }
+    (host, gate, connection)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_with_much_to_write_lets_others_have_their_turn_after_256_kib() {
+    let (turn, by_turn) = (Arc::<AtomicU64>::default(), Arc::<Mutex<BTreeMap<u64, usize>>>::default());
+    let (_host, gate, connection) = much_to_take(usize::MAX, |_, _| {
+        let (turn, by_turn) = (Arc::clone(&turn), Arc::clone(&by_turn));
+        Box::new(move |bytes| *by_turn.lock().unwrap().entry(turn.load(Ordering::SeqCst)).or_default() += bytes)
+    })
+    .await;
+    let written = || by_turn.lock().unwrap().values().sum::<usize>();
+    assert_eq!(written(), 0);
+
+    gate.open();
+    while written() < WAITING {
+        turn.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+    }
+
+    let by_turn = by_turn.lock().unwrap();
+    // The last piece may be a whole one.
+    assert!(by_turn.values().all(|bytes| *bytes <= (256 + 64) * 1024), "{by_turn:?}");
+    assert!(by_turn.values().any(|bytes| *bytes >= 256 * 1024), "{by_turn:?}");
+    connection.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_between_two_writes_of_a_turn_ends_what_the_room_says() {
+    const AT_ONCE: usize = 10_000;
+    let (writes, behind) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (host, gate, connection) = much_to_take(AT_ONCE, |services, actor| {
+        let (writes, behind) = (Arc::clone(&writes), Arc::clone(&behind));
+        let (services, actor) = (services.clone(), actor.clone());
+        Box::new(move |bytes| match writes.fetch_add(1, Ordering::SeqCst) {
+            0..5 => {}
+            // As another thread may do it while this one writes.
+            5 => services.accounts.sign_out(&actor).now_or_never().expect("nothing waits").unwrap(),
+            _ => drop(behind.fetch_add(bytes, Ordering::SeqCst)),
+        })
+    })
+    .await;
+
+    gate.open();
+    connection.await.unwrap();
+
+    assert_eq!(host.metrics.closed.with_label_values(&["4201"]).get(), 1);
+    let behind = behind.load(Ordering::SeqCst);
+    assert!(behind > 0 && behind < 4_000, "the frame that was begun and the farewell, and {behind} bytes were written");
 }

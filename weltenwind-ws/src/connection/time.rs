@@ -42,12 +42,11 @@ impl<L: Link> Connection<L> {
         if self.give_up_at().is_some_and(|at| at <= now) {
             return self.end(End::Bye(close::SLOW, "the client does not read"));
         }
-        if !self.is_reading() {
-            // Nobody has listened, so the silence proves nothing.
-            self.heartbeat.heard(now);
-        } else if !self.wire.is_stalled() {
+        if !self.wire.is_stalled() {
             match self.heartbeat.beat(self.host.config.pace(), now) {
                 Some(Beat::Ping) => self.say(&ServerRecord::Ping),
+                // Nobody has listened, so the silence proves nothing, neither life nor death: what was sent is read first.
+                Some(Beat::Dead) if !self.is_reading() => self.heartbeat.listen_on(now),
                 Some(Beat::Dead) => self.end(End::Bye(close::NO_PONG, "no sign of life")),
                 None => {}
             }

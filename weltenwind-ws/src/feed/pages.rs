@@ -8,6 +8,7 @@ use std::{
 
 use tokio::{sync::OnceCell, time::Instant};
 use weltenwind_core::{
+    StorageError,
     chat::{ChatError, GapCause, Message, RoomPosition},
     wire::ServerRecord,
 };
@@ -23,6 +24,9 @@ use crate::{
 pub(super) const FRAME_BYTES: usize = 32 * 1024;
 /// A node that has not heard yet of a channel's new life will in a moment.
 const ANOTHER_LIFE: Duration = Duration::from_millis(50);
+
+/// A page that takes longer is given up: a connection that is gone without a word holds nobody up who shares the page.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For how long a position that was read is believed.
 const BELIEVED: Duration = Duration::from_millis(100);
@@ -97,7 +101,11 @@ impl Feed {
             tokio::time::sleep(ANOTHER_LIFE).await;
         }
         let slot = channel.pages.slot(key);
-        let page = Arc::clone(slot.get_or_try_init(|| self.read_page(channel, key)).await?);
+        let reading = slot.get_or_try_init(async || {
+            let late = |late| StorageError::transient("read a page of replay", late);
+            tokio::time::timeout(PATIENCE, self.read_page(channel, key)).await.map_err(late)?
+        });
+        let page = Arc::clone(reading.await?);
         Ok(SharedPage { page, _slot: slot })
     }
 

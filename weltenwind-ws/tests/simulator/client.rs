@@ -20,7 +20,7 @@ use crate::{
     oracle::{Broken, Ear, Shown},
     pipe::Hose,
     square::{Told, View},
-    support::raw::{CLOSE, FIN, Frame, Raw, TEXT, masked},
+    support::raw::{CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, masked},
     town::{DEN, LOBBY, Mutation, Resident, Town, in_time, request, text},
 };
 
@@ -102,6 +102,8 @@ pub(crate) struct Client {
     square: Square,
     posts: VecDeque<Post>,
     counted: u64,
+    /// What the pings of this socket carry that were not answered yet.
+    pings: VecDeque<u64>,
     /// A frame that a mutation holds back.
     held: Option<Frame>,
     /// Frames until the mutation strikes, unless it has.
@@ -149,6 +151,7 @@ impl Client {
             dice,
             posts: VecDeque::new(),
             counted: 0,
+            pings: VecDeque::new(),
             held: None,
             strikes_in,
             is_done: Arc::default(),
@@ -174,6 +177,7 @@ impl Client {
                     self.is_done.store(false, Ordering::SeqCst);
                     self.places.iter_mut().for_each(|place| place.standing = Standing::Out);
                     self.leave_square();
+                    self.pings.clear();
                     // A mutation holds nothing back over the end of a socket.
                     self.held = None;
                     left
@@ -347,6 +351,15 @@ impl Client {
             }
             11 => self.leave(socket).await,
             12 => self.say_again(socket).await,
+            14 => {
+                self.counted += 1;
+                self.pings.push_back(self.counted);
+                let ping = masked(FIN | PING, [0; 4], &self.counted.to_be_bytes());
+                match in_time(socket.send(&ping)).await {
+                    Some(Ok(())) => Ok(()),
+                    _ => Err(Left::Resume),
+                }
+            }
             20 if self.square.standing == Standing::In => self.say_what_it_does(socket).await,
             21 if self.square.standing == Standing::In => {
                 self.send(socket, json!({ "t": "typing", "id": 13, "room": "global" })).await
@@ -458,6 +471,15 @@ impl Client {
         for frame in self.mutated(frame) {
             if frame.opcode() == CLOSE {
                 return Err(Left::Resume);
+            }
+            if frame.head == FIN | PONG {
+                let answered = self.pings.iter().position(|ping| ping.to_be_bytes() == frame.payload[..]);
+                let Some(answered) = answered else {
+                    return Err(self.breaks(&format!("a pong that nobody asked for: {frame:?}")));
+                };
+                self.pings.drain(..=answered);
+                crate::count("pings that are answered");
+                continue;
             }
             if frame.head != FIN | TEXT {
                 self.town.breaks(&format!("client {}: a frame of no kind: {:#x}", self.n, frame.head));
@@ -649,6 +671,10 @@ impl Client {
         match code.as_str() {
             // It is said again.
             "unavailable" | "overloaded" | "not-joined" => Ok(()),
+            "timed-out" => {
+                crate::count("requests that are given up");
+                Ok(())
+            }
             "already-joined" | "token-expired" | "token-invalid" => Err(Left::Renew),
             // A member that was shown out has nothing to say there.
             "channel-not-found" | "forbidden" if self.resident.has_left.load(Ordering::SeqCst) => Ok(()),

@@ -173,6 +173,8 @@ pub(crate) struct Road {
     dead: AtomicBool,
     /// Whether this node alone does not reach the store.
     pub(crate) blocked: AtomicBool,
+    /// Whether nothing is answered to this node, on either way, and never will be.
+    pub(crate) silent: AtomicBool,
     /// Milliseconds that a call may take.
     pub(crate) slowness: AtomicU64,
     /// So many calls in a hundred fail after they had their effect.
@@ -186,6 +188,7 @@ impl Road {
             dice: Mutex::new(dice),
             dead: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             slowness: AtomicU64::new(0),
             shaky: AtomicI64::new(0),
         })
@@ -198,6 +201,7 @@ impl Road {
 
     pub(crate) fn heal(&self) {
         self.blocked.store(false, Ordering::SeqCst);
+        self.silent.store(false, Ordering::SeqCst);
         self.slowness.store(0, Ordering::SeqCst);
         self.shaky.store(0, Ordering::SeqCst);
     }
@@ -220,7 +224,7 @@ impl Road {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        if self.dead.load(Ordering::SeqCst) {
+        if self.dead.load(Ordering::SeqCst) || self.silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
     }

@@ -60,7 +60,7 @@ fn count(what: &'static str) {
 }
 
 /// What must have happened in the seeds of every day.
-const USUAL: [&str; 33] = [
+const USUAL: [&str; 36] = [
     "breaks of the bus",
     "changes of who is there",
     "changes replayed",
@@ -79,6 +79,8 @@ const USUAL: [&str; 33] = [
     "messages told live",
     "nodes cut off the store",
     "pages that are not the last",
+    "pings that are answered",
+    "requests that are given up",
     "restored backups",
     "sent away because they do not read",
     "sent away by a drain",
@@ -92,6 +94,7 @@ const USUAL: [&str; 33] = [
     "stalls of the bus",
     "stores away",
     "stores that fail behind the effect",
+    "stores that never answer",
     "taken rights",
     "who is there told anew",
 ];

@@ -382,7 +382,7 @@ impl Town {
             "sessions that cannot be read",
             "drained nodes",
             "crowds",
-            "crowds",
+            "stores that never answer",
         ];
         let n = dice.below(self.plan.nodes);
         let node = self.node(n);
@@ -426,9 +426,15 @@ impl Town {
                 tokio::time::sleep(dice.millis(50..3_000)).await;
                 self.accounts.away.store(false, Ordering::SeqCst);
             }
-            16 | 17 => {
+            16 => {
                 let Some(node) = node else { return };
                 self.crowd(&node, dice).await;
+            }
+            17 => {
+                let Some(node) = node else { return };
+                node.road.silent.store(true, Ordering::SeqCst);
+                tokio::time::sleep(dice.millis(50..3_000)).await;
+                node.road.silent.store(false, Ordering::SeqCst);
             }
             _ => {
                 // A whole node goes in peace, and comes back.

@@ -269,6 +269,13 @@ impl<S: Pipe> Client<S> {
         record
     }
 
+    /// Reads the next record, which must be of one of these types.
+    pub(crate) async fn expect_any(&mut self, types: &[&str]) -> Value {
+        let record = self.next().await.expect("a record before the end");
+        assert!(types.iter().any(|t| record["t"] == *t), "{record}");
+        record
+    }
+
     /// Reads records until one of this type.
     pub(crate) async fn skip_to(&mut self, t: &str) -> Value {
         loop {

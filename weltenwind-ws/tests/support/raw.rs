@@ -8,6 +8,7 @@ use super::Pipe;
 
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 /// The bit of a message's last frame.
 pub(crate) const FIN: u8 = 0x80;

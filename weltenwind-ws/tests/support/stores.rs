@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -507,22 +508,46 @@ port! {
     }
 }
 
-/// Chat in memory that can be away.
+/// Chat in memory that can be away, or slow.
 #[derive(Debug, Default)]
 pub(crate) struct FallibleChat {
-    store: MemoryChatStore,
+    store: Arc<MemoryChatStore>,
     /// Whether the store is away.
     pub(crate) away: AtomicBool,
     /// Who holds it makes every call wait.
     pub(crate) gate: tokio::sync::RwLock<()>,
+    /// Calls of these names that are never answered, and how many of them.
+    hung: Mutex<HashMap<&'static str, u32>>,
+    /// How long a batch takes, whether or not somebody waits for it.
+    pub(crate) append_takes: Mutex<Duration>,
 }
 
 impl FallibleChat {
-    fn store(&self) -> Result<&MemoryChatStore, StorageError> {
+    fn store(&self) -> Result<&Arc<MemoryChatStore>, StorageError> {
         if self.away.load(Ordering::SeqCst) {
             return Err(StorageError::transient("reach the store", "it is away"));
         }
         Ok(&self.store)
+    }
+
+    /// Answers nothing to the next calls of this name.
+    pub(crate) fn hang(&self, name: &'static str, calls: u32) {
+        self.hung.lock().expect("no panic").insert(name, calls);
+    }
+
+    fn hangs(&self, name: &str) -> bool {
+        let mut hung = self.hung.lock().expect("no panic");
+        let Some(left) = hung.get_mut(name).filter(|left| **left > 0) else { return false };
+        *left -= 1;
+        true
+    }
+
+    async fn pass(&self, name: &str) -> Result<&Arc<MemoryChatStore>, StorageError> {
+        if self.hangs(name) {
+            std::future::pending::<()>().await;
+        }
+        let _open = self.gate.read().await;
+        self.store()
     }
 }
 
@@ -530,9 +555,22 @@ macro_rules! delegated {
     ($(fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
         #[async_trait]
         impl ChatStore for FallibleChat {
+            async fn append(&self, batch: &[NewMessage]) -> Result<Vec<Appended>, StorageError> {
+                let store = self.pass("append").await?;
+                let takes = *self.append_takes.lock().expect("no panic");
+                if takes.is_zero() {
+                    return store.append(batch).await;
+                }
+                let (store, batch) = (Arc::clone(store), batch.to_vec());
+                let writing = tokio::spawn(async move {
+                    tokio::time::sleep(takes).await;
+                    store.append(&batch).await
+                });
+                writing.await.expect("the task that writes does not panic")
+            }
+
             $(async fn $name(&self $(, $argument: $type)*) -> $answer {
-                let _open = self.gate.read().await;
-                self.store()?.$name($($argument),*).await
+                self.pass(stringify!($name)).await?.$name($($argument),*).await
             })+
         }
     };
@@ -543,7 +581,6 @@ delegated! {
     fn find_channel(id: ChannelId) -> Result<Option<Channel>, StorageError>;
     fn channels(query: &ChannelQuery) -> Result<Page<Channel>, StorageError>;
     fn amend_channel(step: &Step, change: &ChannelChange) -> Result<Channel, ChatError>;
-    fn append(batch: &[NewMessage]) -> Result<Vec<Appended>, StorageError>;
     fn page(query: &MessageQuery) -> Result<Option<History>, StorageError>;
     fn changes(query: &ChangeQuery) -> Result<Changes, ChatError>;
     fn find_message(id: MessageId) -> Result<Option<Message>, StorageError>;
