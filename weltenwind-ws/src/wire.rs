@@ -288,7 +288,12 @@ impl<L: Link> Wire<L> {
                 // A silent socket keeps no queue.
                 self.front = VecDeque::new();
                 self.stall = None;
-                return Poll::Ready(Ok(()));
+                // TLS may have taken more than the network did, and sends the rest when it is asked to; a stream without a
+                // buffer has nothing to do.
+                return match Pin::new(&mut self.link).poll_flush(cx) {
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+                };
             }
             if written.bytes > 0 && losses.is_some_and(LossWatch::has_changed) {
                 // Whoever watches was woken by it, and looks at it before anything more is written.
@@ -454,7 +459,7 @@ impl<L: Link> Wire<L> {
             let mut written = Written::default();
             std::future::poll_fn(|cx| self.poll_write(cx, outbox, None, &mut written)).await?;
             if !written.is_much {
-                return Ok(());
+                return std::future::poll_fn(|cx| Pin::new(&mut self.link).poll_flush(cx)).await;
             }
         }
     }

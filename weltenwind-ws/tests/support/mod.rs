@@ -100,7 +100,8 @@ impl Node {
         client
     }
 
-    fn serve(&self, address: Option<IpAddr>, stream: impl Pipe) {
+    /// Serves a connection that was made elsewhere.
+    pub(crate) fn serve(&self, address: Option<IpAddr>, stream: impl Pipe) {
         let realtime = self.realtime.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(CorrelationId::accept("handshake-1").unwrap());
