@@ -4,12 +4,14 @@
 
 mod fixture;
 
+use std::{sync::Arc, time::Duration};
+
 use futures_util::{FutureExt as _, future::join_all};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
 use uuid::Uuid;
 use weltenwind_core::{
-    Step, Stores, Timestamp, WorldId,
-    chat::{NewChannel, NewMessage},
+    Actor, Class, Classify as _, Step, Stores, Timestamp, WorldId,
+    chat::{AppendConfig, Chat, Draft, NewChannel, NewMessage, Seq},
     worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldAmendment, WorldChange, WorldError, WorldName},
 };
 use weltenwind_storage::{StorageConfig, open};
@@ -197,4 +199,33 @@ async fn a_batch_of_messages_that_fails_half_way_leaves_nothing_behind() {
         stored.iter().map(|message| message.as_ref().map(|message| (message.seq.get(), message.change.get())));
     assert_eq!(numbers.collect::<Vec<_>>(), [Ok((1, 1)), Ok((2, 2))]);
     assert_eq!(stores.chat.find_channel(channel.id).await.unwrap(), Some(channel));
+}
+
+#[tokio::test]
+async fn a_batch_of_messages_that_was_given_up_is_written_when_its_turn_comes() {
+    let (config, _place) = sqlite_place();
+    let stores = open(&config).await.unwrap();
+    let channel = NewChannel::sample(1);
+    stores.chat.create_channel(&step(), &channel).await.unwrap();
+    let append = AppendConfig { patience: Duration::from_millis(200), ..AppendConfig::default() };
+    let chat = Chat::builder(Arc::clone(&stores.chat)).append(append).build();
+    let mira = Actor::player("Mira");
+    let post = |body: &str| chat.post(&mira, Draft::new(channel.id, body).with_client_id(body));
+    let mut other = SqliteConnection::connect(&config.url).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+
+    let given_up = post("late").await;
+    assert!(given_up.as_ref().is_err_and(|error| error.class() == Class::Unavailable), "{given_up:?}");
+    other.execute("ROLLBACK").await.unwrap();
+
+    let next = loop {
+        // The writer waits for the file a moment longer than it is locked.
+        match post("next").await {
+            Ok(posted) => break posted,
+            Err(error) => assert_eq!(error.class(), Class::Unavailable, "{error:?}"),
+        }
+    };
+    let again = post("late").await.unwrap();
+    assert_eq!((again.message.seq, again.fresh), (Seq::new(1), false));
+    assert_eq!(next.message.seq, Seq::new(2));
 }

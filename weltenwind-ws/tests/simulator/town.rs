@@ -375,14 +375,14 @@ impl Town {
             "slow stores",
             "stores that fail behind the effect",
             "killed nodes",
-            "killed nodes",
+            "stores that never answer",
             "restored backups",
             "ended sessions",
             "taken rights",
             "sessions that cannot be read",
             "drained nodes",
             "crowds",
-            "stores that never answer",
+            "crowds",
         ];
         let n = dice.below(self.plan.nodes);
         let node = self.node(n);
@@ -413,7 +413,13 @@ impl Town {
             }
             7 => node.into_iter().for_each(|node| node.road.slowness.store(dice.pick(&[0, 30, 400]), Ordering::SeqCst)),
             8 => node.into_iter().for_each(|node| node.road.shaky.store(dice.pick(&[0, 10, 50]), Ordering::SeqCst)),
-            9 | 10 => {
+            10 => {
+                let Some(node) = node else { return };
+                node.road.silent.store(true, Ordering::SeqCst);
+                tokio::time::sleep(dice.millis(50..3_000)).await;
+                node.road.silent.store(false, Ordering::SeqCst);
+            }
+            9 => {
                 self.kill(n);
                 tokio::time::sleep(dice.millis(0..3_000)).await;
                 self.revive(n, dice).await;
@@ -426,15 +432,9 @@ impl Town {
                 tokio::time::sleep(dice.millis(50..3_000)).await;
                 self.accounts.away.store(false, Ordering::SeqCst);
             }
-            16 => {
+            16 | 17 => {
                 let Some(node) = node else { return };
                 self.crowd(&node, dice).await;
-            }
-            17 => {
-                let Some(node) = node else { return };
-                node.road.silent.store(true, Ordering::SeqCst);
-                tokio::time::sleep(dice.millis(50..3_000)).await;
-                node.road.silent.store(false, Ordering::SeqCst);
             }
             _ => {
                 // A whole node goes in peace, and comes back.
