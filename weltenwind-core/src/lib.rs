@@ -42,6 +42,7 @@ pub mod presence;
 pub mod privacy;
 mod random;
 pub mod refusals;
+mod remember;
 pub mod revocations;
 mod room;
 mod scope;

@@ -256,7 +256,8 @@ impl Services {
             Arc::clone(&access),
             sources.clone(),
             limits.clone(),
-        );
+        )
+        .announcing(revocations.clone());
         let grants = Grants::new(
             Arc::clone(&stores.grants),
             Arc::clone(&places),
@@ -286,6 +287,7 @@ impl Services {
             .access(Arc::clone(&access))
             .bus(Arc::clone(&bus))
             .append(config.append)
+            .minding(revocations.clone())
             .limits(limits.clone())
             .sources(sources.clone())
             .build();

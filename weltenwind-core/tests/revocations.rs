@@ -32,7 +32,7 @@ fn device(n: u128) -> DeviceId {
 }
 
 fn lost(n: u128, lost: Lost) -> Loss {
-    Loss { account: account(n), lost }
+    Loss::of(account(n), lost)
 }
 
 /// A log that can be away.

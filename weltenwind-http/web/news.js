@@ -42,8 +42,9 @@ export class News {
     }
   }
 
-  /** Shows a notification for a while. @param {{id: string}} notice */
+  /** Shows a notification for a while; a notice of another kind is passed over. @param {{id?: string}} notice */
   async toast({ id }) {
+    if (!id) return;
     this.count();
     const { items } = await this.api.get(`/notifications?unread=true&limit=${LISTED}`);
     const told = items.find((/** @type {any} */ item) => item.id === id);

@@ -52,7 +52,7 @@ const TOKEN_PAUSE_MS = 2_000;
  * | `gap` | room, cause, cursor | something was missed and is not replayed (`window`, `epoch`, `cursor`): read the history anew |
  * | `presence` | room, join, leave, count | who is there has changed; after a join that is not the first, what changed meanwhile |
  * | `typing` | room, user, displayName | somebody is writing; show it for some seconds |
- * | `notice` | room, kind, id | there is something new in `GET notifications`, and somebody looks |
+ * | `notice` | room, kind, id? | there is something new in `GET notifications`, and somebody looks; pass over other kinds |
  * | `left` | room, code, problem | the server took a room away; nothing more is heard of it |
  * | `disconnected` | problem, retryInMs | the connection was lost, and is opened again |
  * | `reconnected` | | the connection is back; what was missed follows |

@@ -134,6 +134,7 @@ export default {
   'error.dismiss': 'Schließen',
   'close.4200': 'Dieses Gerät wurde abgemeldet. Wähl einen Namen, um wieder beizutreten.',
   'close.4201': 'Deine Sitzung ist beendet. Wähl einen Namen, um wieder beizutreten.',
+  'close.4202': 'Dieses Konto ist gesperrt.',
   'close.4202': 'Du wurdest ausgeschlossen.',
   'close.4203': 'Die Verbindung wurde beendet, weil diese Seite und der Server einander nicht verstehen. Lade die Seite neu.',
   'close.other': 'Der Server hat die Verbindung beendet. Lade die Seite neu, um es erneut zu versuchen.',

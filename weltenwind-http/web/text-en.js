@@ -121,6 +121,7 @@ export default {
   'error.dismiss': 'Dismiss',
   'close.4200': 'This device was signed out. Pick a name to join again.',
   'close.4201': 'Your session has ended. Pick a name to join again.',
+  'close.4202': 'This account is banned.',
   'close.4202': 'You have been banned.',
   'close.4203': 'The connection was closed because this page and the server do not understand each other. Reload the page.',
   'close.other': 'The server closed the connection. Reload the page to try again.',

@@ -16,7 +16,7 @@ use weltenwind_core::{
 use crate::{
     error::BrokenRow,
     outbox,
-    revocations::{LossColumns, TAKE_NUMBERS},
+    revocations::{LossColumns, TAKE_NUMBERS, account_column},
     rows::{Instant, ScopeColumns},
 };
 
@@ -193,7 +193,7 @@ macro_rules! ledger {
                         let LossColumns { kind, subject, scope_kind, scope_id } = LossColumns::from(&loss.lost);
                         row.push_bind(seq)
                             .push_bind(Instant(at))
-                            .push_bind(loss.account.uuid())
+                            .push_bind(account_column(loss))
                             .push_bind(kind)
                             .push_bind(subject)
                             .push_bind(scope_kind)

@@ -14,6 +14,8 @@ fn ports(stores: &Stores) -> Ports {
         sessions: Arc::clone(&stores.sessions),
         devices: Arc::clone(&stores.devices),
         grants: Arc::clone(&stores.grants),
+        api_keys: Arc::clone(&stores.api_keys),
+        worlds: Arc::clone(&stores.worlds),
     }
 }
 

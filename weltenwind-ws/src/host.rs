@@ -8,10 +8,15 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use weltenwind_core::{AllowedOrigins, Services, presence::SocketId};
 
 use crate::{config::RealtimeConfig, feed::Feeds, limits::Limits, metrics::Metrics, toasts::Toasts};
+
+/// When a world closes, all who are there look at once, some of them at the store: so few at a time hold nobody else up, and
+/// nothing is written to the others until it is their turn.
+const LOOKS: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -28,6 +33,8 @@ pub(crate) struct Host {
     pub(crate) drain: CancellationToken,
     /// Cancelled when sockets that are still open shall be cut; then all are summoned.
     pub(crate) cut: CancellationToken,
+    /// Looks at rights that may be under way at once.
+    pub(crate) looks: Semaphore,
     sockets: AtomicU64,
     /// The time over which the clients of a drain come back.
     pub(crate) reconnect_window: OnceLock<Duration>,
@@ -58,6 +65,7 @@ impl Host {
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
+            looks: Semaphore::new(LOOKS),
             sockets: AtomicU64::new(0),
             reconnect_window: OnceLock::new(),
         })

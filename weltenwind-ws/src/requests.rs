@@ -3,9 +3,8 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use weltenwind_core::{
-    Actor, Code, CorrelationId, CursorInvalid, Room, Services,
-    access::{Permission, Place},
-    accounts::AccountError,
+    Actor, Code, CorrelationId, CursorInvalid, Room, Scope, Services, Timestamp,
+    access::{Because, Pass, Permission, Place, SanctionKind},
     chat::Draft,
     limits::Policy,
     presence::{Presence, PresenceState, SocketId},
@@ -71,6 +70,8 @@ pub(crate) enum Answer {
         attendance: Attendance,
         reader: Reader,
         present: Option<Present>,
+        /// When it is to be looked at anew.
+        until: Option<Timestamp>,
     },
     /// A message has its place; the answer comes with its commit.
     Posted(Pin<Box<dyn Future<Output = Answer> + Send>>),
@@ -110,7 +111,7 @@ impl Asker {
         let services = self.services();
         let actor = self.sign_in.actor(services, self.request.clone()).await?;
         services.limits.charge(&actor, Policy::Join).await?;
-        self.require_room(&actor, room).await?;
+        let Pass { scope, until } = self.require_room(&actor, room).await?;
         let feeds = &self.host.feeds;
         let Room::Channel(channel) = room else {
             if since.is_some() {
@@ -120,14 +121,15 @@ impl Asker {
             // First in the room, then who is there: whoever comes behind that is heard.
             let reader = Reader::passing(attendance.feed.head(), attendance.feed.position());
             let present = self.enter(&actor, room).await;
-            return Ok(Answer::Joined { id, cursor: None, recovered: false, attendance, reader, present });
+            return Ok(Answer::Joined { id, cursor: None, recovered: false, attendance, reader, present, until });
         };
         let since = since.map(|cursor| services.cursors.open_room(channel, &cursor)).transpose()?;
         // First in the room, then the position: what happens behind it is heard.
         let attendance = feeds.attend(room, &self.bell).await?;
+        attendance.feed.lies_in(scope);
         let (reader, at, recovered) = attendance.feed.reader(since).await?;
         let cursor = Some(services.cursors.seal_room(channel, at));
-        Ok(Answer::Joined { id, cursor, recovered, attendance, reader, present: None })
+        Ok(Answer::Joined { id, cursor, recovered, attendance, reader, present: None, until })
     }
 
     /// Lets others see that the actor is in a room, if that is told of it. Game servers and bots are not seen.
@@ -166,6 +168,7 @@ impl Asker {
     async fn try_type_in(&self, id: Option<i64>, room: Room) -> Result<Answer, Failure> {
         let services = self.services();
         let actor = self.sign_in.actor(services, self.request.clone()).await?;
+        services.limits.charge(&actor, Policy::Write).await?;
         if let Room::Channel(channel) = room {
             services.chat.check_post(&actor, channel).await?;
         }
@@ -176,17 +179,29 @@ impl Asker {
     }
 
     /// Passes if the actor may be in a room.
-    async fn require_room(&self, actor: &Actor, room: Room) -> Result<(), Failure> {
+    async fn require_room(&self, actor: &Actor, room: Room) -> Result<Pass, Failure> {
         let services = self.services();
-        match room {
-            Room::Global => services.access.require(actor, Permission::ChatRead, &Place::global()).await?,
-            Room::World(id) => drop(services.worlds.resolve(actor, &WorldRef::Id(id)).await?),
+        let Room::World(id) = room else { return self.require_still(actor, room).await };
+        // Looked up, so that a world that was just opened can be entered at once.
+        let world = services.worlds.resolve(actor, &WorldRef::Id(id)).await?.world;
+        let decision = services.access.decide(actor, Permission::WorldRead, &Place::world(&world)).await?;
+        Ok(Pass { scope: Scope::World(id), until: decision.until })
+    }
+
+    /// Passes if the actor may still be in a room, as believed for a second, and no longer than until a loss is known.
+    async fn require_still(&self, actor: &Actor, room: Room) -> Result<Pass, Failure> {
+        let services = self.services();
+        Ok(match room {
+            Room::Global => {
+                services.access.require(actor, Permission::ChatRead, &Place::global()).await?;
+                EVERYWHERE
+            }
+            Room::World(id) => services.worlds.check_read(actor, id).await?,
             Room::Channel(id) => services.chat.check_read(actor, id).await?,
-            Room::User(account) if account == self.sign_in.account => {}
+            Room::User(account) if account == self.sign_in.account => EVERYWHERE,
             // Groups are not kept yet, and what others are told in their rooms is theirs.
             Room::User(_) | Room::Group(_) => return Err(Refusal::RoomNotFound.into()),
-        }
-        Ok(())
+        })
     }
 
     pub(crate) async fn post(self, id: i64, draft: Draft) -> Answer {
@@ -219,45 +234,67 @@ impl Asker {
 
     /// Looks whether the session still holds and may still be in its rooms.
     pub(crate) async fn check(self, rooms: Vec<Room>) -> Checked {
-        let Ok(checked) = tokio::time::timeout(PATIENCE, self.try_check(rooms)).await else {
-            Failure::from(Refusal::TooSlow).log(&self.request);
-            return Checked::Undecided;
+        let look = async {
+            let _turn = self.host.looks.acquire().await;
+            self.try_check(rooms).await
         };
-        checked
+        let checked = match tokio::time::timeout(PATIENCE, look).await {
+            Ok(checked) => checked,
+            Err(_) => Err(Refusal::TooSlow.into()),
+        };
+        checked.unwrap_or_else(|failure| match failure.code() {
+            Code::SessionEnded => Checked::Ended(Ended::Session),
+            Code::DeviceRevoked => Checked::Ended(Ended::Device),
+            _ => {
+                failure.log(&self.request);
+                Checked::Undecided
+            }
+        })
     }
 
-    async fn try_check(&self, rooms: Vec<Room>) -> Checked {
-        let actor = match self.sign_in.actor(self.services(), self.request.clone()).await {
-            Ok(actor) => actor,
-            Err(AccountError::SessionEnded) => return Checked::Ended(Ended::Session),
-            Err(AccountError::DeviceRevoked) => return Checked::Ended(Ended::Device),
-            Err(error) => {
-                Failure::from(error).log(&self.request);
-                return Checked::Undecided;
-            }
-        };
-        let mut lost = Vec::new();
+    async fn try_check(&self, rooms: Vec<Room>) -> Result<Checked, Failure> {
+        let services = self.services();
+        let actor = self.sign_in.actor(services, self.request.clone()).await?;
+        let everywhere = services.access.decide(&actor, Permission::ChatRead, &Place::global()).await?;
+        if everywhere.because == Because::Sanctioned(SanctionKind::Ban, Scope::Global) {
+            return Ok(Checked::Banned);
+        }
+        if let Some(Scope::World(id)) = self.sign_in.narrowed_to()
+            && let Err(refused) = services.worlds.check_read(&actor, id).await
+        {
+            let refused = Failure::from(refused);
+            return if refused.is_ours() { Err(refused) } else { Ok(Checked::HoldsNowhere) };
+        }
+        let (mut lost, mut until) = (Vec::new(), self.sign_in.ends_at);
         for room in rooms {
-            match self.require_room(&actor, room).await {
-                Ok(()) => {}
-                Err(failure) if failure.is_ours() => {
-                    failure.log(&self.request);
-                    return Checked::Undecided;
-                }
+            match self.require_still(&actor, room).await {
+                Ok(pass) => until = [until, pass.until].into_iter().flatten().min(),
+                Err(failure) if failure.is_ours() => return Err(failure),
                 Err(failure) => lost.push((room, failure.code())),
             }
         }
-        Checked::Holds { lost }
+        Ok(Checked::Holds { lost, until })
     }
 }
+
+/// Leave for what is no place of its own.
+const EVERYWHERE: Pass = Pass { scope: Scope::Global, until: None };
 
 /// What a look at the session and its rooms found.
 #[derive(Debug)]
 pub(crate) enum Checked {
     /// The session holds, and lost these rooms.
-    Holds { lost: Vec<(Room, Code)> },
+    Holds {
+        lost: Vec<(Room, Code)>,
+        /// When to look again though nothing is taken, because something ends by itself.
+        until: Option<Timestamp>,
+    },
     /// The sign-in is over.
     Ended(Ended),
+    /// The account is banned from everything.
+    Banned,
+    /// The account has no more right to the scope that its token is narrowed to.
+    HoldsNowhere,
     /// The store could not be asked.
     Undecided,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use weltenwind_core::{Code, Room};
+use weltenwind_core::{Code, Room, Scope};
 
 use crate::{
     feed::{Attendance, Feed, SharedPage},
@@ -59,6 +59,11 @@ impl Rooms {
 
     pub(crate) fn names(&self) -> Vec<Room> {
         self.joined.iter().map(Membership::room).collect()
+    }
+
+    /// Returns whether whoever lost something in `scope` may have lost one of the rooms.
+    pub(crate) fn may_be_lost_in(&self, scope: Scope) -> bool {
+        self.joined.iter().any(|membership| membership.attendance.feed.may_be_lost_in(scope))
     }
 
     pub(crate) fn join(&mut self, attendance: Attendance, mut reader: Reader, seat: Option<Seat>) {

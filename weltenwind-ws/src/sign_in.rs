@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use weltenwind_core::{
-    AccountId, Actor, ApiKeyId, CorrelationId, DeviceId, Identity, Scope, Services, SessionId,
+    AccountId, Actor, ApiKeyId, CorrelationId, DeviceId, Identity, Scope, Services, SessionId, Timestamp,
     access::keys::ApiKeys,
     accounts::{AccessToken, AccountError, Accounts},
     revocations::{LossWatch, Revocations},
@@ -22,6 +22,8 @@ pub(crate) struct SignIn {
     pub(crate) address: Option<IpAddr>,
     /// How long the token still lives.
     pub(crate) life: Duration,
+    /// When what was shown ends by itself and nothing newer can be shown: an API key's end.
+    pub(crate) ends_at: Option<Timestamp>,
 }
 
 /// What was shown, to be looked at again before each request.
@@ -52,7 +54,8 @@ impl SignIn {
         let now = services.sources.clock.now();
         let left = expires_at.map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default());
         let life = left.unwrap_or(KEY_LIFE).min(KEY_LIFE);
-        Ok(Self { account: AccountId::new(key.uuid()), bearer: Bearer::Key(key), address: None, life })
+        let (account, bearer) = (AccountId::new(key.uuid()), Bearer::Key(key));
+        Ok(Self { account, bearer, address: None, life, ends_at: expires_at })
     }
 
     /// Reads a sign-in off a verified token, whether or not its session still holds.
@@ -60,7 +63,7 @@ impl SignIn {
         let now = services.sources.clock.now();
         let life = Duration::try_from(token.expires_at.duration_since(now)).unwrap_or_default();
         let AccessToken { account, session, device, scope: ceiling, .. } = *token;
-        Self { account, bearer: Bearer::Session { session, device, ceiling }, address: None, life }
+        Self { account, bearer: Bearer::Session { session, device, ceiling }, address: None, life, ends_at: None }
     }
 
     /// Signs in with a ticket, which is spent by that. A ticket says nothing of a token, so the socket gets `life`.
@@ -75,7 +78,8 @@ impl SignIn {
         let (Some(account), Some(session), Some(device)) = (actor.account_id(), actor.session, actor.device) else {
             return Err(AccountError::TicketInvalid);
         };
-        Ok(Self { account, bearer: Bearer::Session { session, device, ceiling: actor.ceiling }, address: None, life })
+        let bearer = Bearer::Session { session, device, ceiling: actor.ceiling };
+        Ok(Self { account, bearer, address: None, life, ends_at: None })
     }
 
     /// Returns the device that was signed in on; a key has none.
@@ -86,7 +90,20 @@ impl SignIn {
         }
     }
 
-    /// Watches for the loss of what was shown. No loss names a key: its end is seen at the next look.
+    /// Returns the scope that the token is narrowed to. A key has its scope for good.
+    pub(crate) fn narrowed_to(&self) -> Option<Scope> {
+        match self.bearer {
+            Bearer::Session { ceiling, .. } if ceiling != Scope::Global => Some(ceiling),
+            _ => None,
+        }
+    }
+
+    /// Returns whether something may lie beyond this sign-in that `before` reached.
+    pub(crate) fn reaches_less_than(&self, before: &Self) -> bool {
+        self.narrowed_to().is_some_and(|scope| before.narrowed_to() != Some(scope))
+    }
+
+    /// Watches for the loss of what was shown. That of a key is told as that of the account under its id.
     pub(crate) fn watch(&self, revocations: &Revocations) -> LossWatch {
         let (session, device) = match self.bearer {
             Bearer::Session { session, device, .. } => (session, device),

@@ -142,7 +142,7 @@ impl Shared {
     /// Shows a notice on one socket of each device.
     fn show(&self, account: AccountId, notice: Notice) {
         let kind = if matches!(notice.room, Room::User(_)) { "notification" } else { "announcement" };
-        let record = ServerRecord::Notice { room: notice.room, kind: kind.to_owned(), id: notice.notification };
+        let record = ServerRecord::Notice { room: notice.room, kind: kind.to_owned(), id: Some(notice.notification) };
         let record = records::write(&record);
         let mut devices = BTreeSet::new();
         let viewers = lock(&self.viewers);

@@ -74,7 +74,7 @@ async fn a_loss_that_another_node_logs_is_known_within_half_a_second() {
     let start = Instant::now();
 
     // Into the log alone: no call on this node, and no hint on the bus.
-    let loss = Loss { account: grant.account.id, lost: Lost::Session(grant.session) };
+    let loss = Loss::of(grant.account.id, Lost::Session(grant.session));
     node.town.accounts.log.append([loss], node.town.clock.now());
 
     mira.expect_bye(4201).await;

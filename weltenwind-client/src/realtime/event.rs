@@ -76,8 +76,8 @@ pub enum Event {
         room: Room,
         /// `announcement` or `notification`; pass over what you do not know.
         kind: String,
-        /// The notification, as in `GET notifications`.
-        id: NotificationId,
+        /// The notification, as in `GET notifications`; absent in kinds that are about something else.
+        id: Option<NotificationId>,
     },
     /// The server took a room away; nothing more is heard of it.
     Left {

@@ -206,11 +206,16 @@ pub(super) fn read(line: &str) -> Result<Option<ServerRecord>, serde_json::Error
 
 #[cfg(test)]
 mod tests {
+    use weltenwind_core::Room;
+
     use super::*;
 
     #[test]
     fn a_newer_servers_records_are_passed_over_and_its_members_ignored() {
-        assert_eq!(read(r#"{"t":"notice","room":"global","kind":"flags-changed"}"#).unwrap(), None);
+        assert_eq!(read(r#"{"t":"fanfare","room":"global","kind":"flags-changed"}"#).unwrap(), None);
+        let notice = read(r#"{"t":"notice","room":"global","kind":"flags-changed","ttl":60}"#).unwrap();
+        let expected = ServerRecord::Notice { room: Room::Global, kind: "flags-changed".to_owned(), id: None };
+        assert_eq!(notice, Some(expected), "a kind that is about no notification");
         assert_eq!(read(r#"{"t":"ping","since":"2030"}"#).unwrap(), Some(ServerRecord::Ping));
     }
 

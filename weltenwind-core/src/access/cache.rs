@@ -85,6 +85,11 @@ impl Known {
         allowing.max_by_key(|(role, _)| role.rank()).map(|(role, scope)| Because::Granted(role, scope))
     }
 
+    /// Returns when the first of the grants ends.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        if self.until == i64::MAX { None } else { Timestamp::from_microsecond(self.until).ok() }
+    }
+
     fn holds_at(&self, now: i64) -> bool {
         is_fresh(self.read_at, now) && now < self.until
     }

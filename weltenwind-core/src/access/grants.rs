@@ -103,6 +103,10 @@ impl Grants {
         let grant = NewGrant { id: GrantId::new(self.sources.ids.draw()), account, role, scope, reason, expires_at };
         let grant = self.store.grant(&actor.step(now, audit), &grant).await?;
         self.access.forget(account);
+        if grant.expires_at.is_some() {
+            // It may end sooner than it did.
+            self.revocations.announce().await;
+        }
         Ok(grant)
     }
 

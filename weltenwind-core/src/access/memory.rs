@@ -60,7 +60,7 @@ impl MemoryGrantStore {
     /// Logs that an account has lost a role in a scope; under the lock of the grants, so that the log keeps their order.
     fn log(&self, account: AccountId, scope: Scope, step: &Step) {
         if let Some(log) = &self.log {
-            log.append([Loss { account, lost: Lost::Rights(scope) }], step.at);
+            log.append([Loss::of(account, Lost::Rights(scope))], step.at);
         }
     }
 
@@ -117,6 +117,7 @@ impl GrantStore for MemoryGrantStore {
         {
             return Err(AccessError::LastOwner);
         }
+        let before = first.clone();
         let grant = Grant {
             reason: new.reason.clone(),
             expires_at: new.expires_at.map(cut),
@@ -132,6 +133,9 @@ impl GrantStore for MemoryGrantStore {
             })
         };
         state.grants.insert(grant.id, grant.clone());
+        if before.is_some_and(|before| grant.ends_sooner_than(&before)) {
+            self.log(grant.account, grant.scope, step);
+        }
         state.finish(step, Some(&grant));
         Ok(grant)
     }

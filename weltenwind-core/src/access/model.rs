@@ -37,6 +37,11 @@ impl Grant {
     pub fn holds_at(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
+
+    /// Returns whether the grant has an end that `before` did not have, or had later.
+    pub fn ends_sooner_than(&self, before: &Self) -> bool {
+        self.expires_at.is_some_and(|end| before.holds_at(end))
+    }
 }
 
 /// A grant to be written.
@@ -109,6 +114,24 @@ pub struct Decision {
     pub scope: Scope,
     /// Why, or why not.
     pub because: Because,
+    /// When it may be otherwise though nothing is taken, because a grant ends by itself.
+    pub until: Option<Timestamp>,
+}
+
+/// Leave to be somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// Where: in which scope that lies what was asked for.
+    pub scope: Scope,
+    /// When it is to be asked for anew though nothing is taken, because a grant ends by itself.
+    pub until: Option<Timestamp>,
+}
+
+impl Decision {
+    /// Returns the leave that this is, if it is one.
+    pub fn pass(&self) -> Option<Pass> {
+        self.allowed.then_some(Pass { scope: self.scope, until: self.until })
+    }
 }
 
 /// What a decision rests on.
@@ -216,7 +239,7 @@ impl From<Because> for Reason {
 
 impl From<Decision> for Explanation {
     fn from(decision: Decision) -> Self {
-        let Decision { allowed, permission, scope, because } = decision;
+        let Decision { allowed, permission, scope, because, .. } = decision;
         Self { allowed, permission, scope, because: vec![because.into()] }
     }
 }

@@ -189,8 +189,10 @@ fn as_guest(permission: Permission, place: &Place) -> Option<Because> {
 #[async_trait]
 impl AccessControlService for RoleAccess {
     async fn decide(&self, actor: &Actor, permission: Permission, place: &Place) -> Result<Decision, StorageError> {
-        let answer =
-            |because: Because| Ok(Decision { allowed: because.allows(), permission, scope: place.scope(), because });
+        let decided = |because: Because, until| {
+            Ok(Decision { allowed: because.allows(), permission, scope: place.scope(), because, until })
+        };
+        let answer = |because| decided(because, None);
         let account = match at_once(actor, permission, place) {
             Ok(account) => account,
             Err(because) => return answer(because),
@@ -214,19 +216,21 @@ impl AccessControlService for RoleAccess {
         };
         if let Some(known) = remembered {
             if let Some(because) = known.allowing(permission, place) {
-                return answer(because);
+                return decided(because, known.until());
             }
             if self.memory.is_confirmed(account, place.scope(), &known, now) {
                 return answer(Because::NoGrant);
             }
         }
-        if let Some(because) = self.read(account, now).await?.allowing(permission, place) {
-            return answer(match because {
+        let known = self.read(account, now).await?;
+        if let Some(because) = known.allowing(permission, place) {
+            let because = match because {
                 Because::Granted(role, scope) if self.lacks_factor(account, permission).await? => {
                     Because::SecondFactorMissing(role, scope)
                 }
                 because => because,
-            });
+            };
+            return decided(because, known.until());
         }
         self.memory.confirm(account, place.scope(), now);
         answer(Because::NoGrant)

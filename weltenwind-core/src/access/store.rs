@@ -33,7 +33,8 @@ pub trait GrantStore: Debug + Send + Sync + 'static {
     async fn page(&self, query: &GrantQuery) -> Result<Page<Grant>, StorageError>;
 
     /// Binds a role. The same account, role and scope again keeps the first grant's id and takes the newer expiry and
-    /// reason, so that no account holds a role twice in one scope.
+    /// reason, so that no account holds a role twice in one scope. If it then [ends sooner](Grant::ends_sooner_than), that is
+    /// logged as a loss.
     ///
     /// # Errors
     ///

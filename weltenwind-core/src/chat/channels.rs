@@ -11,7 +11,7 @@ use super::{
     service::{Chat, require_sign_in},
 };
 use crate::{
-    access::Permission,
+    access::{Pass, Permission},
     actor::Actor,
     ids::ChannelId,
     limits::Policy,
@@ -93,8 +93,10 @@ impl Chat {
     }
 
     /// Passes if the actor may read a channel, as believed for a second.
-    pub async fn check_read(&self, actor: &Actor, id: ChannelId) -> Result<(), ChatError> {
-        self.inner.readable(actor, id).await.map(|_| ())
+    pub async fn check_read(&self, actor: &Actor, id: ChannelId) -> Result<Pass, ChatError> {
+        let standing = self.inner.directory.find(id).await?.ok_or(ChatError::ChannelNotFound)?;
+        let decision = self.inner.access.decide(actor, Permission::ChatRead, &standing.place).await?;
+        decision.pass().ok_or(ChatError::ChannelNotFound)
     }
 
     /// Changes a channel that the caller has seen in state `expected`. Needs `chat.manage`.

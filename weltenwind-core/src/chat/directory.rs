@@ -1,21 +1,16 @@
 //! Channels with their places, remembered for a moment: posting does not read them anew each time.
 
-use std::{sync::Arc, time::Duration};
-
-use moka::sync::Cache;
+use std::sync::Arc;
 
 use super::{model::Channel, store::ChatStore};
 use crate::{
     access::{Place, Places},
-    clock::{Clock, Timestamp},
+    clock::Clock,
     error::StorageError,
     ids::ChannelId,
+    remember::Remembered,
+    revocations::Revocations,
 };
-
-/// For how long a channel's settings are believed: a change has effect on every node within this.
-const BELIEVED: Duration = Duration::from_secs(1);
-/// Channels that are remembered; some 400 bytes each.
-const REMEMBERED: u64 = 20_000;
 
 /// An open channel and where it stands.
 #[derive(Debug)]
@@ -28,35 +23,35 @@ pub(crate) struct Standing {
 pub(crate) struct Directory {
     store: Arc<dyn ChatStore>,
     places: Arc<dyn Places>,
-    clock: Arc<dyn Clock>,
-    known: Cache<ChannelId, (Arc<Standing>, Timestamp)>,
+    known: Remembered<ChannelId, Option<Arc<Standing>>>,
 }
 
 impl Directory {
-    pub(crate) fn new(store: Arc<dyn ChatStore>, places: Arc<dyn Places>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, places, clock, known: Cache::new(REMEMBERED) }
+    pub(crate) fn new(
+        store: Arc<dyn ChatStore>,
+        places: Arc<dyn Places>,
+        clock: Arc<dyn Clock>,
+        revocations: Revocations,
+    ) -> Self {
+        Self { store, places, known: Remembered::new(clock, revocations) }
     }
 
     /// Finds an open channel in a scope that exists.
     pub(crate) async fn find(&self, id: ChannelId) -> Result<Option<Arc<Standing>>, StorageError> {
-        let now = self.clock.now();
-        if let Some((standing, read_at)) = self.known.get(&id)
-            && now < read_at + BELIEVED
-        {
-            return Ok(Some(standing));
-        }
+        self.known.get(id, self.read(id)).await
+    }
+
+    async fn read(&self, id: ChannelId) -> Result<Option<Arc<Standing>>, StorageError> {
         let Some(channel) = self.store.find_channel(id).await?.filter(|channel| channel.archived_at.is_none()) else {
             return Ok(None);
         };
         let Some(place) = self.places.place(channel.scope).await? else {
             return Ok(None);
         };
-        let standing = Arc::new(Standing { channel, place });
-        self.known.insert(id, (Arc::clone(&standing), now));
-        Ok(Some(standing))
+        Ok(Some(Arc::new(Standing { channel, place })))
     }
 
     pub(crate) fn forget(&self, id: ChannelId) {
-        self.known.invalidate(&id);
+        self.known.forget(id);
     }
 }

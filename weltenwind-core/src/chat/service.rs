@@ -28,6 +28,7 @@ use crate::{
     ids::{AccountId, ChannelId, MessageId},
     limits::{LimitKey, Limits, LimitsConfig, Policy},
     page::Page,
+    revocations::Revocations,
     room::Room,
     scope::Scope,
     services::Sources,
@@ -73,6 +74,7 @@ pub struct ChatBuilder {
     sources: Sources,
     append: AppendConfig,
     limits: Option<Limits>,
+    revocations: Revocations,
 }
 
 impl ChatBuilder {
@@ -111,6 +113,14 @@ impl ChatBuilder {
         self
     }
 
+    /// What is lost, so that nothing is believed of a place that is known to be open to fewer; by default nothing is known of
+    /// that, and places are believed for a second.
+    #[must_use]
+    pub fn minding(mut self, revocations: Revocations) -> Self {
+        self.revocations = revocations;
+        self
+    }
+
     /// Time, identity and randomness; by default the system's.
     #[must_use]
     pub fn sources(mut self, sources: Sources) -> Self {
@@ -120,14 +130,14 @@ impl ChatBuilder {
 
     /// Starts the service. It must be called on a tokio runtime, where the lanes that write messages run.
     pub fn build(self) -> Chat {
-        let Self { store, places, access, bus, sources, append, limits } = self;
+        let Self { store, places, access, bus, sources, append, limits, revocations } = self;
         let access = access.unwrap_or_else(|| {
             Arc::new(RoleAccess::new(Arc::new(MemoryGrantStore::default()), Arc::clone(&sources.clock)))
         });
         let bus = bus.unwrap_or_else(|| Arc::new(LocalBus::default()));
         let limits = limits.unwrap_or_else(|| Limits::in_process(Arc::clone(&sources.clock), LimitsConfig::default()));
         let appender = Appender::start(&store, &bus, &append);
-        let directory = Directory::new(Arc::clone(&store), Arc::clone(&places), Arc::clone(&sources.clock));
+        let directory = Directory::new(Arc::clone(&store), Arc::clone(&places), Arc::clone(&sources.clock), revocations);
         let heads = Heads::new(Arc::clone(&store));
         let tails = Tails::new(Arc::clone(&store), Arc::clone(&bus), heads.clone());
         let inner = Inner { store, places, access, bus, sources, limits, appender, directory, heads, tails };
@@ -147,6 +157,7 @@ impl Chat {
             sources,
             append: AppendConfig::default(),
             limits: None,
+            revocations: Revocations::none(),
         }
     }
 

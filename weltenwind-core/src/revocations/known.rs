@@ -12,6 +12,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     ids::{AccountId, DeviceId, SessionId},
+    scope::Scope,
 };
 
 /// How far the log was read when something was looked up: taken before the look, it tells later whether a loss has come
@@ -34,6 +35,8 @@ pub(super) struct Memory {
     accounts: HashMap<AccountId, Timestamp>,
     /// The newest loss of whatever kind of an account.
     touched: HashMap<AccountId, LossSeq>,
+    /// The newest loss of a place, wherever it lies.
+    narrowed: LossSeq,
     /// In the order in which they were learned, with when that was.
     recent: VecDeque<(Timestamp, LossSeq, Loss)>,
     watchers: HashMap<AccountId, Vec<Watcher>>,
@@ -49,6 +52,7 @@ impl Memory {
             devices: HashMap::new(),
             accounts: HashMap::new(),
             touched: HashMap::new(),
+            narrowed: LossSeq::START,
             recent: VecDeque::new(),
             watchers: HashMap::new(),
             next_watcher: 0,
@@ -74,13 +78,19 @@ impl Memory {
                 self.devices.entry(device).or_insert(at);
             }
             Lost::Account => {
-                self.accounts.entry(loss.account).or_insert(at);
+                if let Some(account) = loss.account {
+                    self.accounts.entry(account).or_insert(at);
+                }
             }
             Lost::Rights(_) | Lost::Name => {}
         }
-        self.touched.insert(loss.account, seq);
         self.recent.push_back((now, seq, loss));
-        for watcher in self.watchers.get(&loss.account).into_iter().flatten() {
+        let Some(account) = loss.account else {
+            self.narrowed = seq;
+            return self.tell_everybody(loss.lost.scope());
+        };
+        self.touched.insert(account, seq);
+        for watcher in self.watchers.get(&account).into_iter().flatten() {
             tell(watcher, &loss, at);
         }
     }
@@ -88,8 +98,13 @@ impl Memory {
     /// Believes nothing any more that was looked up before, and lets everybody look again.
     pub(super) fn distrust(&mut self) {
         self.trust += 1;
+        self.tell_everybody(Scope::Global);
+    }
+
+    /// Tells everybody that less may be allowed in `scope`: who is there looks again.
+    fn tell_everybody(&self, scope: Scope) {
         for watcher in self.watchers.values().flatten() {
-            watcher.told.modify(|standing| standing.rights_lost += 1);
+            watcher.told.modify(|standing| standing.lose_in(scope));
         }
     }
 
@@ -107,12 +122,16 @@ impl Memory {
                     self.devices.remove(&device);
                 }
                 Lost::Account => {
-                    self.accounts.remove(&loss.account);
+                    if let Some(account) = loss.account {
+                        self.accounts.remove(&account);
+                    }
                 }
                 Lost::Rights(_) | Lost::Name => {}
             }
-            if self.touched.get(&loss.account) == Some(&seq) {
-                self.touched.remove(&loss.account);
+            if let Some(account) = loss.account
+                && self.touched.get(&account) == Some(&seq)
+            {
+                self.touched.remove(&account);
             }
         }
     }
@@ -139,11 +158,16 @@ impl Memory {
         mark.trust != self.trust || self.touched.get(&account).is_some_and(|seq| *seq > mark.position)
     }
 
+    /// Returns whether any place may be open to fewer since `mark`.
+    pub(super) fn narrowed_since(&self, mark: Mark) -> bool {
+        mark.trust != self.trust || self.narrowed > mark.position
+    }
+
     /// Adds a watcher and answers its name and how its sign-in stands now.
     pub(super) fn add_watcher(&mut self, account: AccountId, session: SessionId, device: DeviceId) -> (u64, Arc<Told>) {
         let id = self.next_watcher;
         self.next_watcher += 1;
-        let standing = Standing { ended: self.ended(account, session, device), rights_lost: 0 };
+        let standing = Standing { ended: self.ended(account, session, device), ..Standing::default() };
         let told = Arc::new(Told::new(standing));
         let watchers = self.watchers.entry(account).or_default();
         // Most accounts have one socket.
@@ -180,7 +204,8 @@ fn tell(watcher: &Watcher, loss: &Loss, at: Timestamp) {
         Some(ended) => {
             standing.ended.get_or_insert((ended, at));
         }
-        None => standing.rights_lost += 1,
+        // What an account holds in one place may allow it something in another.
+        None => standing.lose_in(Scope::Global),
     });
 }
 
@@ -221,7 +246,7 @@ mod tests {
     #[test]
     fn a_loss_that_is_heard_twice_is_one() {
         let mut memory = Memory::at(LossSeq::START);
-        let loss = Loss { account: AccountId::new(Uuid::nil()), lost: Lost::Account };
+        let loss = Loss::of(AccountId::new(Uuid::nil()), Lost::Account);
         let logged = LoggedLoss { seq: LossSeq::new(1), at: Timestamp::UNIX_EPOCH, loss };
 
         memory.learn(&logged, Timestamp::UNIX_EPOCH);

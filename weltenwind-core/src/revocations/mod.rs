@@ -1,9 +1,9 @@
 //! Losses: what somebody may no longer do, known on every node within a second.
 //!
-//! Whoever ends a session or a device, or takes a role, writes so into a log in the same transaction. Losses are numbered
-//! without holes in the order of their commits. Every node reads the log twice a second, and at once when the bus says that
-//! there is something to read; it keeps the losses of the last minutes in memory, where each request is held against them.
-//! An access token that was issued before the oldest of them has run out.
+//! Whoever ends a session or a device, takes a role, deletes an API key, or makes a world private, writes so into a log in the
+//! same transaction. Losses are numbered without holes in the order of their commits. Every node reads the log twice a second,
+//! and at once when the bus says that there is something to read; it keeps the losses of the last minutes in memory, where
+//! each request is held against them. An access token that was issued before the oldest of them has run out.
 //!
 //! Gains are not logged: whoever is about to be denied something is looked up in the store.
 //!
@@ -24,7 +24,7 @@
 //! let session = SessionId::new(uuid::Uuid::nil());
 //! assert_eq!(revocations.check(account, session, device), Ok(()));
 //!
-//! log.append([Loss { account, lost: Lost::Session(session) }], clock.now());
+//! log.append([Loss::of(account, Lost::Session(session))], clock.now());
 //! revocations.announce().await;
 //!
 //! assert!(revocations.check(account, session, device).is_err());

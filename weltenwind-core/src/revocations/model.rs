@@ -6,7 +6,7 @@ use crate::{
     clock::Timestamp,
     code::Code,
     error::Classify,
-    ids::{AccountId, DeviceId, SessionId},
+    ids::{AccountId, ApiKeyId, DeviceId, SessionId},
     scope::Scope,
 };
 
@@ -44,11 +44,12 @@ pub enum Lost {
     Session(SessionId),
     /// A device has ended, with every session on it.
     Device(DeviceId),
-    /// A role was taken in this scope. Whatever follows from roles is to be looked up anew.
+    /// A role was taken, or ends sooner, in this scope; or the scope itself is open to fewer. Whatever follows from that is to
+    /// be looked up anew.
     Rights(Scope),
     /// The account bears another name. What is remembered of it is to be read anew.
     Name,
-    /// The account is no more, with everything that it had.
+    /// The account is no more, with everything that it had; or the API key that stands under its id.
     Account,
 }
 
@@ -58,6 +59,14 @@ pub enum Lost {
 pub struct ParseLostError;
 
 impl Lost {
+    /// Returns where it has effect.
+    pub(super) const fn scope(&self) -> Scope {
+        match self {
+            Self::Rights(scope) => *scope,
+            _ => Scope::Global,
+        }
+    }
+
     /// Returns the word for the kind, as it is stored.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -73,10 +82,27 @@ impl Lost {
 /// A loss to be logged, in the transaction that causes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Loss {
-    /// Who loses.
-    pub account: AccountId,
+    /// Who loses; none if a place is open to fewer, whoever they are: then it is the [`Lost::Rights`] of that place.
+    pub account: Option<AccountId>,
     /// What is lost.
     pub lost: Lost,
+}
+
+impl Loss {
+    /// What an account loses.
+    pub const fn of(account: AccountId, lost: Lost) -> Self {
+        Self { account: Some(account), lost }
+    }
+
+    /// What all those lose who had no more right to a place than that it was open to them.
+    pub const fn in_place(scope: Scope) -> Self {
+        Self { account: None, lost: Lost::Rights(scope) }
+    }
+
+    /// What the bearers of an API key lose with it: they act under its id.
+    pub const fn of_key(key: ApiKeyId) -> Self {
+        Self::of(AccountId::new(key.uuid()), Lost::Account)
+    }
 }
 
 /// A loss as it stands in the log.

@@ -128,6 +128,12 @@ impl Revocations {
         known::read(&self.inner.memory).touched_since(account, mark)
     }
 
+    /// Returns whether any world may be open to fewer since `mark`, so that what was looked up of places is to be looked up
+    /// anew.
+    pub fn narrowed_since(&self, mark: Mark) -> bool {
+        known::read(&self.inner.memory).narrowed_since(mark)
+    }
+
     /// Returns whether a loss anywhere would be known here within a second or so, at `now`.
     pub fn is_current(&self, now: Timestamp) -> bool {
         self.inner.log.as_ref().is_some_and(|log| log.is_younger(now, CURRENT))

@@ -10,6 +10,7 @@ use super::{known::Memory, model::Ended};
 use crate::{
     clock::Timestamp,
     ids::{AccountId, DeviceId, SessionId},
+    scope::Scope,
 };
 
 /// How a sign-in stands.
@@ -19,6 +20,19 @@ pub struct Standing {
     pub ended: Option<(Ended, Timestamp)>,
     /// Counts what the account may no longer do: whoever sees it grow looks up its rights anew.
     pub rights_lost: u64,
+    /// Where that was since it was last heard of; [`Scope::Global`] if it was in more than one place, or may have effect
+    /// anywhere.
+    pub lost_in: Option<Scope>,
+}
+
+impl Standing {
+    pub(super) fn lose_in(&mut self, scope: Scope) {
+        self.rights_lost += 1;
+        let known = self.lost_in.get_or_insert(scope);
+        if *known != scope {
+            *known = Scope::Global;
+        }
+    }
 }
 
 /// Tells one sign-in of its losses, as soon as this node knows them. Dropping it ends that.
@@ -102,7 +116,9 @@ impl LossWatch {
     pub fn poll_changed(&mut self, cx: &Context<'_>) -> Poll<Standing> {
         let mut news = self.told.lock();
         if std::mem::take(&mut news.is_new) {
-            return Poll::Ready(news.standing);
+            let standing = news.standing;
+            news.standing.lost_in = None;
+            return Poll::Ready(standing);
         }
         if !news.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             news.waker = Some(cx.waker().clone());

@@ -25,10 +25,14 @@ pub mod close {
     pub const OVERLOADED: u16 = 4005;
     /// The access token has expired.
     pub const EXPIRED: u16 = 4100;
+    /// The account has no more right to the scope that the access token is narrowed to.
+    pub const SCOPE_CHANGED: u16 = 4101;
     /// The device was signed out.
     pub const DEVICE_REVOKED: u16 = 4200;
-    /// The session has ended.
+    /// The session has ended, the account is no more, or the API key was deleted.
     pub const SESSION_ENDED: u16 = 4201;
+    /// The account is banned from everything.
+    pub const BANNED: u16 = 4202;
     /// Too many records could not be read.
     pub const PROTOCOL_VIOLATION: u16 = 4203;
 }
@@ -211,8 +215,9 @@ pub enum ServerRecord {
         room: Room,
         /// `announcement` or `notification`; pass over what you do not know.
         kind: String,
-        /// The notification, as in `GET notifications`.
-        id: NotificationId,
+        /// The notification, as in `GET notifications`; absent in kinds that are about something else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<NotificationId>,
     },
     /// A request succeeded.
     Ok {

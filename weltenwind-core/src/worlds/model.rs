@@ -9,6 +9,8 @@ use crate::{
     clock::Timestamp,
     ids::{AccountId, GrantId, WorldId},
     page::{Limit, Revision},
+    revocations::Loss,
+    scope::Scope,
     validation::{Invalid, one_line, paragraphs, text},
 };
 
@@ -107,6 +109,15 @@ pub struct World {
     pub updated_at: Timestamp,
     /// When it was archived: it stays readable for staff and is gone for everybody else.
     pub archived_at: Option<Timestamp>,
+}
+
+impl World {
+    /// Returns what is lost when the world changes to `next`: it is open to fewer, or to nobody any more.
+    pub fn lost_by(&self, next: &Self) -> Option<Loss> {
+        let is_closed = self.visibility != Visibility::Private && next.visibility == Visibility::Private;
+        let is_lost = self.archived_at.is_none() && (is_closed || next.archived_at.is_some());
+        is_lost.then_some(Loss::in_place(Scope::World(self.id)))
+    }
 }
 
 #[cfg(any(test, feature = "conformance"))]

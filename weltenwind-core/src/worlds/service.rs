@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     access::{
-        AccessControlService, Denied, GrantStore, Member, MemberPosition, MemberQuery, NewGrant, Permission, Place,
-        Places, Role, Standing, WhyDenied,
+        AccessControlService, Denied, GrantStore, Member, MemberPosition, MemberQuery, NewGrant, Pass, Permission,
+        Place, Places, Role, Standing, WhyDenied,
     },
     accounts::AccountKind,
     actor::{Actor, Identity},
@@ -22,6 +22,7 @@ use crate::{
     ids::{AccountId, GrantId, WorldId},
     limits::{Limits, Policy},
     page::{Limit, Page, Revision},
+    remember::Remembered,
     revocations::Revocations,
     scope::Scope,
     services::Sources,
@@ -47,6 +48,25 @@ pub struct Worlds {
     limits: Limits,
     players_may_create: bool,
     revocations: Revocations,
+    known: Arc<Remembered<WorldId, Option<Known>>>,
+}
+
+/// What is remembered of a world.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    place: Place,
+    is_archived: bool,
+}
+
+impl From<World> for Known {
+    fn from(world: World) -> Self {
+        Self { place: Place::world(&world), is_archived: world.archived_at.is_some() }
+    }
+}
+
+/// Returns what is needed to look at a world: an archived one is there for staff alone.
+const fn needed_to_look(is_archived: bool) -> Permission {
+    if is_archived { Permission::WorldManage } else { Permission::WorldRead }
 }
 
 impl Worlds {
@@ -59,12 +79,15 @@ impl Worlds {
         limits: Limits,
         players_may_create: bool,
     ) -> Self {
-        Self { store, grants, access, sources, limits, players_may_create, revocations: Revocations::none() }
+        let revocations = Revocations::none();
+        let known = Arc::new(Remembered::new(Arc::clone(&sources.clock), revocations.clone()));
+        Self { store, grants, access, sources, limits, players_may_create, revocations, known }
     }
 
-    /// Makes every loss known at once.
+    /// Makes every loss known at once, and believes nothing of a world that is known to be open to fewer.
     #[must_use]
     pub fn announcing(mut self, revocations: Revocations) -> Self {
+        self.known = Arc::new(Remembered::new(Arc::clone(&self.sources.clock), revocations.clone()));
         self.revocations = revocations;
         self
     }
@@ -118,11 +141,23 @@ impl Worlds {
             }
         };
         let world = world.ok_or(WorldError::NotFound)?;
-        let needed = if world.archived_at.is_some() { Permission::WorldManage } else { Permission::WorldRead };
+        let needed = needed_to_look(world.archived_at.is_some());
         if !self.access.allows(actor, needed, &Place::world(&world)).await? {
             return Err(WorldError::NotFound);
         }
         Ok(Resolved { world, canonical })
+    }
+
+    /// Passes if the actor may look at a world, as believed for a second, and no longer than until a loss is known.
+    ///
+    /// # Errors
+    ///
+    /// [`WorldError::NotFound`], also where the actor may not know of it.
+    pub async fn check_read(&self, actor: &Actor, id: WorldId) -> Result<Pass, WorldError> {
+        let read = async { Ok(self.store.find(id).await?.map(Known::from)) };
+        let Known { place, is_archived } = self.known.get(id, read).await?.ok_or(WorldError::NotFound)?;
+        let decision = self.access.decide(actor, needed_to_look(is_archived), &place).await?;
+        decision.pass().ok_or(WorldError::NotFound)
     }
 
     /// Lists worlds: the public ones, and those the actor belongs to; all of them for the operator and for keys that may read
@@ -188,7 +223,11 @@ impl Worlds {
         self.limits.charge(actor, Policy::Admin).await?;
         let action = if archive { "world.archive" } else { "world.amend" };
         let step = actor.step(self.sources.clock.now(), AuditDraft::new(action, Scope::World(world.id)));
-        self.store.amend(&step, &WorldChange { id: world.id, expected, amendment, archive }).await
+        let changed = self.store.amend(&step, &WorldChange { id: world.id, expected, amendment, archive }).await?;
+        if world.lost_by(&changed).is_some() {
+            self.revocations.announce().await;
+        }
+        Ok(changed)
     }
 
     /// Lists who holds a role in a world, for whoever may see the world.

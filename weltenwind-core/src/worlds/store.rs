@@ -33,7 +33,8 @@ pub trait WorldStore: Debug + Send + Sync + 'static {
     /// Reads the worlds that `query` asks for.
     async fn page(&self, query: &WorldQuery) -> Result<Page<World>, StorageError>;
 
-    /// Changes or archives a world and counts its revision up. A world may take one of its own former slugs again.
+    /// Changes or archives a world and counts its revision up. A world may take one of its own former slugs again. What
+    /// [`World::lost_by`] names is logged with it.
     ///
     /// # Errors
     ///

@@ -338,8 +338,18 @@ fn channel_description() -> String {
             "come back within the span of `bye`, with cursors",
         ),
         (close::EXPIRED, "the access token has expired", "come back with a newer one"),
+        (
+            close::SCOPE_CHANGED,
+            "the account has no more right to the scope that the access token is narrowed to",
+            "come back with another token, if there is one",
+        ),
         (close::DEVICE_REVOKED, "the device was signed out", "stay away until somebody signs in"),
-        (close::SESSION_ENDED, "the session has ended", "stay away until somebody signs in"),
+        (
+            close::SESSION_ENDED,
+            "the session has ended, the account is no more, or the API key was deleted",
+            "stay away until somebody signs in",
+        ),
+        (close::BANNED, "the account is banned from everything", "stay away"),
         (close::PROTOCOL_VIOLATION, "frames or records that break the protocol", "stay away"),
     ];
     let codes: Vec<String> = codes.iter().map(|(code, why, then)| format!("| {code} | {why} | {then} |")).collect();

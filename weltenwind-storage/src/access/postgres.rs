@@ -119,18 +119,21 @@ async fn grant_in(tx: &mut PgConnection, step: &Step, grant: &NewGrant) -> Resul
     if let Repeated(target) = step::begin(tx, step).await? {
         return Ok(target.found(find_in(tx, target.id()?).await?)?);
     }
-    let may_end_an_owner = grant.role.is_owner() && grant.expires_at.is_some();
-    let before = if may_end_an_owner { held_in(tx, grant).await? } else { None };
+    let before = if grant.expires_at.is_some() { held_in(tx, grant).await? } else { None };
     let given = insert_in(tx, step, grant).await.map_err(|error| match error {
         error if violates_foreign_key(&error, "grants_account") => Refused(AccessError::AccountNotFound),
         error => error.into(),
     })?;
     // What was not there and has another id was given in between, perhaps for good.
-    let lasted = before.map_or(given.id != grant.id, |held| held.expires_at.is_none());
-    if may_end_an_owner && lasted {
+    let was_between = grant.expires_at.is_some() && before.is_none() && given.id != grant.id;
+    let (lasted, is_shorter) = before.map_or((was_between, was_between), |before| {
+        (before.expires_at.is_none(), given.ends_sooner_than(&before))
+    });
+    if given.role.is_owner() && lasted {
         keep_an_owner_in(tx, &given).await?;
     }
-    step::finish(tx, step, &Outcome::of(given.id)).await?;
+    let loss = is_shorter.then(|| Loss::of(given.account, Lost::Rights(given.scope)));
+    step::finish(tx, step, &Outcome::of(given.id).losing(loss)).await?;
     Ok(given)
 }
 
@@ -175,7 +178,7 @@ async fn revoke_in(tx: &mut PgConnection, step: &Step, id: GrantId) -> Result<Gr
     if is_lasting_owner(&grant) {
         keep_an_owner_in(tx, &grant).await?;
     }
-    let loss = Loss { account: grant.account, lost: Lost::Rights(grant.scope) };
+    let loss = Loss::of(grant.account, Lost::Rights(grant.scope));
     step::finish(tx, step, &Outcome::of(grant.id).losing([loss])).await?;
     Ok(grant)
 }
@@ -204,7 +207,7 @@ async fn revoke_all_in(
     if let Some(owner) = revoked.iter().find(|grant| is_lasting_owner(grant)) {
         keep_an_owner_in(tx, owner).await?;
     }
-    let loss = Loss { account, lost: Lost::Rights(scope) };
+    let loss = Loss::of(account, Lost::Rights(scope));
     step::finish(tx, step, &Outcome::of(account).losing([loss])).await?;
     Ok(())
 }

@@ -125,16 +125,18 @@ async fn grant_in(tx: &mut SqliteConnection, step: &Step, grant: &NewGrant) -> R
     if let Repeated(target) = step::begin(tx, step).await? {
         return Ok(target.found(find_in(tx, target.id()?).await?)?);
     }
-    let may_end_an_owner = grant.role.is_owner() && grant.expires_at.is_some();
-    let before = if may_end_an_owner { held_in(tx, grant).await? } else { None };
+    let before = if grant.expires_at.is_some() { held_in(tx, grant).await? } else { None };
     let given = insert_in(tx, step, grant).await.map_err(|error| match error {
         error if violates_foreign_key(&error, "grants_account") => Refused(AccessError::AccountNotFound),
         error => error.into(),
     })?;
-    if before.is_some_and(|held| is_lasting_owner(&held)) {
+    if before.as_ref().is_some_and(is_lasting_owner) {
         keep_an_owner_in(tx, &given).await?;
     }
-    step::finish(tx, step, &Outcome::of(given.id)).await?;
+    let loss = before
+        .filter(|before| given.ends_sooner_than(before))
+        .map(|_| Loss::of(given.account, Lost::Rights(given.scope)));
+    step::finish(tx, step, &Outcome::of(given.id).losing(loss)).await?;
     Ok(given)
 }
 
@@ -179,7 +181,7 @@ async fn revoke_in(tx: &mut SqliteConnection, step: &Step, id: GrantId) -> Resul
     if is_lasting_owner(&grant) {
         keep_an_owner_in(tx, &grant).await?;
     }
-    let loss = Loss { account: grant.account, lost: Lost::Rights(grant.scope) };
+    let loss = Loss::of(grant.account, Lost::Rights(grant.scope));
     step::finish(tx, step, &Outcome::of(grant.id).losing([loss])).await?;
     Ok(grant)
 }
@@ -208,7 +210,7 @@ async fn revoke_all_in(
     if let Some(owner) = revoked.iter().find(|grant| is_lasting_owner(grant)) {
         keep_an_owner_in(tx, owner).await?;
     }
-    let loss = Loss { account, lost: Lost::Rights(scope) };
+    let loss = Loss::of(account, Lost::Rights(scope));
     step::finish(tx, step, &Outcome::of(account).losing([loss])).await?;
     Ok(())
 }

@@ -281,7 +281,7 @@ async fn rename_in(
     let row: Option<AccountRow> =
         query_as(sql::RENAME).bind(id.uuid()).bind(name.as_str()).fetch_optional(&mut *tx).await?;
     let Some(account) = one::<Account, _>(row)? else { return Err(Refused(AccountError::NotFound)) };
-    let outcome = Outcome::of(account.id).losing([Loss { account: account.id, lost: Lost::Name }]);
+    let outcome = Outcome::of(account.id).losing([Loss::of(account.id, Lost::Name)]);
     step::finish(tx, step, &outcome).await?;
     Ok(account)
 }
@@ -593,7 +593,7 @@ async fn end_in(tx: &mut PgConnection, step: &Step, id: SessionId) -> Result<(),
         step::skip(tx, step).await?;
         return Ok(());
     };
-    let outcome = Outcome::of(id).losing([Loss { account, lost: Lost::Session(id) }]);
+    let outcome = Outcome::of(id).losing([Loss::of(account, Lost::Session(id))]);
     step::finish(tx, step, &outcome).await?;
     Ok(())
 }

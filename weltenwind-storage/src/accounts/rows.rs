@@ -174,7 +174,7 @@ pub(super) fn server_keys(rows: Vec<KeyRow>) -> Result<ServerKeys, BrokenRow> {
 
 /// The losses of sessions that ended together.
 pub(super) fn lost_sessions(account: AccountId, ended: Vec<Uuid>) -> Vec<Loss> {
-    let loss = |id| Loss { account, lost: Lost::Session(SessionId::new(id)) };
+    let loss = |id| Loss::of(account, Lost::Session(SessionId::new(id)));
     ended.into_iter().map(loss).collect()
 }
 

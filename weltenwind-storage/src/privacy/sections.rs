@@ -142,7 +142,7 @@ macro_rules! held {
                     .bind(Instant(step.at))
                     .fetch_one(&mut *self)
                     .await?;
-                let loss = Loss { account: erasure.account, lost: Lost::Account };
+                let loss = Loss::of(erasure.account, Lost::Account);
                 step::finish(self, step, &Outcome::of(erasure.account).losing([loss])).await?;
                 Ok(entered.into())
             }

@@ -11,4 +11,7 @@ mod sqlite;
 pub use self::postgres::PgRevocationStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteRevocationStore;
-pub(crate) use self::{rows::LossColumns, sql::TAKE_NUMBERS};
+pub(crate) use self::{
+    rows::{LossColumns, account_column},
+    sql::TAKE_NUMBERS,
+};

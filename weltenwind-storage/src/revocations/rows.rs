@@ -36,6 +36,19 @@ impl From<&Lost> for LossColumns {
     }
 }
 
+/// Stands for everybody who is in a place. No account has this id, so a node that does not know of such losses passes
+/// over it.
+const EVERYBODY: Uuid = Uuid::nil();
+
+/// Returns what stands for whoever loses.
+pub(crate) fn account_column(loss: &Loss) -> Uuid {
+    loss.account.map_or(EVERYBODY, AccountId::uuid)
+}
+
+fn account_of(column: Uuid) -> Option<AccountId> {
+    (column != EVERYBODY).then(|| AccountId::new(column))
+}
+
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct LossRow {
     seq: i64,
@@ -61,6 +74,6 @@ impl TryFrom<LossRow> for LoggedLoss {
             ("account", None, None) => Lost::Account,
             _ => return Err(name.broken("kind")),
         };
-        Ok(Self { seq: LossSeq::new(seq), at: at.0, loss: Loss { account: AccountId::new(account_id), lost } })
+        Ok(Self { seq: LossSeq::new(seq), at: at.0, loss: Loss { account: account_of(account_id), lost } })
     }
 }

@@ -131,7 +131,7 @@ async fn amend_in(tx: &mut PgConnection, step: &Step, change: &WorldChange) -> R
     if let Some(slug) = &change.amendment.slug {
         take_slug_in(tx, slug, change.id, step.at).await?;
     }
-    let world = changed(present, change, step.at);
+    let world = changed(present.clone(), change, step.at);
     let row: WorldRow = query_as(sql::UPDATE)
         .bind(world.id.uuid())
         .bind(world.slug.as_str())
@@ -145,7 +145,7 @@ async fn amend_in(tx: &mut PgConnection, step: &Step, change: &WorldChange) -> R
         .bind(world.archived_at.map(Instant))
         .fetch_one(&mut *tx)
         .await?;
-    step::finish(tx, step, &Outcome::of(world.id)).await?;
+    step::finish(tx, step, &Outcome::of(world.id).losing(present.lost_by(&world))).await?;
     Ok(row.try_into()?)
 }
 

@@ -36,6 +36,16 @@ impl End {
         }
     }
 
+    /// What becomes of a socket of an account that is banned from everything.
+    pub(super) const fn of_ban() -> Self {
+        Self::Bye(close::BANNED, "the account is banned")
+    }
+
+    /// What becomes of a socket whose token holds nowhere any more.
+    pub(super) const fn of_scope() -> Self {
+        Self::Bye(close::SCOPE_CHANGED, "the access token holds nowhere any more")
+    }
+
     /// What becomes of a socket whose frames cannot be read.
     pub(super) const fn of(error: &WsError) -> Self {
         match error {
@@ -96,7 +106,7 @@ fn bye(host: &Host, code: u16, reason: &str) -> ServerRecord {
     let (retry_min_ms, retry_max_ms) = match code {
         close::DRAIN => (250, window.max(1000)),
         close::OVERLOADED => (5000, 30_000),
-        close::EXPIRED => (0, 1000),
+        close::EXPIRED | close::SCOPE_CHANGED => (0, 1000),
         ..4100 => (500, 5000),
         _ => (0, 0),
     };

@@ -210,12 +210,13 @@ impl<L: Link> Connection<L> {
             Answer::Record(_) if !self.posts.is_empty() => self.posts.push_back(Box::pin(std::future::ready(answer))),
             Answer::Record(_) | Answer::Ended(_) => self.give(answer),
             Answer::Posted(post) => self.posts.push_back(post),
-            Answer::Joined { id, cursor, recovered, attendance, reader, present } => {
+            Answer::Joined { id, cursor, recovered, attendance, reader, present, until } => {
                 self.host.metrics.joins.inc();
                 let (presence, seat) = present.map(|present| (present.snapshot, present.seat)).unzip();
                 let room = attendance.feed.room;
                 self.say(&ServerRecord::Joined { id, room, cursor, recovered, presence });
                 self.rooms.join(attendance, reader, seat);
+                self.look_by(until);
                 if self.losses.standing().rights_lost != self.rights_at_request {
                     // What was lost while the request was under way may be the right to be in this room.
                     self.suspect();
@@ -223,11 +224,15 @@ impl<L: Link> Connection<L> {
             }
             Answer::Refreshed { id, sign_in } => {
                 let now = Instant::now();
+                let reaches_less = sign_in.reaches_less_than(&self.sign_in);
                 self.expiry = Expiry::new(sign_in.life, now);
                 self.sign_in = sign_in;
-                // The newer token may reach less far.
                 self.check_at = now;
                 self.say(&ServerRecord::Ok { id, message: None });
+                if reaches_less {
+                    // What lies beyond is not told any more, not even until the look.
+                    self.suspect();
+                }
             }
         }
     }
@@ -244,8 +249,9 @@ impl<L: Link> Connection<L> {
 
     pub(super) fn take_check(&mut self, checked: Checked) {
         match checked {
-            Checked::Holds { lost } => {
+            Checked::Holds { lost, until } => {
                 self.undecided = 0;
+                self.look_by(until);
                 self.is_suspect = false;
                 for (room, code) in lost {
                     if self.rooms.leave(room) {
@@ -253,7 +259,9 @@ impl<L: Link> Connection<L> {
                     }
                 }
             }
-            Checked::Ended(ended) => self.end(End::of_ended(ended)),
+            Checked::Ended(ended) => self.end_with_nothing(End::of_ended(ended)),
+            Checked::Banned => self.end_with_nothing(End::of_ban()),
+            Checked::HoldsNowhere => self.end_with_nothing(End::of_scope()),
             Checked::Undecided => {
                 self.undecided += 1;
                 if self.undecided >= MAX_UNDECIDED {

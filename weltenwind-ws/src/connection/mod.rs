@@ -16,7 +16,7 @@ use std::{
 use tokio::time::{Duration, Instant, Sleep};
 use uuid::Uuid;
 use weltenwind_core::{
-    Class, Classify as _, Code, CorrelationId, Room, chain,
+    Class, Classify as _, Code, CorrelationId, Room, Timestamp, chain,
     chat::{ChatError, REPLAY_WINDOW},
     presence::SocketId,
     revocations::{LossWatch, Standing},
@@ -190,6 +190,7 @@ impl<L: Link> Connection<L> {
             },
         };
         self.say(&welcome);
+        self.look_by(self.sign_in.ends_at);
     }
 
     async fn run(&mut self) -> End {
@@ -270,11 +271,23 @@ impl<L: Link> Connection<L> {
     /// Takes what was lost: the sign-in itself, which ends the socket, or rights, which may cost it rooms.
     fn take_standing(&mut self, standing: Standing) {
         match standing.ended {
-            Some((ended, _)) => {
-                self.withdraw();
-                self.end(End::of_ended(ended));
-            }
-            None => self.suspect(),
+            Some((ended, _)) => self.end_with_nothing(End::of_ended(ended)),
+            None if standing.lost_in.is_some_and(|scope| self.rooms.may_be_lost_in(scope)) => self.suspect(),
+            None => {}
+        }
+    }
+
+    /// Ends the socket with nothing before the farewell: what waits is no longer meant for whoever reads it.
+    fn end_with_nothing(&mut self, end: End) {
+        self.withdraw();
+        self.end(end);
+    }
+
+    /// Looks at the rights by an instant at the latest.
+    fn look_by(&mut self, until: Option<Timestamp>) {
+        if let Some(until) = until {
+            let left = until.duration_since(self.host.services.sources.clock.now());
+            self.check_at = self.check_at.min(Instant::now() + Duration::try_from(left).unwrap_or_default());
         }
     }
 

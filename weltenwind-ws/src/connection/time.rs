@@ -58,6 +58,7 @@ impl<L: Link> Connection<L> {
         }
         if self.check.is_none() && self.check_at <= now {
             self.check_at = now + self.host.config.ping_every();
+            self.look_by(self.sign_in.ends_at);
             let request = self.next_request();
             self.check = Some(Box::pin(self.asker(request).check(self.rooms.names())));
         }

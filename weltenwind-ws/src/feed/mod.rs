@@ -18,7 +18,7 @@ use prometheus::IntGauge;
 use slab::Slab;
 use tokio::{sync::OnceCell, time::Instant};
 use weltenwind_core::{
-    ChannelId, Code, CursorSealer, Room,
+    ChannelId, Code, CursorSealer, Room, Scope,
     chat::{RoomPosition, SharedChannel},
     wire::ServerRecord,
 };
@@ -96,6 +96,8 @@ struct Channel {
     cursors: CursorSealer,
     pages: Pages,
     is_followed: OnceCell<()>,
+    /// Where the channel lies, as soon as somebody was let in.
+    scope: OnceLock<Scope>,
     /// How far the store was, and when that was read.
     head: tokio::sync::Mutex<Option<(Instant, RoomPosition)>>,
 }
@@ -103,7 +105,7 @@ struct Channel {
 impl Channel {
     fn new(id: ChannelId, shared: SharedChannel, cursors: CursorSealer) -> Self {
         let (pages, is_followed, head) = (Pages::default(), OnceCell::new(), tokio::sync::Mutex::default());
-        Self { id, shared, cursors, pages, is_followed, head }
+        Self { id, shared, cursors, pages, is_followed, scope: OnceLock::new(), head }
     }
 }
 
@@ -150,6 +152,29 @@ impl Feed {
     /// Returns why the room tells nothing more, if it does not.
     pub(crate) fn ended(&self) -> Option<Code> {
         self.ended.get().copied()
+    }
+
+    /// Notes where a channel lies: it never moves.
+    pub(crate) fn lies_in(&self, scope: Scope) {
+        if let Some(channel) = &self.channel {
+            let _ = channel.scope.set(scope);
+        }
+    }
+
+    /// Returns whether somebody who lost something in `scope` may have lost this room.
+    pub(crate) fn may_be_lost_in(&self, scope: Scope) -> bool {
+        match self.room {
+            Room::User(_) => false,
+            _ if scope == Scope::Global => true,
+            Room::Global => false,
+            Room::World(id) => scope == Scope::World(id),
+            // Which world it lies in is not known here.
+            Room::Group(_) => true,
+            Room::Channel(_) => match self.channel.as_ref().and_then(|channel| channel.scope.get()) {
+                None | Some(Scope::Group(_)) => true,
+                Some(own) => *own == scope,
+            },
+        }
     }
 
     pub(crate) fn position(&self) -> RoomPosition {

@@ -75,7 +75,7 @@ impl Town {
             ids: Arc::new(SequentialIds::default()),
             random: Arc::new(CountingRandom::default()),
         };
-        let stores = stores(chat.clone(), &accounts, grants.clone(), Arc::new(MemoryWorlds::default()));
+        let stores = stores(chat.clone(), &accounts, grants.clone(), Arc::new(MemoryWorlds::logging(&accounts.log)));
         let config = ServiceConfig { limits, ..ServiceConfig::default() };
         let services = Services::start(stores, config, sources).await.expect("services start");
         Self { services, chat, accounts, grants, clock }
@@ -97,7 +97,7 @@ pub(crate) fn stores(
         factors: accounts.clone(),
         preferences: accounts.clone(),
         grants,
-        api_keys: Arc::new(MemoryApiKeyStore::default()),
+        api_keys: Arc::new(MemoryApiKeyStore::logging(Arc::clone(&accounts.log))),
         worlds,
         chat,
         idempotency: accounts.clone(),
@@ -154,7 +154,7 @@ impl MemoryAccounts {
     /// Ends a session, once, and logs what is lost.
     fn end_one(&self, signed_in: &mut SignedIn, step: &Step, lost: Lost) {
         if signed_in.session.ended_at.replace(step.at).is_none() {
-            self.log.append([Loss { account: signed_in.account.id, lost }], step.at);
+            self.log.append([Loss::of(signed_in.account.id, lost)], step.at);
         }
     }
 }
@@ -465,6 +465,14 @@ port! {
 #[derive(Debug, Default)]
 pub(crate) struct MemoryWorlds {
     worlds: Mutex<HashMap<WorldId, World>>,
+    log: Arc<MemoryRevocationStore>,
+}
+
+impl MemoryWorlds {
+    /// Keeps worlds, and logs losses in `log`.
+    pub(crate) fn logging(log: &Arc<MemoryRevocationStore>) -> Self {
+        Self { worlds: Mutex::default(), log: Arc::clone(log) }
+    }
 }
 
 port! {
@@ -497,9 +505,11 @@ port! {
         async fn amend(&self, step: &Step, change: &WorldChange) -> Result<World, WorldError> {
             let mut worlds = self.worlds.lock().expect("no poison");
             let world = worlds.get_mut(&change.id).ok_or(WorldError::NotFound)?;
+            let before = world.clone();
             world.visibility = change.amendment.visibility.unwrap_or(world.visibility);
-            world.archived_at = change.archive.then_some(step.at);
+            world.archived_at = before.archived_at.or(change.archive.then_some(step.at));
             world.revision = world.revision.next();
+            self.log.append(before.lost_by(world), step.at);
             Ok(world.clone())
         }
     } refuses {

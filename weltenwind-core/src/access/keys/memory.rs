@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use crate::{
     error::StorageError,
     ids::ApiKeyId,
     page::Page,
+    revocations::{Loss, MemoryRevocationStore},
     step::{EffectKey, Step},
 };
 
@@ -24,6 +25,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct MemoryApiKeyStore {
     state: Mutex<State>,
+    /// Where losses are logged, if anywhere.
+    log: Option<Arc<MemoryRevocationStore>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +49,11 @@ impl State {
 }
 
 impl MemoryApiKeyStore {
+    /// Keeps API keys, and logs losses in `log`.
+    pub fn logging(log: Arc<MemoryRevocationStore>) -> Self {
+        Self { log: Some(log), ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,6 +98,9 @@ impl ApiKeyStore for MemoryApiKeyStore {
             return Ok(deleted);
         }
         let key = state.keys.remove(&id).ok_or(AccessError::KeyNotFound)?;
+        if let Some(log) = &self.log {
+            log.append([Loss::of_key(id)], step.at);
+        }
         state.finish(step, &key);
         Ok(key)
     }
@@ -104,8 +115,6 @@ impl ApiKeyStore for MemoryApiKeyStore {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn fixture() -> impl Future<Output = ((), Arc<dyn ApiKeyStore>)> {

@@ -19,9 +19,10 @@ use crate::{
     actor::{Actor, CorrelationId, Identity, KeyHolder},
     clock::Timestamp,
     error::{StorageError, chain},
-    ids::ApiKeyId,
+    ids::{AccountId, ApiKeyId},
     limits::{Limits, Policy},
     page::Page,
+    revocations::{Mark, Revocations},
     scope::{Scope, ScopeKind},
     secret::Secret,
     services::Sources,
@@ -56,6 +57,7 @@ pub struct ApiKeys {
     access: Arc<dyn AccessControlService>,
     sources: Sources,
     limits: Limits,
+    revocations: Revocations,
     known: Cache<ApiKeyId, Known>,
 }
 
@@ -63,6 +65,8 @@ pub struct ApiKeys {
 struct Known {
     key: Arc<ApiKey>,
     read_at: Timestamp,
+    /// How far losses were known before it was read.
+    mark: Mark,
 }
 
 impl ApiKeys {
@@ -75,7 +79,15 @@ impl ApiKeys {
         sources: Sources,
         limits: Limits,
     ) -> Self {
-        Self { store, grants, places, access, sources, limits, known: Cache::new(REMEMBERED) }
+        let (revocations, known) = (Revocations::none(), Cache::new(REMEMBERED));
+        Self { store, grants, places, access, sources, limits, revocations, known }
+    }
+
+    /// Makes every loss known at once, and believes no key that is known to be lost.
+    #[must_use]
+    pub fn announcing(mut self, revocations: Revocations) -> Self {
+        self.revocations = revocations;
+        self
     }
 
     /// Makes a key. Needs `access.manage` in its scope, and there everything that stands on its list.
@@ -135,7 +147,7 @@ impl ApiKeys {
         Ok(self.store.page(query).await?)
     }
 
-    /// Deletes a key: it holds no longer, on this node at once. Needs `access.manage` in its scope.
+    /// Deletes a key: it holds no longer, on this node at once, and elsewhere as soon as that is known there. Needs `access.manage` in its scope.
     ///
     /// # Errors
     ///
@@ -146,6 +158,7 @@ impl ApiKeys {
         let audit = AuditDraft::new("api_key.delete", key.scope).with(json!({ "name": key.name.as_str() }));
         let deleted = self.store.delete(&actor.step(self.sources.clock.now(), audit), id).await?;
         self.known.invalidate(&id);
+        self.revocations.announce().await;
         Ok(deleted)
     }
 
@@ -154,7 +167,7 @@ impl ApiKeys {
         token.starts_with(PREFIX)
     }
 
-    /// Answers who bears a key. It is believed for a second.
+    /// Answers who bears a key. It is believed for a second, and no longer than until its loss is known.
     ///
     /// # Errors
     ///
@@ -185,7 +198,11 @@ impl ApiKeys {
     /// Finds a key that holds, and notes that it is used.
     async fn holding(&self, id: ApiKeyId) -> Result<Arc<ApiKey>, AccountError> {
         let now = self.sources.clock.now();
-        let known = self.known.get(&id).filter(|known| known.read_at <= now && now < known.read_at + BELIEVED);
+        let account = AccountId::new(id.uuid());
+        let known = self.known.get(&id).filter(|known| {
+            let is_fresh = known.read_at <= now && now < known.read_at + BELIEVED;
+            is_fresh && !self.revocations.touched_since(account, known.mark)
+        });
         let key = match known {
             Some(known) => known.key,
             None => self.read(id, now).await?.ok_or(AccountError::KeyInvalid)?,
@@ -194,6 +211,8 @@ impl ApiKeys {
     }
 
     async fn read(&self, id: ApiKeyId, now: Timestamp) -> Result<Option<Arc<ApiKey>>, StorageError> {
+        // Before the look: a loss that comes meanwhile is then newer than what is found.
+        let mark = self.revocations.mark();
         let Some(key) = self.store.find(id).await?.map(Arc::new) else { return Ok(None) };
         let step = step_of_use(now);
         if key.holds_at(now) && key.last_used_at.is_none_or(|last| last < step) {
@@ -202,7 +221,7 @@ impl ApiKeys {
                 tracing::warn!(key = %id, error = chain(&error), "the use of a key is not noted");
             }
         }
-        self.known.insert(id, Known { key: Arc::clone(&key), read_at: now });
+        self.known.insert(id, Known { key: Arc::clone(&key), read_at: now, mark });
         Ok(Some(key))
     }
 
@@ -273,7 +292,7 @@ mod tests {
         clock::{Clock as _, ManualClock},
         code::Code,
         error::Classify as _,
-        ids::{AccountId, WorldId},
+        ids::WorldId,
         limits::LimitsConfig,
     };
 

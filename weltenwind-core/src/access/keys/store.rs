@@ -22,7 +22,7 @@ pub trait ApiKeyStore: Debug + Send + Sync + 'static {
     /// Reads keys in order of their ids, expired ones included.
     async fn page(&self, query: &ApiKeyQuery) -> Result<Page<ApiKey>, StorageError>;
 
-    /// Deletes a key and answers it.
+    /// Deletes a key, logs the loss, and answers the key.
     ///
     /// # Errors
     ///

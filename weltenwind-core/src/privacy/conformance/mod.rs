@@ -233,7 +233,7 @@ pub async fn an_erased_account_is_gone_with_all_that_belongs_to_it(stores: &Stor
     assert!(matches!(stores.idempotency.claim(&claim(1, account(1))).await, Ok(Claimed::Fresh(_))));
     let losses = stores.revocations.page(LossSeq::START, 100).await.expect("the store works");
     let last = losses.last().expect("a loss").loss;
-    assert_eq!((last.account, last.lost), (account(1), Lost::Account));
+    assert_eq!((last.account, last.lost), (Some(account(1)), Lost::Account));
 }
 
 /// One leaves, and the others notice nothing of it.

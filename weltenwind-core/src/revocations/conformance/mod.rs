@@ -14,13 +14,14 @@ use super::{
     store::RevocationStore,
 };
 use crate::{
-    access::{GrantStore, NewGrant, Role},
+    access::{GrantStore, NewGrant, Role, keys::ApiKeyStore},
     accounts::{
         AccountStore, DeviceStore, SessionStore,
         conformance::{account, at, id, step},
     },
     ids::{GrantId, SessionId, WorldId},
     scope::Scope,
+    worlds::WorldStore,
 };
 
 /// The port under test, and those that write its log, on one store.
@@ -36,6 +37,10 @@ pub struct Ports {
     pub devices: Arc<dyn DeviceStore>,
     /// Grants.
     pub grants: Arc<dyn GrantStore>,
+    /// API keys.
+    pub api_keys: Arc<dyn ApiKeyStore>,
+    /// Worlds.
+    pub worlds: Arc<dyn WorldStore>,
 }
 
 /// Makes a test of every case of [`conformance`](crate::revocations::conformance).
@@ -58,6 +63,9 @@ macro_rules! revocation_store_conformance {
             a_device_that_ends_is_one_loss
             a_role_that_is_taken_is_a_loss
             a_member_that_is_removed_loses_once
+            a_role_that_ends_sooner_is_a_loss
+            a_key_that_is_deleted_is_a_loss
+            a_world_that_closes_is_a_loss_of_whoever_is_there
             a_name_that_is_given_up_is_a_loss
             what_is_given_is_no_loss
             a_refused_step_loses_nothing
@@ -103,7 +111,7 @@ impl Ports {
 }
 
 fn loss(seq: i64, seconds: i64, n: u32, lost: Lost) -> LoggedLoss {
-    LoggedLoss { seq: LossSeq::new(seq), at: at(seconds), loss: Loss { account: account(n), lost } }
+    LoggedLoss { seq: LossSeq::new(seq), at: at(seconds), loss: Loss::of(account(n), lost) }
 }
 
 fn lost_session(n: u32) -> Lost {

@@ -1,13 +1,18 @@
 use super::{Ports, loss, lost_session, world};
 use crate::{
-    access::{AccessError, Role},
-    accounts::{
-        DisplayName,
-        conformance::{account, id, open_guest, session, step, step_with_key},
+    access::{
+        AccessError, NewGrant, Permission, PermissionSet, Role,
+        keys::{ApiKeyName, NewApiKey},
     },
-    ids::{DeviceId, GrantId, SessionId},
-    revocations::Lost,
+    accounts::{
+        DisplayName, TokenHash,
+        conformance::{account, at, id, open_guest, session, step, step_with_key},
+    },
+    ids::{ApiKeyId, DeviceId, GrantId, SessionId, WorldId},
+    page::Revision,
+    revocations::{LoggedLoss, Loss, LossSeq, Lost},
     scope::Scope,
+    worlds::{Description, JoinPolicy, NewWorld, Slug, Visibility, WorldAmendment, WorldChange, WorldName},
 };
 
 /// Once: a second end ends nothing.
@@ -87,6 +92,83 @@ pub async fn a_member_that_is_removed_loses_once(ports: &Ports) {
     ports.grants.revoke_all(&step(5), account(1), world(7)).await.expect("it is a member");
 
     assert_eq!(ports.log().await, [loss(1, 5, 1, Lost::Rights(world(7)))]);
+}
+
+/// Whoever counted on the later end looks again.
+pub async fn a_role_that_ends_sooner_is_a_loss(ports: &Ports) {
+    open_guest(&*ports.accounts, 1).await;
+    let (grant, role, scope) = (GrantId::new(id(1)), Role::WorldMember, world(7));
+    for (seconds, end) in [(1, None), (2, Some(600)), (3, Some(900)), (4, Some(899)), (5, Some(899)), (6, None)] {
+        let expires_at = end.map(at);
+        let given = NewGrant { id: grant, account: account(1), role, scope, reason: None, expires_at };
+        ports.grants.grant(&step(seconds), &given).await.expect("the account exists");
+    }
+
+    let expected = [loss(1, 2, 1, Lost::Rights(scope)), loss(2, 4, 1, Lost::Rights(scope))];
+    assert_eq!(ports.log().await, expected);
+}
+
+/// Under the key's own id, once, and not what a refused deletion names.
+pub async fn a_key_that_is_deleted_is_a_loss(ports: &Ports) {
+    let key = ApiKeyId::new(id(5));
+    let new = NewApiKey {
+        id: key,
+        hash: TokenHash::of("wwk_"),
+        name: ApiKeyName::new("arena server").expect("a name"),
+        scope: Scope::Global,
+        permissions: PermissionSet::of(&[Permission::ChatPost]),
+        rank: Role::Admin.rank(),
+        expires_at: None,
+    };
+    ports.api_keys.create(&step(1), &new).await.expect("the store works");
+
+    ports.api_keys.delete(&step_with_key(2, 1), key).await.expect("it is there");
+    ports.api_keys.delete(&step_with_key(3, 1), key).await.expect("it is answered");
+    ports.api_keys.delete(&step(4), key).await.expect_err("it is gone");
+
+    assert_eq!(ports.log().await, [LoggedLoss { seq: LossSeq::new(1), at: at(2), loss: Loss::of_key(key) }]);
+}
+
+/// Only what it is open to: whoever may still come in has lost nothing.
+pub async fn a_world_that_closes_is_a_loss_of_whoever_is_there(ports: &Ports) {
+    let world = WorldId::new(id(7));
+    let new = NewWorld {
+        id: world,
+        slug: Slug::new("mistral").expect("a slug"),
+        name: WorldName::new("Mistral").expect("a name"),
+        description: Description::new("").expect("a description"),
+        visibility: Visibility::Public,
+        join_policy: JoinPolicy::Open,
+        owner: None,
+    };
+    ports.worlds.create(&step(1), &new).await.expect("the slug is free");
+    let change = |visibility, archive| WorldChange {
+        id: world,
+        expected: None,
+        amendment: WorldAmendment { visibility, ..WorldAmendment::default() },
+        archive,
+    };
+
+    for (seconds, visibility, archive) in [
+        (2, Some(Visibility::Unlisted), false),
+        (3, Some(Visibility::Private), false),
+        (4, Some(Visibility::Private), false),
+        (5, None, false),
+        (6, Some(Visibility::Public), false),
+        (7, None, true),
+        (8, None, true),
+    ] {
+        ports.worlds.amend(&step(seconds), &change(visibility, archive)).await.expect("the world exists");
+    }
+    let stale = WorldChange { expected: Some(Revision::FIRST), ..change(None, true) };
+    ports.worlds.amend(&step(9), &stale).await.expect_err("it has changed");
+
+    let closed = |seq, seconds| LoggedLoss {
+        seq: LossSeq::new(seq),
+        at: at(seconds),
+        loss: Loss::in_place(Scope::World(world)),
+    };
+    assert_eq!(ports.log().await, [closed(1, 3), closed(2, 7)]);
 }
 
 /// Nodes that remember the old name read it anew.

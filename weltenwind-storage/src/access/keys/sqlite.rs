@@ -8,6 +8,7 @@ use weltenwind_core::{
         AccessError,
         keys::{ApiKey, ApiKeyQuery, ApiKeyStore, NewApiKey},
     },
+    revocations::Loss,
 };
 
 use super::{
@@ -123,6 +124,6 @@ async fn delete_in(tx: &mut SqliteConnection, step: &Step, id: ApiKeyId) -> Resu
     let row: Option<ApiKeyRow> =
         query_as(sql::DELETE).bind(id.uuid()).bind(Instant(step.at)).fetch_optional(&mut *tx).await?;
     let Some(key) = one(row)? else { return Err(Refused(AccessError::KeyNotFound)) };
-    step::finish(tx, step, &Outcome::of(id)).await?;
+    step::finish(tx, step, &Outcome::of(id).losing([Loss::of_key(id)])).await?;
     Ok(key)
 }

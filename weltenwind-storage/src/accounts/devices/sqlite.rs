@@ -121,7 +121,7 @@ async fn end_in(
         return Err(Refused(AccountError::DeviceNotFound));
     }
     query(sql::END_SESSIONS).bind(device.uuid()).bind(Instant(step.at)).execute(&mut *tx).await?;
-    let outcome = Outcome::of(device).losing([Loss { account, lost: Lost::Device(device) }]);
+    let outcome = Outcome::of(device).losing([Loss::of(account, Lost::Device(device))]);
     step::finish(tx, step, &outcome).await?;
     Ok(())
 }
