@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::Node;
-use weltenwind_core::{Actor, access::Permission};
+use tokio::time::Instant;
+use weltenwind_core::{Actor, Clock as _, access::Permission, revocations::Loss};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_key_posts_under_its_own_name_what_it_lists() {
@@ -47,15 +50,43 @@ async fn a_key_that_was_deleted_posts_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_of_a_key_that_was_deleted_is_closed_at_the_next_look() {
+async fn a_socket_of_a_key_that_was_deleted_is_closed_at_once_and_no_other() {
     let node = Node::start().await;
     let (made, mut arena) = node.key(&[Permission::ChatPost]).await;
-    arena.answers_pings = true;
+    let (_, mut other) = node.key(&[Permission::ChatPost]).await;
+    let start = Instant::now();
 
     node.town.services.api_keys.delete(&Actor::operator(), made.key.id).await.unwrap();
-    node.town.clock.advance(Duration::from_secs(25));
 
     arena.expect_bye(4201).await;
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+    other.send(json!({ "t": "leave", "id": 1, "room": "global" })).await;
+    other.expect_err("not-joined").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_another_node_deletes_is_lost_within_half_a_second() {
+    let node = Node::start().await;
+    let (made, mut arena) = node.key(&[Permission::ChatPost]).await;
+    let start = Instant::now();
+
+    // Into the log alone: no call on this node, and no hint on the bus.
+    node.town.accounts.log.append([Loss::of_key(made.key.id)], node.town.clock.now());
+
+    arena.expect_bye(4201).await;
+    assert!(start.elapsed() <= SECOND / 2 + SECOND / 10, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_is_closed_when_its_key_ends() {
+    let node = Node::start().await;
+    let (start, life) = (Instant::now(), 7 * SECOND);
+    let (_, mut arena) = node.key_until(Some(node.town.clock.now() + life), &[Permission::ChatPost]).await;
+    node.town.clock.advance(life);
+
+    arena.skip_to("bye").await;
+    arena.expect_close(4201).await;
+    assert!(start.elapsed() >= life && start.elapsed() < life + SECOND, "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 pub(crate) mod raw;
 pub(crate) mod stores;
 
-use std::{collections::VecDeque, net::IpAddr};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::{body::Incoming, service::service_fn};
@@ -23,12 +23,14 @@ use tokio_tungstenite::{
 };
 use tower::Service as _;
 use weltenwind_core::{
-    Actor, AllowedOrigins, ChannelId, ClientAddress, CorrelationId, Scope,
+    Actor, AllowedOrigins, ChannelId, ClientAddress, Clock as _, CorrelationId, IdGenerator as _, Scope, Timestamp,
     access::{
-        Permission, PermissionSet,
+        Permission, PermissionSet, RoleAccess, Sanctions,
         keys::{ApiKeyDraft, ApiKeyName, MadeKey},
     },
-    accounts::{DeviceDraft, DisplayName, SessionGrant},
+    accounts::{
+        AccessToken, AccountsConfig, DeviceDraft, DisplayName, KeyStore as _, ServerKeys, SessionGrant, TokenIssuer,
+    },
     chat::ChannelDraft,
     limits::LimitsConfig,
 };
@@ -59,6 +61,15 @@ impl Node {
         Self::in_town(Town::limited(limits).await, &RealtimeConfig::default())
     }
 
+    /// A node whose accounts are bound by sanctions.
+    pub(crate) async fn sanctioning(sanctions: Arc<dyn Sanctions>) -> Self {
+        let mut town = Town::found().await;
+        let access = RoleAccess::new(town.grants.clone(), town.clock.clone());
+        let access = access.minding(town.services.revocations.clone()).with_sanctions(sanctions);
+        town.services.access = Arc::new(access);
+        Self::in_town(town, &RealtimeConfig::default())
+    }
+
     fn in_town(town: Town, config: &RealtimeConfig) -> Self {
         let registry = Registry::new();
         let config = RealtimeConfig { node: "node-1".to_owned(), ..config.clone() };
@@ -71,6 +82,17 @@ impl Node {
         let actor = Actor::anonymous(CorrelationId::accept("sign-in-1").unwrap());
         let name = DisplayName::new(name).unwrap();
         self.town.services.accounts.open_guest(&actor, Some(name), DeviceDraft::default()).await.unwrap()
+    }
+
+    /// Makes a token of a session that reaches no further than `scope`.
+    pub(crate) async fn narrowed(&self, grant: &SessionGrant, scope: Scope) -> String {
+        let services = &self.town.services;
+        let own = services.accounts.verify(grant.access_token.expose()).await.unwrap();
+        let keys = self.town.accounts.adopt(&ServerKeys { signing: vec![], roots: vec![] }).await.unwrap();
+        let issuer = TokenIssuer::new(&AccountsConfig::default().issuer, &keys).unwrap();
+        let token = AccessToken { scope, ..own };
+        let (id, now) = (services.sources.ids.draw(), services.sources.clock.now());
+        issuer.issue(&token, id, now).unwrap().expose().clone()
     }
 
     /// Answers the signed-in account as an actor.
@@ -146,16 +168,26 @@ impl Node {
         Self::connect_bearing(pipe, grant.access_token.expose()).await
     }
 
+    /// Opens a socket with a token and reads its `welcome`.
+    pub(crate) async fn connect_with(&self, token: &str) -> Client {
+        Self::connect_bearing(self.pipe(None, 256 * 1024), token).await
+    }
+
     /// Makes an API key for everything, and opens a socket with it.
     pub(crate) async fn key(&self, permissions: &[Permission]) -> (MadeKey, Client) {
+        self.key_until(None, permissions).await
+    }
+
+    /// Makes an API key for everything that ends by itself, and opens a socket with it.
+    pub(crate) async fn key_until(&self, end: Option<Timestamp>, permissions: &[Permission]) -> (MadeKey, Client) {
         let draft = ApiKeyDraft {
             name: ApiKeyName::new("arena server").unwrap(),
             scope: Scope::Global,
             permissions: PermissionSet::of(permissions),
-            expires_at: None,
+            expires_at: end,
         };
         let made = self.town.services.api_keys.make(&Actor::operator(), draft).await.unwrap();
-        let client = Self::connect_bearing(self.pipe(None, 256 * 1024), made.secret.expose()).await;
+        let client = self.connect_with(made.secret.expose()).await;
         (made, client)
     }
 

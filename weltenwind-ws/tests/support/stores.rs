@@ -56,6 +56,7 @@ pub(crate) struct Town {
     pub(crate) chat: Arc<FallibleChat>,
     pub(crate) accounts: Arc<MemoryAccounts>,
     pub(crate) grants: Arc<MemoryGrantStore>,
+    pub(crate) worlds: Arc<MemoryWorlds>,
     pub(crate) clock: Arc<ManualClock>,
 }
 
@@ -75,10 +76,11 @@ impl Town {
             ids: Arc::new(SequentialIds::default()),
             random: Arc::new(CountingRandom::default()),
         };
-        let stores = stores(chat.clone(), &accounts, grants.clone(), Arc::new(MemoryWorlds::logging(&accounts.log)));
+        let worlds = Arc::new(MemoryWorlds::logging(&accounts.log));
+        let stores = stores(chat.clone(), &accounts, grants.clone(), worlds.clone());
         let config = ServiceConfig { limits, ..ServiceConfig::default() };
         let services = Services::start(stores, config, sources).await.expect("services start");
-        Self { services, chat, accounts, grants, clock }
+        Self { services, chat, accounts, grants, worlds, clock }
     }
 }
 
