@@ -225,7 +225,6 @@ impl Services {
         sources: Sources,
     ) -> Result<Self, AccountError> {
         let Shared { bus, limiter, presence, notices } = shared;
-        let presence = Arc::new(Presence::new(presence, config.presence, sources.clone()));
         let limits = Limits::new(limiter, config.limits);
         let (losses, clock) = (Arc::clone(&stores.revocations), Arc::clone(&sources.clock));
         let life = config.accounts.access_token_life;
@@ -318,7 +317,7 @@ impl Services {
             limits,
             revocations,
             refusals,
-            presence,
+            presence: Arc::new(Presence::new(presence, config.presence, sources.clone())),
             sources,
             health: stores.health,
             bus,

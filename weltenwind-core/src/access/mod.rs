@@ -37,7 +37,9 @@ pub use self::{
     error::{AccessError, Denied, WhyDenied},
     grants::{GrantDraft, Grants},
     memory::MemoryGrantStore,
-    model::{Because, Decision, Explanation, Grant, GrantQuery, Member, MemberPosition, MemberQuery, NewGrant, Pass, Reason},
+    model::{
+        Because, Decision, Explanation, Grant, GrantQuery, Member, MemberPosition, MemberQuery, NewGrant, Pass, Reason,
+    },
     permission::{ParsePermissionError, Permission, PermissionSet},
     place::{OpenPlaces, Place, Places},
     role::{ParseRoleError, Role},

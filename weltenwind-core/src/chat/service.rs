@@ -137,7 +137,8 @@ impl ChatBuilder {
         let bus = bus.unwrap_or_else(|| Arc::new(LocalBus::default()));
         let limits = limits.unwrap_or_else(|| Limits::in_process(Arc::clone(&sources.clock), LimitsConfig::default()));
         let appender = Appender::start(&store, &bus, &append);
-        let directory = Directory::new(Arc::clone(&store), Arc::clone(&places), Arc::clone(&sources.clock), revocations);
+        let directory =
+            Directory::new(Arc::clone(&store), Arc::clone(&places), Arc::clone(&sources.clock), revocations);
         let heads = Heads::new(Arc::clone(&store));
         let tails = Tails::new(Arc::clone(&store), Arc::clone(&bus), heads.clone());
         let inner = Inner { store, places, access, bus, sources, limits, appender, directory, heads, tails };

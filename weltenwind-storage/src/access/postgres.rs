@@ -126,9 +126,8 @@ async fn grant_in(tx: &mut PgConnection, step: &Step, grant: &NewGrant) -> Resul
     })?;
     // What was not there and has another id was given in between, perhaps for good.
     let was_between = grant.expires_at.is_some() && before.is_none() && given.id != grant.id;
-    let (lasted, is_shorter) = before.map_or((was_between, was_between), |before| {
-        (before.expires_at.is_none(), given.ends_sooner_than(&before))
-    });
+    let (lasted, is_shorter) = before
+        .map_or((was_between, was_between), |before| (before.expires_at.is_none(), given.ends_sooner_than(&before)));
     if given.role.is_owner() && lasted {
         keep_an_owner_in(tx, &given).await?;
     }

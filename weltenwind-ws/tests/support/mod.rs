@@ -23,7 +23,7 @@ use tokio_tungstenite::{
 };
 use tower::Service as _;
 use weltenwind_core::{
-    Actor, AllowedOrigins, ChannelId, ClientAddress, Clock as _, CorrelationId, IdGenerator as _, Scope, Timestamp,
+    Actor, AllowedOrigins, ChannelId, ClientAddress, CorrelationId, Scope, Timestamp,
     access::{
         Permission, PermissionSet, RoleAccess, Sanctions,
         keys::{ApiKeyDraft, ApiKeyName, MadeKey},
