@@ -223,7 +223,7 @@ async fn a_restored_backup_is_noticed_and_the_history_read_anew() {
     let mut connection = SqliteConnection::connect(store.url()).await.expect("the file");
     for statement in [
         "DELETE FROM chat_messages WHERE seq = 2",
-        "UPDATE chat_channels SET epoch = epoch + 1, last_seq = 1, last_change = 1",
+        "UPDATE chat_channels SET epoch = epoch + 1, last_seq = 1, last_change = 1, purged_change = 0",
     ] {
         sqlx::query(statement).execute(&mut connection).await.expect("the statement");
     }

@@ -1,13 +1,16 @@
 //! A listener on a bus that loses, doubles and reorders hears everything once and in order all the same.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    Actor, Room, Scope, SystemClock,
+    Actor, Clock as _, Room, Scope, SystemClock,
     bus::{Bus, LocalBus, RoomEvent, Subscription},
     chat::{
         Change, ChannelDraft, Chat, ChatStore, Draft, GapCause, LiveEvent, MemoryChatStore, NewMessage, REPLAY_WINDOW,
@@ -151,6 +154,11 @@ async fn events_that_overtook_each_other_are_sorted_without_the_store() {
 }
 
 async fn full_channel(messages: i64) -> (Chat, weltenwind_core::ChannelId, u32) {
+    let (_, chat, channel, epoch) = full_store(messages).await;
+    (chat, channel, epoch)
+}
+
+async fn full_store(messages: i64) -> (Arc<MemoryChatStore>, Chat, weltenwind_core::ChannelId, u32) {
     let store = Arc::new(MemoryChatStore::default());
     let chat = Chat::builder(store.clone()).build();
     let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
@@ -169,7 +177,7 @@ async fn full_channel(messages: i64) -> (Chat, weltenwind_core::ChannelId, u32) 
         })
         .collect();
     store.append(&batch).await.expect("a full channel");
-    (chat, channel.id, channel.epoch)
+    (store, chat, channel.id, channel.epoch)
 }
 
 async fn first_event(chat: &Chat, channel: weltenwind_core::ChannelId, since: RoomPosition) -> (bool, LiveEvent) {
@@ -197,6 +205,47 @@ async fn a_position_of_another_life_or_ahead_of_this_one_is_a_gap() {
         let (recovered, event) = first_event(&chat, channel, since).await;
         assert!(!recovered && matches!(event, LiveEvent::Gap(GapCause::Epoch)));
     }
+}
+
+#[tokio::test]
+async fn what_retention_deleted_is_a_gap_to_who_had_not_seen_it() {
+    let (store, chat, channel, epoch) = full_store(9).await;
+    store.purge(channel, SystemClock.now() + Duration::from_hours(1), 4).await.expect("a purge");
+
+    let (recovered, event) = first_event(&chat, channel, RoomPosition { epoch, change: Change::new(3) }).await;
+    assert!(!recovered && matches!(event, LiveEvent::Gap(GapCause::Window)));
+    let (recovered, event) = first_event(&chat, channel, RoomPosition { epoch, change: Change::new(4) }).await;
+    assert!(recovered && matches!(event, LiveEvent::Posted(event) if event.message.seq.get() == 5));
+}
+
+#[tokio::test]
+async fn what_retention_deletes_in_the_middle_of_a_replay_is_a_gap_and_what_was_told_before_is_none() {
+    const MESSAGES: i64 = 500;
+    let (store, chat, channel, epoch) = full_store(MESSAGES).await;
+    let since = RoomPosition { epoch, change: Change::ZERO };
+    let mira = Actor::player("Mira");
+    let mut told_all = chat.listen(&mira, channel, Some(since)).await.expect("a listener");
+    let mut told_half = chat.listen(&mira, channel, Some(since)).await.expect("a listener");
+    // The first page has 200 messages.
+    for live in [&mut told_all, &mut told_half] {
+        assert!(live.is_recovered() && matches!(live.next().await.expect("an event"), LiveEvent::Posted(_)));
+    }
+
+    let tomorrow = SystemClock.now() + Duration::from_hours(24);
+    store.purge(channel, tomorrow, 200).await.expect("a purge");
+    for seq in 2..=MESSAGES {
+        let event = told_all.next().await.expect("an event");
+        assert!(matches!(event, LiveEvent::Posted(event) if event.message.seq.get() == seq));
+    }
+    assert!(matches!(told_all.next().await.expect("an event"), LiveEvent::Live));
+    store.purge(channel, tomorrow, 1).await.expect("a purge");
+    for seq in 2..=200 {
+        let event = told_half.next().await.expect("an event");
+        assert!(matches!(event, LiveEvent::Posted(event) if event.message.seq.get() == seq));
+    }
+    assert!(matches!(told_half.next().await.expect("an event"), LiveEvent::Gap(GapCause::Window)));
+    assert_eq!(told_half.position().change.get(), MESSAGES);
+    assert!(matches!(told_half.next().await.expect("an event"), LiveEvent::Live));
 }
 
 #[tokio::test]

@@ -153,6 +153,29 @@ async fn what_changed_is_told_once_and_in_its_newest_state() {
 }
 
 #[tokio::test]
+async fn what_retention_deleted_is_told_to_who_had_not_seen_it() {
+    let town = Town::start().await;
+    let mut positions = vec![town.history("").await["roomCursor"].as_str().unwrap().to_owned()];
+    for body in ["one", "two"] {
+        town.server.say(&town.mira, &town.lobby, body).await;
+        positions.push(town.history("").await["roomCursor"].as_str().unwrap().to_owned());
+    }
+    town.server.clock.advance(Duration::from_hours(25));
+    town.server.say(&town.mira, &town.lobby, "three").await;
+    let keep_for_a_day = town.server.patch(town.channel()).by(&town.owner).with("if-match", "\"1\"");
+    keep_for_a_day.json(json!({ "retentionDays": 1 })).await.expect(200);
+
+    assert_eq!(town.server.services.chat.enforce_retention().await.unwrap(), 2);
+
+    for position in &positions[..2] {
+        let gone = town.server.get(format!("{}?since={position}", town.messages())).await;
+        assert_eq!(gone.expect(410).code(), "replay-window-exceeded");
+    }
+    assert_eq!(seqs(&town.history(&format!("?since={}", positions[2])).await), [3]);
+    assert_eq!(seqs(&town.history("").await), [3]);
+}
+
+#[tokio::test]
 async fn a_place_in_history_that_is_none_is_refused() {
     let town = Town::start().await;
     let other = town.server.channel(&town.owner, &town.world, "trade").await;

@@ -32,7 +32,7 @@ mod schema {
                 $folder: "0001_foundation", "0002_accounts", "0003_worlds_access", "0004_chat", "0005_idempotency",
                 "0006_revocations", "0007_access_keys", "0008_second_factor", "0009_erasure",
                 "0010_identities", "0011_outbox", "0012_announcements", "0013_notifications",
-                "0014_outbox_order"
+                "0014_outbox_order", "0015_chat_purged"
             )
         };
         ($folder:literal: $($name:literal),+) => {

@@ -226,6 +226,7 @@ impl Case {
     async fn read(&self, store: &dyn ChatStore, channel: ChannelId, said: &mut Vec<String>) {
         let limit = Limit::new(3).expect("1 to 200");
         said.push(words(store.find_channel(channel).await));
+        said.push(words(store.head(channel).await));
         for author in 0..AUTHORS {
             said.push(words(store.last_sent(channel, self.account(author)).await));
         }

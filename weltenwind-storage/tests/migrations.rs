@@ -7,6 +7,11 @@ mod fixture;
 use std::collections::BTreeMap;
 
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use uuid::Uuid;
+use weltenwind_core::{
+    MessageId, Step, Timestamp,
+    chat::{NewChannel, NewMessage},
+};
 use weltenwind_storage::{Migrated, OpenError, StorageConfig, migrate, open};
 
 use self::fixture::{Fixture, empty_postgres, postgres, sqlite, sqlite_place};
@@ -212,6 +217,49 @@ async fn a_failed_migration_of_postgres_is_named_and_can_be_tried_again() {
 
     sqlx::query("DROP TABLE grants").execute(&mut connection).await.unwrap();
     assert_eq!(migrate(&config).await.unwrap().applied, names("postgres")[2..]);
+}
+
+#[tokio::test]
+async fn what_was_deleted_before_it_was_noted_is_a_gap_to_whoever_is_behind_in_sqlite() {
+    what_was_deleted_before_it_was_noted_is_a_gap(&sqlite().await, &["DROP TRIGGER chat_messages_note_purged"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_URL"]
+async fn what_was_deleted_before_it_was_noted_is_a_gap_to_whoever_is_behind_in_postgres() {
+    let undo = ["DROP TRIGGER chat_messages_note_purged ON chat_messages", "DROP FUNCTION chat_note_purged"];
+    what_was_deleted_before_it_was_noted_is_a_gap(&postgres().await, &undo).await;
+}
+
+async fn what_was_deleted_before_it_was_noted_is_a_gap(fixture: &Fixture, undo: &[&'static str]) {
+    let chat = &fixture.stores.chat;
+    let posts = ["one", "two", "three"].map(NewMessage::sample);
+    let deleted = [Some(1), Some(0), Some(3), None];
+    for (n, deleted) in (1..).zip(deleted) {
+        let channel = NewChannel::sample(n);
+        chat.create_channel(&Step::sample(Timestamp::UNIX_EPOCH), &channel).await.unwrap();
+        if let Some(deleted) = deleted {
+            let posts = posts.clone().map(|post| {
+                let id = MessageId::new(Uuid::from_u128(post.id.uuid().as_u128() ^ u128::from(n)));
+                NewMessage { id, channel: channel.id, ..post }
+            });
+            chat.append(&posts).await.unwrap();
+            assert_eq!(chat.purge(channel.id, Timestamp::MAX, deleted).await.unwrap(), u64::from(deleted));
+        }
+    }
+    for statement in undo {
+        fixture.execute(statement).await;
+    }
+    fixture.execute("ALTER TABLE chat_channels DROP COLUMN purged_change").await;
+    fixture.execute("DELETE FROM _sqlx_migrations WHERE version = 15").await;
+
+    assert_eq!(migrate(&fixture.config).await.unwrap().applied, ["0015_chat_purged"]);
+
+    let mut purged = Vec::new();
+    for n in 1..=4 {
+        purged.push(chat.head(NewChannel::sample(n).id).await.unwrap().unwrap().purged.get());
+    }
+    assert_eq!(purged, [3, 0, 3, 0], "what may have been missed, nothing, what may have been missed, and no message");
 }
 
 /// A column as both databases can describe it: what SQLite would call its type, and whether it may be absent.

@@ -36,6 +36,12 @@ impl FrameBuilder {
         self.buffer.extend_from_slice(record);
     }
 
+    /// Gives back what was allocated beyond the text: it is kept for a while, and counted by its length.
+    pub(crate) fn trimmed(mut self) -> Self {
+        self.buffer.shrink_to_fit();
+        self
+    }
+
     /// Writes the header in front of the text.
     pub(crate) fn finish(mut self) -> Bytes {
         let length = self.len();

@@ -8,6 +8,7 @@ pub(crate) struct Metrics {
     pub(crate) stalled: IntGauge,
     pub(crate) rooms: IntGauge,
     pub(crate) ring_bytes: IntGauge,
+    pub(crate) page_bytes: IntGauge,
     pub(crate) joins: IntCounter,
     pub(crate) records_in: IntCounter,
     pub(crate) records_out: IntCounter,
@@ -52,6 +53,10 @@ impl Metrics {
             )?,
             rooms: gauge("weltenwind_ws_rooms", "Rooms that somebody on this node is in, or was a moment ago.")?,
             ring_bytes: gauge("weltenwind_ws_ring_bytes", "Bytes of frames that the rooms of this node keep.")?,
+            page_bytes: gauge(
+                "weltenwind_ws_page_bytes",
+                "Bytes of frames of the store's pages that sockets of this node are being told.",
+            )?,
             joins: counter("weltenwind_ws_joins_total", "Rooms that were joined.")?,
             records_in: records.with_label_values(&["in"]),
             records_out: records.with_label_values(&["out"]),
@@ -95,5 +100,26 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Bytes that are counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Weighed {
+    gauge: IntGauge,
+    bytes: i64,
+}
+
+impl Weighed {
+    pub(crate) fn new(gauge: &IntGauge, bytes: usize) -> Self {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        gauge.add(bytes);
+        Self { gauge: gauge.clone(), bytes }
+    }
+}
+
+impl Drop for Weighed {
+    fn drop(&mut self) {
+        self.gauge.sub(self.bytes);
     }
 }

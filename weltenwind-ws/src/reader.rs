@@ -8,7 +8,10 @@ use weltenwind_core::{
     chat::{Change, GapCause, RoomPosition},
 };
 
-use crate::ring::{Ring, What};
+use crate::{
+    metrics::Weighed,
+    ring::{Ring, What},
+};
 
 /// Where a reader is in a room.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub(crate) struct Page {
     pub(crate) after: RoomPosition,
     /// Whether the store has more by now.
     pub(crate) more: bool,
+    /// Counts its bytes as long as somebody holds it.
+    pub(crate) weight: Option<Weighed>,
 }
 
 #[derive(Debug)]
@@ -132,7 +137,7 @@ impl Reader {
     /// A reader that is told of a gap first.
     pub(crate) fn behind_gap(frame: Bytes, cause: GapCause, after: RoomPosition) -> Self {
         let frames = vec![PageFrame { frame, records: 1, gap: Some(cause) }];
-        let page = Arc::new(Page { frames, after, more: false });
+        let page = Arc::new(Page { frames, after, more: false, weight: None });
         Self { place: Place::Page(page, 0), ..Self::new(after) }
     }
 
@@ -341,7 +346,7 @@ mod tests {
             records: chunk.len() as u64,
             gap: None,
         });
-        Arc::new(Page { frames: frames.collect(), after: at(to), more })
+        Arc::new(Page { frames: frames.collect(), after: at(to), more, weight: None })
     }
 
     fn records(range: std::ops::RangeInclusive<i64>) -> Vec<String> {

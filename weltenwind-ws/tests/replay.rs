@@ -4,7 +4,10 @@
 
 mod support;
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use support::{Client, Node, room};
@@ -19,13 +22,17 @@ use weltenwind_ws::RealtimeConfig;
 
 /// Writes messages straight into the store, where nobody announces them.
 async fn fill(node: &Node, channel: ChannelId, count: usize) {
+    fill_with(node, channel, count, |n| format!("old {n}")).await;
+}
+
+async fn fill_with(node: &Node, channel: ChannelId, count: usize, text: impl Fn(usize) -> String) {
     let author = Author { id: AccountId::new(SystemIds.draw()), display_name: DisplayName::new("Old").unwrap() };
     let batch: Vec<NewMessage> = (0..count)
         .map(|n| NewMessage {
             id: MessageId::new(SystemIds.draw()),
             channel,
             author: author.clone(),
-            body: Body::new(&format!("old {n}")).unwrap(),
+            body: Body::new(&text(n)).unwrap(),
             client_id: None,
             reply_to: None,
             sent_at: node.town.services.sources.clock.now(),
@@ -40,6 +47,12 @@ async fn fill(node: &Node, channel: ChannelId, count: usize) {
 async fn position(node: &Node, channel: ChannelId) -> RoomPosition {
     let query = MessageQuery { channel, position: Position::Newest, limit: Limit::default() };
     node.town.chat.page(&query).await.unwrap().unwrap().position
+}
+
+/// Deletes the oldest messages, as retention does.
+async fn purge(node: &Node, channel: ChannelId, count: u32) {
+    let tomorrow = node.town.services.sources.clock.now() + Duration::from_hours(24);
+    assert_eq!(node.town.chat.purge(channel, tomorrow, count).await.unwrap(), u64::from(count));
 }
 
 /// Reads `count` messages and asserts that they are exactly those behind `after`.
@@ -184,6 +197,123 @@ async fn a_position_too_far_back_is_a_gap_before_any_message() {
     assert_eq!(gap, json!({ "t": "gap", "room": room(lobby), "cause": "window", "cursor": head }));
     mira.expect("live").await;
     assert_eq!(node.metric("weltenwind_ws_gaps_total"), 1);
+}
+
+#[tokio::test]
+async fn what_retention_deleted_is_a_gap_before_any_message_to_who_had_not_seen_it() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    fill(&node, lobby, 9).await;
+    purge(&node, lobby, 4).await;
+    let (cursors, head) = (&node.town.services.cursors, position(&node, lobby).await);
+    let since = |change| cursors.seal_room(lobby, RoomPosition { change: Change::new(change), ..head });
+    let (mut away, mut knew) =
+        (node.connect(&node.guest("Away").await).await, node.connect(&node.guest("Knew").await).await);
+
+    let joined = away.join(lobby, Some(&since(3))).await;
+    assert_eq!((&joined["recovered"], &joined["cursor"]), (&json!(false), &json!(since(9))));
+    let gap = away.expect("gap").await;
+    assert_eq!(gap, json!({ "t": "gap", "room": room(lobby), "cause": "window", "cursor": since(9) }));
+    away.expect("live").await;
+
+    assert_eq!(knew.join(lobby, Some(&since(4))).await["recovered"], true);
+    expect_seqs(&mut knew, 4, 5).await;
+    knew.expect("live").await;
+    assert_eq!(node.metric("weltenwind_ws_gaps_total"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_retention_deletes_in_the_middle_of_a_replay_is_a_gap_behind_what_was_told() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let start = node.town.services.cursors.seal_room(lobby, position(&node, lobby).await);
+    fill(&node, lobby, 600).await;
+    node.town.chat.changes_take.store(100, Ordering::SeqCst);
+    let mut mira = node.connect(&node.guest("Mira").await).await;
+
+    assert_eq!(mira.join(lobby, Some(&start)).await["recovered"], true);
+    expect_seqs(&mut mira, 0, 1).await;
+    purge(&node, lobby, 400).await;
+
+    let mut told = 1;
+    let gap = loop {
+        let record = mira.next().await.unwrap();
+        if record["t"] != "msg" {
+            break record;
+        }
+        told += 1;
+        assert_eq!(record["seq"], told);
+    };
+    assert!((100..400).contains(&told), "a page: {told}");
+    let head = node.town.services.cursors.seal_room(lobby, position(&node, lobby).await);
+    assert_eq!(gap, json!({ "t": "gap", "room": room(lobby), "cause": "window", "cursor": head }));
+    mira.expect("live").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_back_from_one_place_at_once_reads_each_page_once() {
+    const MESSAGES: usize = 1_000;
+    const CLIENTS: u64 = 50;
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let start = node.town.services.cursors.seal_room(lobby, position(&node, lobby).await);
+    fill(&node, lobby, MESSAGES).await;
+    let chat = Arc::clone(&node.town.chat);
+    chat.changes_take.store(5, Ordering::SeqCst);
+    let mut clients = Vec::new();
+    for n in 0..=CLIENTS {
+        clients.push(node.connect(&node.guest(&format!("Reader {n}")).await).await);
+    }
+    let replayed = async |mut client: Client, start: String| {
+        assert_eq!(client.join(lobby, Some(&start)).await["recovered"], true);
+        expect_seqs(&mut client, 0, i64::try_from(MESSAGES).unwrap()).await;
+        client.expect("live").await;
+    };
+    replayed(clients.pop().unwrap(), start.clone()).await;
+    let pages = chat.changes_read.swap(0, Ordering::SeqCst);
+    assert!(pages > 4, "one alone reads {pages}");
+
+    futures_util::future::join_all(clients.into_iter().map(|client| replayed(client, start.clone()))).await;
+
+    assert_eq!(chat.changes_read.load(Ordering::SeqCst), pages);
+    assert_eq!(node.metric_of("weltenwind_ws_pages_total", Some("replay")), (CLIENTS + 1) * pages);
+    assert_eq!(node.metric("weltenwind_ws_page_bytes"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_a_replay_of_the_longest_texts_holds_no_more_than_a_page_of_64_kib() {
+    const MESSAGES: i64 = 300;
+    const PAGE: u64 = 64 * 1024 + 2 * 10;
+    let config = RealtimeConfig { send_buffer_bytes: 4 * 1024, ..RealtimeConfig::default() };
+    let node = Node::with(config).await;
+    let lobby = node.channel("lobby").await;
+    let head = position(&node, lobby).await;
+    let since = |change| {
+        let at = RoomPosition { change: Change::new(change), ..head };
+        node.town.services.cursors.seal_room(lobby, at)
+    };
+    // Four bytes each, the most that a character takes.
+    fill_with(&node, lobby, usize::try_from(MESSAGES).unwrap(), |_| "\u{1F32C}".repeat(2000)).await;
+    let mut slow = Vec::new();
+    // Three from one place, and one from another.
+    for from in [0, 0, 0, 1] {
+        let guest = node.guest(&format!("Slow {}", slow.len())).await;
+        let mut client = node.connect_over(node.pipe(None, 4 * 1024), &guest).await;
+        client.answers_pings = true;
+        client.join(lobby, Some(&since(from))).await;
+        slow.push((from, client));
+    }
+
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let held = node.metric("weltenwind_ws_page_bytes");
+    assert!((PAGE..=2 * PAGE).contains(&held), "two pages, one of them shared, are {held} bytes");
+
+    for (from, client) in &mut slow {
+        expect_seqs(client, *from, MESSAGES - *from).await;
+        client.skip_to("live").await;
+    }
+    assert_eq!(node.metric("weltenwind_ws_page_bytes"), 0);
+    assert_eq!(node.metric("weltenwind_ws_gaps_total"), 0);
 }
 
 #[tokio::test]

@@ -7,10 +7,10 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     error::ChatError,
-    model::{MessageQuery, Position, RoomPosition},
+    model::{RoomHead, RoomPosition},
     store::ChatStore,
 };
-use crate::{error::StorageError, ids::ChannelId, page::Limit};
+use crate::{error::StorageError, ids::ChannelId};
 
 /// For how long a head is believed by listeners of a silent room.
 const BELIEVED: Duration = Duration::from_secs(2);
@@ -34,12 +34,10 @@ impl Heads {
     }
 
     /// Reads how far a channel is now.
-    pub(super) async fn now(&self, channel: ChannelId) -> Result<RoomPosition, ChatError> {
-        let one = Limit::new(1).expect("one is a limit");
-        let query = MessageQuery { channel, position: Position::Newest, limit: one };
+    pub(super) async fn now(&self, channel: ChannelId) -> Result<RoomHead, ChatError> {
         let late = |late| StorageError::transient("read how far a channel is", late);
-        let history = tokio::time::timeout(PATIENCE, self.store.page(&query)).await.map_err(late)??;
-        Ok(history.ok_or(ChatError::ChannelNotFound)?.position)
+        let head = tokio::time::timeout(PATIENCE, self.store.head(channel)).await.map_err(late)??;
+        head.ok_or(ChatError::ChannelNotFound)
     }
 
     /// Answers how far a channel was a moment ago.
@@ -51,7 +49,7 @@ impl Heads {
         {
             return Ok(head);
         }
-        let head = self.now(channel).await?;
+        let head = self.now(channel).await?.position;
         *slot = Some((Instant::now(), head));
         Ok(head)
     }

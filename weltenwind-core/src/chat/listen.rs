@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     error::ChatError,
     heads::Heads,
-    model::{Change, ChangeQuery, Message, RoomPosition},
+    model::{Change, ChangeQuery, Message, RoomHead, RoomPosition},
     store::ChatStore,
 };
 use crate::{
@@ -46,18 +46,19 @@ pub enum LiveEvent {
 /// Why something cannot be replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GapCause {
-    /// It lies further back than [`REPLAY_WINDOW`](super::REPLAY_WINDOW) changes.
+    /// It lies further back than [`REPLAY_WINDOW`](super::REPLAY_WINDOW) changes, or retention has deleted some of it.
     Window,
     /// The channel's counters began another life.
     Epoch,
 }
 
 impl RoomPosition {
-    /// Returns why a reader at this position cannot be told everything up to `head`, the newest position; none if it can.
-    pub fn gap_before(self, head: Self) -> Option<GapCause> {
-        if self.epoch != head.epoch || self.change > head.change {
+    /// Returns why a reader at this position cannot be told everything up to `head`; none if it can.
+    pub fn gap_before(self, head: RoomHead) -> Option<GapCause> {
+        let RoomHead { position, purged } = head;
+        if self.epoch != position.epoch || self.change > position.change {
             Some(GapCause::Epoch)
-        } else if head.change.get() - self.change.get() > super::REPLAY_WINDOW {
+        } else if position.change.get() - self.change.get() > super::REPLAY_WINDOW || self.change < purged {
             Some(GapCause::Window)
         } else {
             debug_assert!(self.change >= Change::ZERO, "positions are not negative");
@@ -90,32 +91,40 @@ pub struct LiveChannel {
 }
 
 impl LiveChannel {
-    /// Follows from `since`, or from `head`, which was read after `bus` was subscribed to.
+    /// Follows from `position`, which was read after `bus` was subscribed to.
     pub(super) fn new(
         channel: ChannelId,
         store: Arc<dyn ChatStore>,
         heads: Heads,
         bus: Subscription,
-        head: RoomPosition,
-        since: Option<RoomPosition>,
+        position: RoomPosition,
     ) -> Self {
-        let gap = since.and_then(|since| since.gap_before(head));
-        let position = if gap.is_some() { head } else { since.unwrap_or(head) };
-        let pending = gap.map(LiveEvent::Gap).into_iter().collect();
         Self {
             channel,
             store,
             heads,
             bus,
             position,
-            pending,
+            pending: VecDeque::new(),
             early: BTreeMap::new(),
             hole_until: None,
-            behind: position != head,
+            behind: false,
             replay_from: None,
             replayed_since: position.change,
             live: false,
         }
+    }
+
+    /// Begins at `since`, if everything from there on can be told; `head` is how far the channel was.
+    pub(super) fn since(mut self, since: RoomPosition, head: RoomHead) -> Self {
+        match since.gap_before(head) {
+            Some(cause) => self.pending.push_back(LiveEvent::Gap(cause)),
+            None => {
+                self.behind = since != head.position;
+                (self.position, self.replayed_since) = (since, since.change);
+            }
+        }
+        self
     }
 
     /// Returns how far the listener has heard.
@@ -206,7 +215,7 @@ impl LiveChannel {
 
     /// Looks whether the store is further than what was heard.
     pub(super) async fn confirm(&mut self) -> Result<(), ChatError> {
-        let head = self.heads.now(self.channel).await?;
+        let head = self.heads.now(self.channel).await?.position;
         self.behind |= head.epoch != self.position.epoch || head.change > self.position.change;
         Ok(())
     }
@@ -254,7 +263,7 @@ impl LiveChannel {
             Err(ChatError::ReplayWindowExceeded) => {
                 let head = self.heads.now(self.channel).await?;
                 let cause = seen.gap_before(head).unwrap_or(GapCause::Window);
-                self.position = head;
+                self.position = head.position;
                 self.behind = false;
                 self.replay_from = None;
                 self.pending.push_back(LiveEvent::Gap(cause));

@@ -14,10 +14,9 @@ use super::{
     error::{ChatError, Refusal},
     model::{
         AuthorRenaming, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message,
-        MessageQuery, NewChannel, NewMessage, Position, Removal, RemovalMode, RoomPosition, Seq, Tombstone, Unread,
-        Written, WrittenQuery,
+        MessageQuery, NewChannel, NewMessage, Position, Removal, RemovalMode, RoomHead, RoomPosition, Seq, Tombstone,
+        Unread, Written, WrittenQuery,
     },
-    service::REPLAY_WINDOW,
     store::{Appended, ChatStore},
 };
 use crate::{
@@ -52,6 +51,8 @@ struct Room {
     channel: Channel,
     last_seq: Seq,
     last_change: Change,
+    /// The newest change of a message that was purged.
+    purged: Change,
     messages: BTreeMap<Seq, Stored>,
     changes: BTreeMap<Change, Seq>,
     client_ids: HashMap<(AccountId, ClientId), Seq>,
@@ -187,8 +188,9 @@ impl State {
 }
 
 impl Room {
-    const fn position(&self) -> RoomPosition {
-        RoomPosition { epoch: self.channel.epoch, change: self.last_change }
+    const fn head(&self) -> RoomHead {
+        let position = RoomPosition { epoch: self.channel.epoch, change: self.last_change };
+        RoomHead { position, purged: self.purged }
     }
 }
 
@@ -226,6 +228,7 @@ impl ChatStore for MemoryChatStore {
             channel: channel.clone(),
             last_seq: Seq::ZERO,
             last_change: Change::ZERO,
+            purged: Change::ZERO,
             messages: BTreeMap::new(),
             changes: BTreeMap::new(),
             client_ids: HashMap::new(),
@@ -308,19 +311,21 @@ impl ChatStore for MemoryChatStore {
             Position::Before(seq) => probe(room.messages.range(..seq).rev().map(|(_, stored)| stored), query.limit),
             Position::After(seq) => probe(upwards(seq), query.limit),
         };
-        Ok(Some(History { page, position: room.position() }))
+        Ok(Some(History { page, position: room.head().position }))
+    }
+
+    async fn head(&self, channel: ChannelId) -> Result<Option<RoomHead>, StorageError> {
+        Ok(self.lock().rooms.get(&channel).map(Room::head))
     }
 
     async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError> {
         let state = self.lock();
         let room = state.rooms.get(&query.channel).ok_or(ChatError::ChannelNotFound)?;
-        let (mut position, since) = (room.position(), query.since);
-        if since.epoch != position.epoch
-            || since.change > position.change
-            || position.change.get() - since.change.get() > REPLAY_WINDOW
-        {
+        let (head, since) = (room.head(), query.since);
+        if since.gap_before(head).is_some() {
             return Err(ChatError::ReplayWindowExceeded);
         }
+        let mut position = head.position;
         let changed = room.changes.range((Bound::Excluded(since.change), Bound::Unbounded));
         let page = probe(changed.map(|(_, seq)| &room.messages[seq]), query.limit);
         position.change = page.next(|last| last.change).unwrap_or(position.change);
@@ -439,6 +444,7 @@ impl ChatStore for MemoryChatStore {
             let message = oldest.remove().message;
             places.remove(&message.id);
             room.changes.remove(&message.change);
+            room.purged = room.purged.max(message.change);
             if let Some(client_id) = message.client_id {
                 room.client_ids.remove(&(message.author.id, client_id));
             }

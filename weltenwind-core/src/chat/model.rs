@@ -81,6 +81,16 @@ pub struct RoomPosition {
     pub change: Change,
 }
 
+/// How far a channel is, and from where on a reader can still be told what was missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomHead {
+    /// The newest position.
+    pub position: RoomPosition,
+    /// The newest change of a message that retention has deleted. Who has seen less has missed something that nobody can tell
+    /// any more: a message, or what became of one.
+    pub purged: Change,
+}
+
 /// A channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {

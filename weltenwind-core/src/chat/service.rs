@@ -252,7 +252,7 @@ impl Chat {
         self.inner.readable(actor, channel).await?;
         match self.inner.tails.position(channel).await? {
             Some(position) => Ok(position),
-            None => self.inner.heads.now(channel).await,
+            None => Ok(self.inner.heads.now(channel).await?.position),
         }
     }
 
@@ -276,7 +276,12 @@ impl Chat {
         let subscription = inner.bus.subscribe(Room::Channel(channel)).await;
         inner.readable(actor, channel).await?;
         let head = inner.heads.now(channel).await?;
-        Ok(LiveChannel::new(channel, Arc::clone(&inner.store), inner.heads.clone(), subscription, head, since))
+        let (store, heads) = (Arc::clone(&inner.store), inner.heads.clone());
+        let live = LiveChannel::new(channel, store, heads, subscription, head.position);
+        Ok(match since {
+            Some(since) => live.since(since, head),
+            None => live,
+        })
     }
 
     /// Reads one message. Needs `chat.read` in its channel.

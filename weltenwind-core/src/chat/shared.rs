@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     error::ChatError,
     listen::LiveChannel,
-    model::{ChangeQuery, Changes, RoomPosition},
+    model::{ChangeQuery, Changes, RoomHead, RoomPosition},
     service::{Chat, Inner},
 };
 use crate::{ids::ChannelId, page::Limit, room::Room};
@@ -33,22 +33,23 @@ impl SharedChannel {
         let inner = &self.inner;
         // First listen, then look: what is committed after the look is heard, what was before it is seen.
         let subscription = inner.bus.subscribe(Room::Channel(self.channel)).await;
-        let head = inner.heads.now(self.channel).await?;
+        let position = inner.heads.now(self.channel).await?.position;
         let (store, heads) = (Arc::clone(&inner.store), inner.heads.clone());
-        Ok(LiveChannel::new(self.channel, store, heads, subscription, head, None))
+        Ok(LiveChannel::new(self.channel, store, heads, subscription, position))
     }
 
-    /// Reads how far the channel is.
-    pub async fn head(&self) -> Result<RoomPosition, ChatError> {
+    /// Reads how far the channel is, and from where on what happened in it can be told.
+    pub async fn head(&self) -> Result<RoomHead, ChatError> {
         self.inner.heads.now(self.channel).await
     }
 
-    /// Reads what changed since a position, as much as fits on one page.
+    /// Reads what changed since a position, at most so many messages of it.
     ///
     /// # Errors
     ///
-    /// [`ChatError::ReplayWindowExceeded`] if the position lies too far back or in another life of the channel.
-    pub async fn changes(&self, since: RoomPosition) -> Result<Changes, ChatError> {
-        self.inner.store.changes(&ChangeQuery { channel: self.channel, since, limit: Limit::MAX }).await
+    /// [`ChatError::ReplayWindowExceeded`] if the position lies too far back, before what retention has deleted, or in another
+    /// life of the channel.
+    pub async fn changes(&self, since: RoomPosition, limit: Limit) -> Result<Changes, ChatError> {
+        self.inner.store.changes(&ChangeQuery { channel: self.channel, since, limit }).await
     }
 }

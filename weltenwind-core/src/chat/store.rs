@@ -8,7 +8,7 @@ use super::{
     error::{ChatError, Refusal},
     model::{
         AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, Edit, History, Message,
-        MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread, Written, WrittenQuery,
+        MessageQuery, NewChannel, NewMessage, Removal, RoomHead, Seq, Unread, Written, WrittenQuery,
     },
 };
 use crate::{
@@ -78,13 +78,16 @@ pub trait ChatStore: Debug + Send + Sync + 'static {
     /// messages keep their places. None if the channel does not exist.
     async fn page(&self, query: &MessageQuery) -> Result<Option<History>, StorageError>;
 
+    /// Reads how far a channel is, as of one instant. None if it does not exist.
+    async fn head(&self, channel: ChannelId) -> Result<Option<RoomHead>, StorageError>;
+
     /// Reads what changed after a position: each message once, in its newest state, oldest change first, and the position
     /// the page is complete to, as of one instant.
     ///
     /// # Errors
     ///
-    /// [`ChatError::ChannelNotFound`]; [`ChatError::ReplayWindowExceeded`] if the epoch is another one, the position lies
-    /// ahead of the channel, or more than [`REPLAY_WINDOW`](super::REPLAY_WINDOW) changes behind it.
+    /// [`ChatError::ChannelNotFound`]; [`ChatError::ReplayWindowExceeded`] if not everything since can be told, see
+    /// [`RoomPosition::gap_before`].
     async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError>;
 
     /// Reads a message, removed or not.
@@ -129,7 +132,8 @@ pub trait ChatStore: Debug + Send + Sync + 'static {
     async fn rename_author(&self, renaming: &AuthorRenaming) -> Result<Vec<Message>, StorageError>;
 
     /// Deletes the oldest messages of `channel`, up to `limit`, stopping at the first that was sent at `before` or later, and
-    /// answers how many. Counters stay as they are, so no number is given twice.
+    /// answers how many. Counters stay as they are, so no number is given twice, and [`RoomHead::purged`] is the newest change
+    /// that is gone: no loss is silent.
     async fn purge(&self, channel: ChannelId, before: Timestamp, limit: u32) -> Result<u64, StorageError>;
 
     /// Reads the open channels whose messages are to be deleted after some days.

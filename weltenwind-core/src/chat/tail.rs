@@ -109,7 +109,7 @@ impl Tails {
         let query = MessageQuery { channel, position: Position::Newest, limit: Limit::MAX };
         let History { page, position } = self.store.page(&query).await?.ok_or(ChatError::ChannelNotFound)?;
         let (store, heads) = (Arc::clone(&self.store), self.heads.clone());
-        let live = LiveChannel::new(channel, store, heads, subscription, position, None);
+        let live = LiveChannel::new(channel, store, heads, subscription, position);
         let (messages, is_whole) = (VecDeque::new(), !page.more);
         let mut tail = Tail { live, confirmed_at, messages, text: 0, is_whole, is_torn: false };
         tail.extend_back(page.items);

@@ -7,14 +7,14 @@ use weltenwind_core::{
     accounts::DisplayName,
     chat::{
         Appended, AuthorRenaming, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError,
-        ChatStore, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Removal, RemovalMode, Seq, Unread,
-        Written, WrittenQuery,
+        ChatStore, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Removal, RemovalMode, RoomHead, Seq,
+        Unread, Written, WrittenQuery,
     },
 };
 
 use super::{
     append::postgres::append_in,
-    rows::{self, ChannelRow, HistoryRow, MessageRow, UnreadRow, WrittenRow, numbers, takes_effect},
+    rows::{self, ChannelRow, HeadRow, HistoryRow, MessageRow, UnreadRow, WrittenRow, numbers, takes_effect},
     sql,
 };
 use crate::{
@@ -84,6 +84,13 @@ impl ChatStore for PgChatStore {
         rows::history(rows, query.limit).map_err(failed("read a channel's history"))
     }
 
+    async fn head(&self, channel: ChannelId) -> Result<Option<RoomHead>, StorageError> {
+        let reading = query_as(sql::HEAD).bind(channel.uuid());
+        let row: sqlx::Result<Option<HeadRow>> =
+            self.db.readers().run(async |connection| reading.fetch_optional(connection).await).await;
+        row.and_then(one).map_err(failed("read how far a channel is"))
+    }
+
     async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError> {
         let reading = query_as(sql::changes(query.limit)).bind(query.channel.uuid()).bind(query.since.change.get());
         let rows: Vec<HistoryRow> = self
@@ -92,7 +99,7 @@ impl ChatStore for PgChatStore {
             .run(async |connection| reading.fetch_all(connection).await)
             .await
             .map_err(failed("read a channel's changes"))?;
-        rows::changes(rows::history(rows, query.limit).map_err(failed("read a channel's changes"))?, query)
+        rows::changes(rows, query)
     }
 
     async fn find_message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
@@ -166,14 +173,7 @@ impl ChatStore for PgChatStore {
     }
 
     async fn purge(&self, channel: ChannelId, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
-        let deleted = query(PURGE)
-            .bind(channel.uuid())
-            .bind(Instant(before))
-            .bind(i64::from(limit))
-            .execute(self.db.pool())
-            .await
-            .map_err(failed("delete old messages"))?;
-        Ok(deleted.rows_affected())
+        self.db.write("delete old messages", async |tx| Ok(purge_in(tx, channel, before, limit).await?)).await
     }
 
     async fn channels_with_retention(&self) -> Result<Vec<Channel>, StorageError> {
@@ -212,8 +212,6 @@ const MESSAGES_AT: &str = sql::messages_at!("= ANY($2)");
 const NAMED_OTHERWISE: &str = sql::named_otherwise!("= ANY($2)");
 
 const RENAME_AUTHOR: &str = sql::rename_author!("= ANY($2)");
-
-const PURGE: &str = sql::purge!("FOR UPDATE");
 
 async fn find_channel_in(executor: impl PgExecutor<'_>, id: ChannelId) -> sqlx::Result<Option<Channel>> {
     one(query_as::<_, ChannelRow>(sql::FIND_CHANNEL).bind(id.uuid()).fetch_optional(executor).await?)
@@ -352,6 +350,14 @@ async fn rename_author_in(tx: &mut PgConnection, renaming: &AuthorRenaming) -> s
     let mut renamed: Vec<Message> = all(rows)?;
     renamed.sort_by_key(|message| message.seq);
     Ok(renamed)
+}
+
+async fn purge_in(tx: &mut PgConnection, channel: ChannelId, before: Timestamp, limit: u32) -> sqlx::Result<u64> {
+    // Before the messages, as editing does: it is noted there what is gone.
+    query(LOCK_CHANNEL).bind(channel.uuid()).execute(&mut *tx).await?;
+    let deleted =
+        query(sql::PURGE).bind(channel.uuid()).bind(Instant(before)).bind(i64::from(limit)).execute(tx).await?;
+    Ok(deleted.rows_affected())
 }
 
 async fn next_change_in(tx: &mut PgConnection, channel: ChannelId) -> sqlx::Result<Change> {

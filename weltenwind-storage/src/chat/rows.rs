@@ -7,15 +7,15 @@ use weltenwind_core::{
     accounts::DisplayName,
     chat::{
         Author, Body, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelName, ChatError, ClientId, History,
-        Message, MessageQuery, Position, REPLAY_WINDOW, RemovalMode, RoomPosition, Seq, Tombstone, Unread, Written,
+        Message, MessageQuery, Position, RemovalMode, RoomHead, RoomPosition, Seq, Tombstone, Unread, Written,
     },
     worlds::Slug,
 };
 
 use super::sql;
 use crate::{
-    error::BrokenRow,
-    rows::{Instant, RowName, ScopeColumns, all},
+    error::{BrokenRow, failed},
+    rows::{Instant, RowName, ScopeColumns, all, one},
 };
 
 #[derive(Debug, sqlx::FromRow)]
@@ -185,11 +185,27 @@ pub(super) fn takes_effect(message: &Message, mode: RemovalMode) -> bool {
     }
 }
 
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct HeadRow {
+    epoch: i64,
+    last_change: i64,
+    purged_change: i64,
+}
+
+impl TryFrom<HeadRow> for RoomHead {
+    type Error = BrokenRow;
+
+    fn try_from(row: HeadRow) -> Result<Self, BrokenRow> {
+        let epoch = RowName::new("chat_channels", "of a head").number("epoch", row.epoch)?;
+        let position = RoomPosition { epoch, change: Change::new(row.last_change) };
+        Ok(Self { position, purged: Change::new(row.purged_change) })
+    }
+}
+
 /// A channel's counters as of one instant, with one of the messages that were asked for; without any if there are none.
 #[derive(Debug)]
 pub(super) struct HistoryRow {
-    epoch: i64,
-    last_change: i64,
+    head: HeadRow,
     message: Option<MessageRow>,
 }
 
@@ -203,11 +219,10 @@ where
     Instant: Decode<'r, R::Database> + Type<R::Database>,
 {
     fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        const CHANNEL_COLUMNS: usize = 2;
+        const CHANNEL_COLUMNS: usize = 3;
         let seq: Option<i64> = row.try_get(CHANNEL_COLUMNS + 1)?;
         Ok(Self {
-            epoch: row.try_get(0)?,
-            last_change: row.try_get(1)?,
+            head: HeadRow { epoch: row.try_get(0)?, last_change: row.try_get(1)?, purged_change: row.try_get(2)? },
             message: seq.map(|_| MessageRow::from_columns(row, CHANNEL_COLUMNS)).transpose()?,
         })
     }
@@ -224,23 +239,31 @@ pub(super) fn history_statement(query: &MessageQuery) -> (AssertSqlSafe<String>,
 
 /// Makes a page of history; none if the channel does not exist.
 pub(super) fn history(rows: Vec<HistoryRow>, limit: Limit) -> sqlx::Result<Option<History>> {
-    let Some(first) = rows.first() else { return Ok(None) };
-    let epoch = RowName::new("chat_channels", "of a page").number("epoch", first.epoch)?;
-    let position = RoomPosition { epoch, change: Change::new(first.last_change) };
-    let messages = all(rows.into_iter().filter_map(|row| row.message).collect())?;
-    Ok(Some(History { page: Page::from_probe(messages, limit), position }))
+    let page = page(rows, limit)?;
+    Ok(page.map(|(page, RoomHead { position, .. })| History { page, position }))
 }
 
-/// Makes a page of changes, if the reader's position lies in the window.
-pub(super) fn changes(history: Option<History>, query: &ChangeQuery) -> Result<Changes, ChatError> {
-    let History { page, mut position } = history.ok_or(ChatError::ChannelNotFound)?;
-    let (seen, last) = (query.since.change, position.change);
-    if query.since.epoch != position.epoch || seen > last || last.get() - seen.get() > REPLAY_WINDOW {
+/// Makes a page, and how far the channel was when it was read.
+fn page(rows: Vec<HistoryRow>, limit: Limit) -> sqlx::Result<Option<(Page<Message>, RoomHead)>> {
+    let (mut head, mut messages) = (None, Vec::with_capacity(rows.len()));
+    for row in rows {
+        head.get_or_insert(row.head);
+        messages.extend(row.message);
+    }
+    let page = Page::from_probe(all(messages)?, limit);
+    Ok(one(head)?.map(|head| (page, head)))
+}
+
+/// Makes a page of changes, if the reader can be told everything.
+pub(super) fn changes(rows: Vec<HistoryRow>, query: &ChangeQuery) -> Result<Changes, ChatError> {
+    let page = page(rows, query.limit).map_err(failed("read a channel's changes"))?;
+    let (page, head) = page.ok_or(ChatError::ChannelNotFound)?;
+    if query.since.gap_before(head).is_some() {
         return Err(ChatError::ReplayWindowExceeded);
     }
     // Behind a page that is not the last there may be changes up to the channel's last.
-    position.change = page.next(|message| message.change).unwrap_or(last);
-    Ok(Changes { page, position })
+    let change = page.next(|message| message.change).unwrap_or(head.position.change);
+    Ok(Changes { page, position: RoomPosition { change, ..head.position } })
 }
 
 #[derive(Debug, sqlx::FromRow)]

@@ -71,12 +71,14 @@ pub(super) const CHANNELS_WITH_RETENTION: &str = concat!(
 
 pub(super) const FIND_MESSAGE: &str = concat!("SELECT ", message_columns!(), " FROM chat_messages WHERE id = $1");
 
+pub(super) const HEAD: &str = "SELECT epoch, last_change, purged_change FROM chat_channels WHERE id = $1";
+
 /// Reads one range of an index and the channel's counters in one statement, so both are of one instant. Without
 /// messages there is one row, without the channel none.
 macro_rules! history {
     ($range:literal, $order:literal) => {
         concat!(
-            "SELECT c.epoch, c.last_change, m.* FROM chat_channels c LEFT JOIN (SELECT ",
+            "SELECT c.epoch, c.last_change, c.purged_change, m.* FROM chat_channels c LEFT JOIN (SELECT ",
             message_columns!(),
             " FROM chat_messages WHERE channel_id = $1 AND ",
             $range,
@@ -202,21 +204,14 @@ pub(super) const UNREAD: &str = "
     ORDER BY mark.channel_id";
 
 /// Deletes from the oldest message on and stops before the first that stays: messages are not sorted by the instant
-/// they were sent at, and only this reads no more rows than it deletes. `$lock` keeps two such jobs in one order.
-macro_rules! purge {
-    ($lock:literal) => {
-        concat!(
-            "WITH oldest AS MATERIALIZED (
-                 SELECT seq, sent_at FROM chat_messages WHERE channel_id = $1 ORDER BY seq LIMIT $3 ",
-            $lock,
-            ")
-             DELETE FROM chat_messages
-             WHERE channel_id = $1
-                 AND seq < COALESCE(
-                     (SELECT min(seq) FROM oldest WHERE sent_at >= $2),
-                     (SELECT max(seq) + 1 FROM oldest)
-                 )",
-        )
-    };
-}
-pub(super) use purge;
+/// they were sent at, and only this reads no more rows than it deletes. A trigger notes the newest change that is gone.
+pub(super) const PURGE: &str = "
+    WITH oldest AS MATERIALIZED (
+        SELECT seq, sent_at FROM chat_messages WHERE channel_id = $1 ORDER BY seq LIMIT $3
+    )
+    DELETE FROM chat_messages
+    WHERE channel_id = $1
+        AND seq < COALESCE(
+            (SELECT min(seq) FROM oldest WHERE sent_at >= $2),
+            (SELECT max(seq) + 1 FROM oldest)
+        )";

@@ -7,14 +7,14 @@ use weltenwind_core::{
     accounts::DisplayName,
     chat::{
         Appended, AuthorRenaming, Change, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError,
-        ChatStore, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Removal, RemovalMode, Seq, Unread,
-        Written, WrittenQuery,
+        ChatStore, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Removal, RemovalMode, RoomHead, Seq,
+        Unread, Written, WrittenQuery,
     },
 };
 
 use super::{
     append::sqlite::append_in,
-    rows::{self, ChannelRow, HistoryRow, MessageRow, UnreadRow, WrittenRow, numbers, takes_effect},
+    rows::{self, ChannelRow, HeadRow, HistoryRow, MessageRow, UnreadRow, WrittenRow, numbers, takes_effect},
     sql,
 };
 use crate::{
@@ -104,6 +104,12 @@ impl ChatStore for SqliteChatStore {
         rows::history(rows, query.limit).map_err(failed("read a channel's history"))
     }
 
+    async fn head(&self, channel: ChannelId) -> Result<Option<RoomHead>, StorageError> {
+        let row: sqlx::Result<Option<HeadRow>> =
+            query_as(sql::HEAD).bind(channel.uuid()).fetch_optional(self.db.readers()).await;
+        row.and_then(one).map_err(failed("read how far a channel is"))
+    }
+
     async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError> {
         let rows: Vec<HistoryRow> = query_as(sql::changes(query.limit))
             .bind(query.channel.uuid())
@@ -111,7 +117,7 @@ impl ChatStore for SqliteChatStore {
             .fetch_all(self.db.readers())
             .await
             .map_err(failed("read a channel's changes"))?;
-        rows::changes(rows::history(rows, query.limit).map_err(failed("read a channel's changes"))?, query)
+        rows::changes(rows, query)
     }
 
     async fn find_message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
@@ -206,7 +212,7 @@ impl ChatStore for SqliteChatStore {
         self.db
             .write(Background, "delete old messages", move |tx| {
                 Box::pin(async move {
-                    let deleted = query(PURGE)
+                    let deleted = query(sql::PURGE)
                         .bind(channel.uuid())
                         .bind(Instant(before))
                         .bind(i64::from(limit))
@@ -245,8 +251,6 @@ const MESSAGES_AT: &str = sql::messages_at!("IN (SELECT value FROM json_each($2)
 const NAMED_OTHERWISE: &str = sql::named_otherwise!("IN (SELECT value FROM json_each($2))");
 
 const RENAME_AUTHOR: &str = sql::rename_author!("IN (SELECT value FROM json_each($2))");
-
-const PURGE: &str = sql::purge!("");
 
 async fn find_channel_in(executor: impl SqliteExecutor<'_>, id: ChannelId) -> sqlx::Result<Option<Channel>> {
     one(query_as::<_, ChannelRow>(sql::FIND_CHANNEL).bind(id.uuid()).fetch_optional(executor).await?)

@@ -9,7 +9,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -19,7 +19,7 @@ use slab::Slab;
 use tokio::{sync::OnceCell, time::Instant};
 use weltenwind_core::{
     ChannelId, Code, CursorSealer, Room, Scope,
-    chat::{RoomPosition, SharedChannel},
+    chat::{RoomHead, RoomPosition, SharedChannel},
     wire::ServerRecord,
 };
 
@@ -62,6 +62,8 @@ struct Budget {
     kept: AtomicUsize,
     rooms: IntGauge,
     bytes: IntGauge,
+    /// Bytes of pages that somebody holds; they count for themselves.
+    pages: IntGauge,
 }
 
 /// A ring keeps no more than this, however few there are: what is older is read from the store.
@@ -95,17 +97,20 @@ struct Channel {
     shared: SharedChannel,
     cursors: CursorSealer,
     pages: Pages,
+    /// How many messages are asked for when the next page is read.
+    asks: AtomicU16,
     is_followed: OnceCell<()>,
     /// Where the channel lies, as soon as somebody was let in.
     scope: OnceLock<Scope>,
     /// How far the store was, and when that was read.
-    head: tokio::sync::Mutex<Option<(Instant, RoomPosition)>>,
+    head: tokio::sync::Mutex<Option<(Instant, RoomHead)>>,
 }
 
 impl Channel {
     fn new(id: ChannelId, shared: SharedChannel, cursors: CursorSealer) -> Self {
         let (pages, is_followed, head) = (Pages::default(), OnceCell::new(), tokio::sync::Mutex::default());
-        Self { id, shared, cursors, pages, is_followed, scope: OnceLock::new(), head }
+        let (asks, scope) = (AtomicU16::new(pages::MOST_ASKED), OnceLock::new());
+        Self { id, shared, cursors, pages, asks, is_followed, scope, head }
     }
 }
 

@@ -2,26 +2,33 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, Weak, atomic::Ordering},
     time::Duration,
 };
 
 use tokio::{sync::OnceCell, time::Instant};
 use weltenwind_core::{
-    StorageError,
-    chat::{ChatError, GapCause, Message, RoomPosition},
+    Limit, StorageError,
+    chat::{ChatError, Changes, GapCause, Message, RoomHead, RoomPosition},
     wire::ServerRecord,
 };
 
 use super::{Channel, Feed, lock};
 use crate::{
     frame::{self, FrameBuilder},
+    metrics::Weighed,
     reader::{Page, PageFrame, PageKey, Reader},
     records,
 };
 
 /// The longest text of a frame of replay; one record may be longer.
 pub(super) const FRAME_BYTES: usize = 32 * 1024;
+/// Frames of one page, which a socket that does not read holds for as long as it may stay: some 64 KiB.
+const PAGE_FRAMES: usize = 2;
+/// The most messages that are asked for when a page is read.
+pub(super) const MOST_ASKED: u16 = 200;
+/// Places that are remembered before it is looked for those where nobody is any more.
+const FEW: usize = 64;
 /// A node that has not heard yet of a channel's new life will in a moment.
 const ANOTHER_LIFE: Duration = Duration::from_millis(50);
 
@@ -36,7 +43,15 @@ type Slot = OnceCell<Arc<Page>>;
 /// The pages that are being read or written out. When a whole node's clients come back, most come from one place.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    slots: Mutex<HashMap<PageKey, Weak<Slot>>>,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    known: HashMap<PageKey, Weak<Slot>>,
+    /// How many may be known before the ones that nobody holds are forgotten. To look for them each time would cost whoever
+    /// comes back as much as there are others at other places.
+    enough: usize,
 }
 
 impl Pages {
@@ -44,12 +59,17 @@ impl Pages {
         let mut slots = lock(&self.slots);
         // A page on which nothing stood is kept by whoever does not read: meanwhile there may be something.
         let leads_on = |slot: &Arc<Slot>| slot.get().is_none_or(|page| page.after != key.at);
-        if let Some(slot) = slots.get(&key).and_then(Weak::upgrade).filter(leads_on) {
+        if let Some(slot) = slots.known.get(&key).and_then(Weak::upgrade).filter(leads_on) {
             return slot;
         }
-        slots.retain(|_, slot| slot.strong_count() > 0);
+        if slots.known.len() >= slots.enough {
+            slots.known.retain(|_, slot| slot.strong_count() > 0);
+            slots.enough = (2 * slots.known.len()).max(FEW);
+            let enough = slots.enough;
+            slots.known.shrink_to(enough);
+        }
         let slot = Arc::new(Slot::new());
-        slots.insert(key, Arc::downgrade(&slot));
+        slots.known.insert(key, Arc::downgrade(&slot));
         slot
     }
 }
@@ -71,19 +91,23 @@ impl Feed {
         // What this node has not heard of may have happened all the same.
         let head = self.confirmed(since).await?;
         Ok(match since.gap_before(head) {
-            None => (Reader::since(since, head), since, true),
-            Some(cause) => (Reader::behind_gap(self.gap(cause, head), cause, head), head, false),
+            None => (Reader::since(since, head.position), since, true),
+            Some(cause) => {
+                let head = head.position;
+                (Reader::behind_gap(self.gap(cause, head), cause, head), head, false)
+            }
         })
     }
 
     /// Reads how far the room is in the store, once for all who come back at about the same time; whoever was told of more
     /// meanwhile has it read anew.
-    async fn confirmed(&self, since: RoomPosition) -> Result<RoomPosition, ChatError> {
+    async fn confirmed(&self, since: RoomPosition) -> Result<RoomHead, ChatError> {
         let channel = self.channel.as_ref().ok_or(ChatError::ChannelNotFound)?;
         let mut head = channel.head.lock().await;
         if let Some((read_at, known)) = *head {
             let known = newer(known, self.position());
-            let is_told = since.epoch == known.epoch && since.change <= known.change;
+            let RoomPosition { epoch, change } = known.position;
+            let is_told = since.epoch == epoch && since.change <= change;
             if is_told && read_at.elapsed() < BELIEVED {
                 return Ok(known);
             }
@@ -110,21 +134,26 @@ impl Feed {
     }
 
     async fn read_page(&self, channel: &Channel, key: PageKey) -> Result<Arc<Page>, ChatError> {
-        let page = match channel.shared.changes(key.at).await {
-            Ok(changes) => Page {
-                frames: channel.frames(&changes.page.items, key),
-                after: changes.position,
-                more: changes.page.more,
-            },
+        let asked = channel.asks();
+        let (frames, after, more) = match channel.shared.changes(key.at, asked).await {
+            Ok(Changes { page: changed, position }) => {
+                let (frames, taken) = channel.frames(&changed.items, key);
+                let is_cut = taken < changed.items.len();
+                channel.learn(asked, is_cut.then_some(taken));
+                // Where a page is cut, the next one goes on: behind the last message on it.
+                let change = if is_cut { changed.items[taken - 1].change } else { position.change };
+                (frames, RoomPosition { change, ..position }, changed.more || is_cut)
+            }
             Err(ChatError::ReplayWindowExceeded) => {
                 let head = channel.shared.head().await?;
-                let cause = key.at.gap_before(head).unwrap_or(GapCause::Window);
-                let frames = vec![PageFrame { frame: self.gap(cause, head), records: 1, gap: Some(cause) }];
-                Page { frames, after: head, more: false }
+                let (cause, head) = (key.at.gap_before(head).unwrap_or(GapCause::Window), head.position);
+                (vec![PageFrame { frame: self.gap(cause, head), records: 1, gap: Some(cause) }], head, false)
             }
             Err(error) => return Err(error),
         };
-        Ok(Arc::new(page))
+        let bytes = frames.iter().map(|PageFrame { frame, .. }| frame.len()).sum();
+        let weight = Some(Weighed::new(&self.budget.pages, bytes));
+        Ok(Arc::new(Page { frames, after, more, weight }))
     }
 
     /// Makes the frame that tells of a gap.
@@ -137,31 +166,47 @@ impl Feed {
 }
 
 impl Channel {
-    /// Writes messages in their newest state. To who has read up to `replay_from`, one that was posted later is new.
-    fn frames(&self, messages: &[Message], key: PageKey) -> Vec<PageFrame> {
+    fn asks(&self) -> Limit {
+        Limit::new(self.asks.load(Ordering::Relaxed)).expect("1 to 200")
+    }
+
+    /// Takes from a page how many messages the next one may have. What is read beyond that is read in vain.
+    fn learn(&self, asked: Limit, fitting: Option<usize>) {
+        let next = fitting.map_or(2 * asked.get(), |fitting| fitting + fitting / 8 + 1);
+        let next = u16::try_from(next).unwrap_or(MOST_ASKED).min(MOST_ASKED);
+        self.asks.store(next, Ordering::Relaxed);
+    }
+
+    /// Writes messages in their newest state, and answers how many of them a page takes. To who has read up to `replay_from`,
+    /// one that was posted later is new.
+    fn frames(&self, messages: &[Message], key: PageKey) -> (Vec<PageFrame>, usize) {
         let mut frames = Vec::new();
         let (mut frame, mut records) = (FrameBuilder::new(), 0);
-        for message in messages {
+        for (taken, message) in messages.iter().enumerate() {
             let is_news = message.posted_change > key.replay_from;
             let record = records::write_change(message, key.at.epoch, is_news, &self.cursors);
             if !frame.is_empty() && frame.len() + 1 + record.len() > FRAME_BYTES {
                 let full = std::mem::replace(&mut frame, FrameBuilder::new());
-                frames.push(PageFrame { frame: full.finish(), records, gap: None });
+                frames.push(PageFrame { frame: full.trimmed().finish(), records, gap: None });
                 records = 0;
+                if frames.len() == PAGE_FRAMES {
+                    return (frames, taken);
+                }
             }
             frame.push(&record);
             records += 1;
         }
         if !frame.is_empty() {
-            frames.push(PageFrame { frame: frame.finish(), records, gap: None });
+            frames.push(PageFrame { frame: frame.trimmed().finish(), records, gap: None });
         }
-        frames
+        (frames, messages.len())
     }
 }
 
 /// Returns where the room is: what was read, unless more was heard since.
-fn newer(read: RoomPosition, heard: RoomPosition) -> RoomPosition {
-    if heard.epoch == read.epoch && heard.change > read.change { heard } else { read }
+fn newer(read: RoomHead, heard: RoomPosition) -> RoomHead {
+    let is_newer = heard.epoch == read.position.epoch && heard.change > read.position.change;
+    RoomHead { position: if is_newer { heard } else { read.position }, ..read }
 }
 
 /// Returns the word for a cause, as it is sent and counted.
@@ -181,7 +226,7 @@ mod tests {
     fn a_page_is_shared_while_it_is_read_and_while_it_leads_on() {
         let pages = Pages::default();
         let key = |from| PageKey { at: at(from), replay_from: at(from).change };
-        let page = |after| Arc::new(Page { frames: Vec::new(), after, more: false });
+        let page = |after| Arc::new(Page { frames: Vec::new(), after, more: false, weight: None });
         let (some, none) = (pages.slot(key(1)), pages.slot(key(2)));
         assert!(Arc::ptr_eq(&some, &pages.slot(key(1))) && Arc::ptr_eq(&none, &pages.slot(key(2))));
 
@@ -190,5 +235,21 @@ mod tests {
 
         assert!(Arc::ptr_eq(&some, &pages.slot(key(1))));
         assert!(!Arc::ptr_eq(&none, &pages.slot(key(2))), "whoever comes to it would come to it for ever");
+    }
+    #[test]
+    fn places_where_nobody_is_any_more_are_forgotten() {
+        let pages = Pages::default();
+        let known = || lock(&pages.slots).known.len();
+        let key = |from| PageKey { at: at(from), replay_from: at(from).change };
+        let crowd: Vec<_> = (0..1000).map(|from| pages.slot(key(from))).collect();
+        assert_eq!(known(), crowd.len());
+        assert!(Arc::ptr_eq(&crowd[7], &pages.slot(key(7))));
+
+        drop(crowd);
+        for from in 1000..3000 {
+            drop(pages.slot(key(from)));
+        }
+
+        assert!(known() <= FEW, "{}", known());
     }
 }

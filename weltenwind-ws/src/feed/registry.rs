@@ -32,8 +32,8 @@ pub(super) struct Shared {
 impl Feeds {
     /// Every ring together keeps at most `bytes`, and rooms and bytes are counted.
     pub(crate) fn new(services: &Services, bytes: usize, metrics: &Metrics) -> Self {
-        let (rooms, counted) = (metrics.rooms.clone(), metrics.ring_bytes.clone());
-        let budget = Arc::new(Budget { total: bytes, kept: MOST_KEPT.into(), rooms, bytes: counted });
+        let (rooms, counted, pages) = (metrics.rooms.clone(), metrics.ring_bytes.clone(), metrics.page_bytes.clone());
+        let budget = Arc::new(Budget { total: bytes, kept: MOST_KEPT.into(), rooms, bytes: counted, pages });
         let (chat, cursors, presence) =
             (services.chat.clone(), services.cursors.clone(), Arc::clone(&services.presence));
         Self { shared: Arc::new(Shared { chat, cursors, presence, rooms: Mutex::default(), budget }) }

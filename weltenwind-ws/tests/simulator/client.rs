@@ -627,14 +627,19 @@ impl Client {
             ("gap", _) => {
                 // A gap is told only where there is one.
                 let may_be = match record.cause {
-                    Some("window") => self.town.depot.has_window(),
+                    Some("window") => self.town.depot.has_window() || self.town.depot.has_purged(),
                     Some("epoch") => self.town.depot.lives() > 0,
                     _ => false,
                 };
                 if !may_be {
                     return Err(format!("a gap without a cause: {record:?}"));
                 }
-                crate::count(if record.cause == Some("window") { "gaps of the window" } else { "gaps of an epoch" });
+                crate::count(match record.cause {
+                    Some("window") if self.town.depot.has_window() => "gaps of the window",
+                    Some("window") if ear.is_replaying() => "gaps of retention in the middle of a replay",
+                    Some("window") => "gaps of retention",
+                    _ => "gaps of an epoch",
+                });
                 ear.gap(cursor()?)
             }
             _ => Err(format!("a record of no kind: {record:?}")),

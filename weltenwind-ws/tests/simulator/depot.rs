@@ -13,7 +13,8 @@ use weltenwind_core::{
     AccountId, ChannelId, Limit, MessageId, Page, Step, StorageError, Timestamp,
     chat::{
         Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore,
-        Edit, History, MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread, Written,
+        Edit, History, MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, RoomHead, Seq, Unread,
+        Written,
         WrittenQuery,
     },
 };
@@ -35,6 +36,9 @@ pub(crate) struct Depot {
     window: i64,
     /// Whether a page was answered that had another one behind it.
     has_torn: AtomicBool,
+    /// Whether retention sets in as soon as a page was answered that has another one behind it.
+    pub(crate) trims_replays: AtomicBool,
+    has_purged: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +67,8 @@ impl Depot {
             page,
             window,
             has_torn: AtomicBool::new(false),
+            trims_replays: AtomicBool::new(false),
+            has_purged: AtomicBool::new(false),
         })
     }
 
@@ -110,6 +116,21 @@ impl Depot {
 
     pub(crate) fn has_window(&self) -> bool {
         self.window < i64::MAX
+    }
+
+    /// Returns whether retention has deleted anything.
+    pub(crate) fn has_purged(&self) -> bool {
+        self.has_purged.load(Ordering::SeqCst)
+    }
+
+    /// Deletes so many of a channel's oldest messages.
+    pub(crate) async fn purge(&self, channel: ChannelId, count: u32) {
+        let store = Arc::clone(&self.state().store);
+        let deleted = store.purge(channel, Timestamp::MAX, count).await.expect("a store in memory");
+        if deleted > 0 {
+            self.has_purged.store(true, Ordering::SeqCst);
+            crate::count("purges");
+        }
     }
 
     /// Begins another life from a backup that lacks the newest posts of each channel, and whatever was edited.
@@ -295,6 +316,12 @@ macro_rules! roads {
                 if changes.page.more {
                     self.depot.has_torn.store(true, Ordering::SeqCst);
                     crate::count("pages that are not the last");
+                    if self.depot.trims_replays.swap(false, Ordering::SeqCst) {
+                        // All that the page has, and at least one message behind it.
+                        let last = changes.page.items.last().expect("a page with another one behind it").seq;
+                        self.depot.purge(query.channel, u32::try_from(last.get()).expect("a few") + 1).await;
+                        crate::count("purges in the middle of a replay");
+                    }
                 }
                 self.come_back().await?;
                 Ok(changes)
@@ -314,6 +341,7 @@ roads! {
     fn channels(query: &ChannelQuery) -> Result<Page<Channel>, StorageError>;
     fn amend_channel(step: &Step, change: &ChannelChange) -> Result<Channel, ChatError>;
     fn page(query: &MessageQuery) -> Result<Option<History>, StorageError>;
+    fn head(channel: ChannelId) -> Result<Option<RoomHead>, StorageError>;
     fn find_message(id: MessageId) -> Result<Option<Message>, StorageError>;
     fn last_sent(channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError>;
     fn mark_read(account: AccountId, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError>;

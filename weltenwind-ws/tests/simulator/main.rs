@@ -60,7 +60,7 @@ fn count(what: &'static str) {
 }
 
 /// What must have happened in the seeds of every day.
-const USUAL: [&str; 36] = [
+const USUAL: [&str; 40] = [
     "breaks of the bus",
     "changes of who is there",
     "changes replayed",
@@ -72,6 +72,8 @@ const USUAL: [&str; 36] = [
     "ended sessions",
     "frames written after a loss was known",
     "gaps of an epoch",
+    "gaps of retention",
+    "gaps of retention in the middle of a replay",
     "gaps of the window",
     "killed nodes",
     "losses on the bus",
@@ -81,6 +83,8 @@ const USUAL: [&str; 36] = [
     "pages that are not the last",
     "pings that are answered",
     "requests that are given up",
+    "purges",
+    "purges in the middle of a replay",
     "restored backups",
     "sent away because they do not read",
     "sent away by a drain",

@@ -198,6 +198,11 @@ impl Ear {
         self.expected == Expected::Nothing
     }
 
+    /// Returns whether it was promised all that it missed, and has not been told all of it.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.expected == Expected::Live
+    }
+
     fn last(&self) -> &Stretch {
         self.stretches.last().expect("there is one from the beginning")
     }

@@ -364,7 +364,7 @@ impl Town {
     }
 
     async fn misfortune(&self, dice: &mut Dice) {
-        const NAMES: [&str; 18] = [
+        const NAMES: [&str; 20] = [
             "losses on the bus",
             "doubles on the bus",
             "disorder on the bus",
@@ -383,6 +383,8 @@ impl Town {
             "drained nodes",
             "crowds",
             "crowds",
+            "retention",
+            "retention in the middle of a replay",
         ];
         let n = dice.below(self.plan.nodes);
         let node = self.node(n);
@@ -436,6 +438,12 @@ impl Town {
                 let Some(node) = node else { return };
                 self.crowd(&node, dice).await;
             }
+            18 => {
+                let room = dice.pick(&[LOBBY, LOBBY, DEN]);
+                let count = dice.pick(&[1, 5, 20, u32::MAX]);
+                self.depot.purge(self.channel(room), count).await;
+            }
+            19 => self.depot.trims_replays.store(true, Ordering::SeqCst),
             _ => {
                 // A whole node goes in peace, and comes back.
                 let Some(node) = node else { return };
@@ -591,11 +599,19 @@ impl Town {
     fn weigh_node(&self, node: &Node) {
         /// What a ring keeps however many there are, and its newest frame: a page's text and one record more.
         const RING: i64 = 16 * 1024 + 32 * 1024 + 16 * 1024;
+        /// A page that a socket holds of a room: two frames and their headers.
+        const PAGE: i64 = 2 * (32 * 1024 + 10);
         let (rooms, bytes) = (node.gauge("weltenwind_ws_rooms"), node.gauge("weltenwind_ws_ring_bytes"));
         let total = i64::try_from(self.plan.realtime.rings_bytes).expect("a size");
         let budget = if self.plan.mutation == Mutation::Starve { 0 } else { total + rooms * RING };
         if bytes > budget {
             self.breaks(&format!("{rooms} rooms keep {bytes} bytes, and may keep {budget}"));
+        }
+        let (sockets, held) = (node.gauge("weltenwind_ws_connections"), node.gauge("weltenwind_ws_page_bytes"));
+        let channels = i64::try_from(self.heads().len()).expect("two");
+        let budget = sockets * channels * PAGE;
+        if held > budget {
+            self.breaks(&format!("{sockets} sockets hold pages of {held} bytes, and may hold {budget}"));
         }
     }
 
@@ -603,7 +619,7 @@ impl Town {
     pub(crate) fn look_for_remains(&self) {
         for n in 0..self.plan.nodes {
             let node = self.node(n).expect("all run");
-            for gauge in ["connections", "stalled_connections", "rooms", "ring_bytes"]
+            for gauge in ["connections", "stalled_connections", "rooms", "ring_bytes", "page_bytes"]
                 .map(|name| format!("weltenwind_ws_{name}"))
             {
                 let left = node.gauge(&gauge);

@@ -30,7 +30,8 @@ use weltenwind_core::{
     },
     chat::{
         Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore,
-        Edit, History, MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread, Written,
+        Edit, History, MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, RoomHead, Seq, Unread,
+        Written,
         WrittenQuery,
     },
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
@@ -532,6 +533,10 @@ pub(crate) struct FallibleChat {
     hung: Mutex<HashMap<&'static str, u32>>,
     /// How long a batch takes, whether or not somebody waits for it.
     pub(crate) append_takes: Mutex<Duration>,
+    /// Milliseconds until what changed is read.
+    pub(crate) changes_take: AtomicU64,
+    /// How often it was.
+    pub(crate) changes_read: AtomicU64,
 }
 
 impl FallibleChat {
@@ -581,6 +586,16 @@ macro_rules! delegated {
                 writing.await.expect("the task that writes does not panic")
             }
 
+            async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError> {
+                let store = self.pass("changes").await?;
+                let delay = Duration::from_millis(self.changes_take.load(Ordering::SeqCst));
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                self.changes_read.fetch_add(1, Ordering::SeqCst);
+                store.changes(query).await
+            }
+
             $(async fn $name(&self $(, $argument: $type)*) -> $answer {
                 self.pass(stringify!($name)).await?.$name($($argument),*).await
             })+
@@ -594,7 +609,7 @@ delegated! {
     fn channels(query: &ChannelQuery) -> Result<Page<Channel>, StorageError>;
     fn amend_channel(step: &Step, change: &ChannelChange) -> Result<Channel, ChatError>;
     fn page(query: &MessageQuery) -> Result<Option<History>, StorageError>;
-    fn changes(query: &ChangeQuery) -> Result<Changes, ChatError>;
+    fn head(channel: ChannelId) -> Result<Option<RoomHead>, StorageError>;
     fn find_message(id: MessageId) -> Result<Option<Message>, StorageError>;
     fn edit(step: &Step, edit: &Edit) -> Result<Message, ChatError>;
     fn remove(step: &Step, removal: &Removal) -> Result<Message, ChatError>;

@@ -1,7 +1,7 @@
-use super::{append, change_numbers, changes, edit, limit, message, open, page, position, post, remove, seqs};
+use super::{append, change_numbers, changes, edit, is_refused, limit, message, open, page, position, post, remove, seqs};
 use crate::{
     chat::{
-        Change, ChangeQuery, ChatError, ChatStore, Message, NewChannel, Position, REPLAY_WINDOW, RemovalMode,
+        Change, ChatStore, Message, Position, REPLAY_WINDOW, RemovalMode,
         RoomPosition, Seq,
     },
     page::Limit,
@@ -19,15 +19,6 @@ async fn fill(store: &dyn ChatStore, messages: u32) -> Vec<Message> {
         post(store, &message(2, n)).await;
     }
     stored
-}
-
-async fn is_refused(store: &dyn ChatStore, since: RoomPosition) -> bool {
-    let query = ChangeQuery { channel: NewChannel::sample(1).id, since, limit: limit(1) };
-    match store.changes(&query).await {
-        Ok(_) => false,
-        Err(ChatError::ReplayWindowExceeded) => true,
-        Err(error) => panic!("{error}"),
-    }
 }
 
 /// Scrolling up, and reading on from where one was.

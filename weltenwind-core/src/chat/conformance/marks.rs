@@ -1,5 +1,5 @@
 use super::{
-    account, append, at, changes, edit, history, limit, message, open, page, position, post, remove, seqs, step,
+    account, append, at, changes, edit, history, is_refused, limit, message, open, page, position, post, remove, seqs, step,
 };
 use crate::{
     chat::{Author, Change, ChatStore, NewChannel, NewMessage, Position, RemovalMode, RoomPosition, Seq, Unread},
@@ -114,11 +114,83 @@ pub async fn what_retention_deleted_is_gone_for_every_reader(store: &dyn ChatSto
 
     assert_eq!(store.find_message(first.id).await.expect("the store works"), None);
     assert_eq!(page(store, 1, Position::Before(reply.seq), limit(5)).await.page.items, []);
-    let rest = changes(store, 1, RoomPosition { epoch: 7, change: Change::ZERO }, Limit::MAX).await;
+    let rest = changes(store, 1, RoomPosition { epoch: 7, change: first.change }, Limit::MAX).await;
     assert_eq!((rest.page.items, rest.position.change), (vec![reply.clone()], reply.change));
 
     let again = NewMessage { id: message(1, 9).id, ..message(1, 1) };
     assert_eq!(post(store, &again).await.seq.get(), 3, "its client id is forgotten with it");
     assert_eq!(store.purge(first.channel, at(99), 9).await.expect("the store works"), 2);
     assert_eq!(store.last_sent(first.channel, account(1)).await.expect("the store works"), None);
+}
+
+/// Returns for which of the positions up to the head not everything since can be told.
+async fn refused(store: &dyn ChatStore) -> Vec<i64> {
+    let head = store.head(NewChannel::sample(1).id).await.expect("the store works").expect("the channel exists");
+    let mut refused = Vec::new();
+    for change in 0..=head.position.change.get() {
+        let since = RoomPosition { change: Change::new(change), ..head.position };
+        assert_eq!(since.gap_before(head).is_some(), is_refused(store, since).await, "since {change}");
+        refused.extend(since.gap_before(head).map(|_| change));
+    }
+    refused
+}
+
+/// Who was away for longer than messages are kept is told so. Who knew all that is gone has missed nothing.
+pub async fn who_missed_what_retention_deleted_is_refused(store: &dyn ChatStore) {
+    open(store, 1).await;
+    open(store, 2).await;
+    let stored = append(store, &[1, 2, 3, 4, 5].map(|n| message(1, n))).await;
+    append(store, &[message(2, 1), message(2, 2)]).await;
+    assert_eq!(refused(store).await, [0; 0]);
+    let purge = async |before, limit| store.purge(stored[0].channel, at(before), limit).await.expect("the store works");
+
+    assert_eq!(purge(1, 9).await, 0);
+    assert_eq!(refused(store).await, [0; 0]);
+    assert_eq!(purge(4, 2).await, 2);
+    assert_eq!(refused(store).await, [0, 1]);
+    assert_eq!(purge(4, 2).await, 1);
+    assert_eq!(refused(store).await, [0, 1, 2]);
+
+    let knew_them = changes(store, 1, RoomPosition { epoch: 7, change: Change::new(3) }, Limit::MAX).await;
+    assert_eq!(knew_them.page.items, stored[3..]);
+    let other = changes(store, 2, RoomPosition { epoch: 7, change: Change::ZERO }, Limit::MAX).await;
+    assert_eq!(seqs(&other.page.items), [1, 2], "another channel has lost nothing");
+}
+
+/// A removal that was missed is missed for good once the message is gone, and so is an edit. What else was overwritten is none
+/// of it: of the two messages that are left here one was edited twice.
+pub async fn who_missed_what_became_of_a_deleted_message_is_refused(store: &dyn ChatStore) {
+    open(store, 1).await;
+    let stored = append(store, &[1, 2, 3].map(|n| message(1, n))).await;
+    let channel = stored[0].channel;
+    edit(store, &stored[1], "a better text").await;
+    edit(store, &stored[1], "the best text").await;
+    assert_eq!(store.purge(channel, at(2), 9).await.expect("the store works"), 1);
+    assert_eq!(refused(store).await, [0], "its posting alone");
+
+    let removed = remove(store, &stored[1], RemovalMode::Mask).await;
+    let edited = edit(store, &stored[2], "a text").await;
+    assert_eq!((removed.change.get(), edited.change.get()), (6, 7));
+    assert_eq!(store.purge(channel, at(3), 9).await.expect("the store works"), 1);
+
+    assert_eq!(refused(store).await, [0, 1, 2, 3, 4, 5]);
+    let rest = changes(store, 1, RoomPosition { epoch: 7, change: removed.change }, Limit::MAX).await;
+    assert_eq!((rest.page.items, rest.position.change), (vec![edited.clone()], edited.change));
+}
+
+/// Where nothing is left, the counters still tell who has missed something.
+pub async fn a_channel_that_retention_emptied_refuses_who_was_away(store: &dyn ChatStore) {
+    open(store, 1).await;
+    let stored = append(store, &[message(1, 1), message(1, 2)]).await;
+    assert_eq!(refused(store).await, [0; 0], "a channel in which nothing was deleted");
+
+    assert_eq!(store.purge(stored[0].channel, at(9), 9).await.expect("the store works"), 2);
+    assert_eq!(refused(store).await, [0, 1]);
+    let end = changes(store, 1, RoomPosition { epoch: 7, change: stored[1].change }, Limit::MAX).await;
+    assert_eq!((end.page.items, end.position.change), (vec![], stored[1].change));
+
+    let next = post(store, &message(1, 3)).await;
+    assert_eq!(refused(store).await, [0, 1]);
+    let rest = changes(store, 1, end.position, Limit::MAX).await;
+    assert_eq!(rest.page.items, [next]);
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 pub use self::{append::*, authors::*, channels::*, edits::*, history::*, marks::*, side_by_side::*};
 use super::{
     body::{Body, ClientId},
-    error::Refusal,
+    error::{ChatError, Refusal},
     model::{
         ChangeQuery, Changes, Channel, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position, Removal,
         RemovalMode, RoomPosition,
@@ -118,6 +118,9 @@ macro_rules! chat_store_conformance {
             retention_deletes_the_oldest_and_keeps_the_counters
             retention_leaves_newer_messages_and_other_channels
             what_retention_deleted_is_gone_for_every_reader
+            who_missed_what_retention_deleted_is_refused
+            who_missed_what_became_of_a_deleted_message_is_refused
+            a_channel_that_retention_emptied_refuses_who_was_away
             appenders_at_once_leave_neither_holes_nor_doubles
             one_client_id_at_once_is_stored_once
             two_texts_for_one_client_id_at_once_store_one
@@ -264,6 +267,16 @@ async fn position(store: &dyn ChatStore, channel: u32) -> RoomPosition {
 async fn changes(store: &dyn ChatStore, channel: u32, since: RoomPosition, limit: Limit) -> Changes {
     let query = ChangeQuery { channel: NewChannel::sample(channel).id, since, limit };
     store.changes(&query).await.expect("the position is in the window")
+}
+
+/// Returns whether not everything since a position can be told.
+async fn is_refused(store: &dyn ChatStore, since: RoomPosition) -> bool {
+    let query = ChangeQuery { channel: NewChannel::sample(1).id, since, limit: limit(1) };
+    match store.changes(&query).await {
+        Ok(_) => false,
+        Err(ChatError::ReplayWindowExceeded) => true,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 async fn edit(store: &dyn ChatStore, message: &Message, text: &str) -> Message {
