@@ -64,7 +64,7 @@ pub(crate) struct Page {
     /// Whether the store has more by now.
     pub(crate) more: bool,
     /// Counts its bytes as long as somebody holds it.
-    pub(crate) weight: Option<Weighed>,
+    pub(crate) _weight: Option<Weighed>,
 }
 
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl Reader {
     /// A reader that is told of a gap first.
     pub(crate) fn behind_gap(frame: Bytes, cause: GapCause, after: RoomPosition) -> Self {
         let frames = vec![PageFrame { frame, records: 1, gap: Some(cause) }];
-        let page = Arc::new(Page { frames, after, more: false, weight: None });
+        let page = Arc::new(Page { frames, after, more: false, _weight: None });
         Self { place: Place::Page(page, 0), ..Self::new(after) }
     }
 
@@ -346,7 +346,7 @@ mod tests {
             records: chunk.len() as u64,
             gap: None,
         });
-        Arc::new(Page { frames: frames.collect(), after: at(to), more, weight: None })
+        Arc::new(Page { frames: frames.collect(), after: at(to), more, _weight: None })
     }
 
     fn records(range: std::ops::RangeInclusive<i64>) -> Vec<String> {

@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::OnceCell, time::Instant};
 use weltenwind_core::{
     Limit, StorageError,
-    chat::{ChatError, Changes, GapCause, Message, RoomHead, RoomPosition},
+    chat::{Changes, ChatError, GapCause, Message, RoomHead, RoomPosition},
     wire::ServerRecord,
 };
 
@@ -152,8 +152,8 @@ impl Feed {
             Err(error) => return Err(error),
         };
         let bytes = frames.iter().map(|PageFrame { frame, .. }| frame.len()).sum();
-        let weight = Some(Weighed::new(&self.budget.pages, bytes));
-        Ok(Arc::new(Page { frames, after, more, weight }))
+        let weight = Weighed::new(&self.budget.pages, bytes);
+        Ok(Arc::new(Page { frames, after, more, _weight: Some(weight) }))
     }
 
     /// Makes the frame that tells of a gap.
@@ -226,7 +226,7 @@ mod tests {
     fn a_page_is_shared_while_it_is_read_and_while_it_leads_on() {
         let pages = Pages::default();
         let key = |from| PageKey { at: at(from), replay_from: at(from).change };
-        let page = |after| Arc::new(Page { frames: Vec::new(), after, more: false, weight: None });
+        let page = |after| Arc::new(Page { frames: Vec::new(), after, more: false, _weight: None });
         let (some, none) = (pages.slot(key(1)), pages.slot(key(2)));
         assert!(Arc::ptr_eq(&some, &pages.slot(key(1))) && Arc::ptr_eq(&none, &pages.slot(key(2))));
 

@@ -14,8 +14,7 @@ use weltenwind_core::{
     chat::{
         Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore,
         Edit, History, MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, RoomHead, Seq, Unread,
-        Written,
-        WrittenQuery,
+        Written, WrittenQuery,
     },
 };
 

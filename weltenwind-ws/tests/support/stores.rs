@@ -31,8 +31,7 @@ use weltenwind_core::{
     chat::{
         Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore,
         Edit, History, MemoryChatStore, Message, MessageQuery, NewChannel, NewMessage, Removal, RoomHead, Seq, Unread,
-        Written,
-        WrittenQuery,
+        Written, WrittenQuery,
     },
     idempotency::{Claim, Claimed, IdempotencyStore, NewClaim, Release, StoredAnswer},
     limits::{LimitsConfig, Quota, Unit},

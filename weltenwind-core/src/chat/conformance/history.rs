@@ -1,9 +1,8 @@
-use super::{append, change_numbers, changes, edit, is_refused, limit, message, open, page, position, post, remove, seqs};
+use super::{
+    append, change_numbers, changes, edit, is_refused, limit, message, open, page, position, post, remove, seqs,
+};
 use crate::{
-    chat::{
-        Change, ChatStore, Message, Position, REPLAY_WINDOW, RemovalMode,
-        RoomPosition, Seq,
-    },
+    chat::{Change, ChatStore, Message, Position, REPLAY_WINDOW, RemovalMode, RoomPosition, Seq},
     page::Limit,
 };
 

@@ -1,5 +1,6 @@
 use super::{
-    account, append, at, changes, edit, history, is_refused, limit, message, open, page, position, post, remove, seqs, step,
+    account, append, at, changes, edit, history, is_refused, limit, message, open, page, position, post, remove, seqs,
+    step,
 };
 use crate::{
     chat::{Author, Change, ChatStore, NewChannel, NewMessage, Position, RemovalMode, RoomPosition, Seq, Unread},
