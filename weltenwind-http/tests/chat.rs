@@ -160,10 +160,11 @@ async fn what_retention_deleted_is_told_to_who_had_not_seen_it() {
         town.server.say(&town.mira, &town.lobby, body).await;
         positions.push(town.history("").await["roomCursor"].as_str().unwrap().to_owned());
     }
-    town.server.clock.advance(Duration::from_hours(25));
-    town.server.say(&town.mira, &town.lobby, "three").await;
     let keep_for_a_day = town.server.patch(town.channel()).by(&town.owner).with("if-match", "\"1\"");
     keep_for_a_day.json(json!({ "retentionDays": 1 })).await.expect(200);
+    town.server.clock.advance(Duration::from_mins(4));
+    town.server.say(&town.mira, &town.lobby, "three").await;
+    town.server.clock.advance(Duration::from_hours(24) - Duration::from_mins(2));
 
     assert_eq!(town.server.services.chat.enforce_retention().await.unwrap(), 2);
 
