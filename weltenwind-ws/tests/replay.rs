@@ -305,8 +305,8 @@ async fn who_does_not_read_a_replay_of_the_longest_texts_holds_no_more_than_a_pa
     }
 
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let held = node.metric("weltenwind_ws_page_bytes");
-    assert!((PAGE..=2 * PAGE).contains(&held), "two pages, one of them shared, are {held} bytes");
+    let bytes = node.metric("weltenwind_ws_page_bytes");
+    assert!((PAGE..=2 * PAGE).contains(&bytes), "two pages, one of them shared, are {bytes} bytes");
 
     for (from, client) in &mut slow {
         expect_seqs(client, *from, MESSAGES - *from).await;

@@ -117,12 +117,11 @@ impl LiveChannel {
 
     /// Begins at `since`, if everything from there on can be told; `head` is how far the channel was.
     pub(super) fn since(mut self, since: RoomPosition, head: RoomHead) -> Self {
-        match since.gap_before(head) {
-            Some(cause) => self.pending.push_back(LiveEvent::Gap(cause)),
-            None => {
-                self.behind = since != head.position;
-                (self.position, self.replayed_since) = (since, since.change);
-            }
+        if let Some(cause) = since.gap_before(head) {
+            self.pending.push_back(LiveEvent::Gap(cause));
+        } else {
+            self.behind = since != head.position;
+            (self.position, self.replayed_since) = (since, since.change);
         }
         self
     }
