@@ -16,7 +16,7 @@ use weltenwind_core::{
     chat::{
         AppendConfig, Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelDraft,
         ChannelQuery, Chat, ChatError, ChatStore, Draft, Edit, History, LiveEvent, MemoryChatStore, Message,
-        MessageQuery, NewChannel, NewMessage, Position, Posted, Removal, Seq, Unread, Written, WrittenQuery,
+        MessageQuery, NewChannel, NewMessage, Position, Posted, Removal, RoomHead, Seq, Unread, Written, WrittenQuery,
     },
     limits::{Limits, LimitsConfig, Quota, Unit},
 };
@@ -41,8 +41,8 @@ struct SlowChat {
     append: Mutex<Append>,
     /// Batches that came.
     batches: AtomicU32,
-    /// So many pages are never answered.
-    hung_pages: AtomicU32,
+    /// So many heads are never answered.
+    hung_heads: AtomicU32,
 }
 
 impl SlowChat {
@@ -72,12 +72,12 @@ macro_rules! slow {
                 }
             }
 
-            async fn page(&self, query: &MessageQuery) -> Result<Option<History>, StorageError> {
+            async fn head(&self, channel: ChannelId) -> Result<Option<RoomHead>, StorageError> {
                 let hangs = |left: u32| left.checked_sub(1);
-                if self.hung_pages.fetch_update(Ordering::SeqCst, Ordering::SeqCst, hangs).is_ok() {
+                if self.hung_heads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, hangs).is_ok() {
                     std::future::pending::<()>().await;
                 }
-                self.store.page(query).await
+                self.store.head(channel).await
             }
 
             $(async fn $name(&self $(, $argument: $type)*) -> $answer {
@@ -93,6 +93,7 @@ slow! {
     fn channels(query: &ChannelQuery) -> Result<Page<Channel>, StorageError>;
     fn amend_channel(step: &Step, change: &ChannelChange) -> Result<Channel, ChatError>;
     fn changes(query: &ChangeQuery) -> Result<Changes, ChatError>;
+    fn page(query: &MessageQuery) -> Result<Option<History>, StorageError>;
     fn find_message(id: MessageId) -> Result<Option<Message>, StorageError>;
     fn edit(step: &Step, edit: &Edit) -> Result<Message, ChatError>;
     fn remove(step: &Step, removal: &Removal) -> Result<Message, ChatError>;
@@ -238,7 +239,7 @@ async fn a_look_at_a_silent_room_that_hangs_is_given_up_and_the_next_one_finds_w
     // Past the bus, as from a node whose bus is away.
     store.store.append(&[NewMessage { channel, ..NewMessage::sample("unheard") }]).await.expect("a message");
 
-    store.hung_pages.store(1, Ordering::SeqCst);
+    store.hung_heads.store(1, Ordering::SeqCst);
     let late = live.next().await;
     let heard = live.next().await;
 

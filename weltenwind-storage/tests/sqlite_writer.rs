@@ -193,10 +193,10 @@ async fn a_batch_of_messages_that_fails_half_way_leaves_nothing_behind() {
         }
     }
     make(&stores, 1).await.unwrap();
-    let stored = stores.chat.append(&[first, second]).await.unwrap();
+    let appended = stores.chat.append(&[first, second]).await.unwrap();
 
     let numbers =
-        stored.iter().map(|message| message.as_ref().map(|message| (message.seq.get(), message.change.get())));
+        appended.iter().map(|message| message.as_ref().map(|message| (message.seq.get(), message.change.get())));
     assert_eq!(numbers.collect::<Vec<_>>(), [Ok((1, 1)), Ok((2, 2))]);
     assert_eq!(stores.chat.find_channel(channel.id).await.unwrap(), Some(channel));
 }
