@@ -190,7 +190,7 @@ fn take(town: &Town, ear: &mut Option<Ear>, record: &Value) -> Result<(), oracle
                 ledger.begin(ROOM, At::of_cursor(cursor()?)?.epoch);
             }
             match ear {
-                Some(ear) => ear.rejoin(cursor()?, recovered)?,
+                Some(ear) => ear.rejoin(&ledger, cursor()?, recovered)?,
                 None => *ear = Some(Ear::open(ROOM, cursor()?, recovered)?),
             }
         }

@@ -8,10 +8,11 @@ use std::{
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::Sha256;
 
 use crate::{
+    chat::{Change, RoomCursor, RoomPosition},
     clock::{Clock, SystemClock, Timestamp},
     code::Code,
     error::Classify,
@@ -166,17 +167,23 @@ impl CursorSealer {
         serde_json::from_slice(payload).map_err(|_| CursorInvalid)
     }
 
-    /// Seals a channel's position; the same text serves `roomCursor`, `since` over HTTP and `since` in a join.
-    pub fn seal_room(&self, channel: ChannelId, at: crate::chat::RoomPosition) -> String {
-        self.seal(&Room::Channel(channel).to_string(), &(at.epoch, at.change))
+    /// Seals how far somebody was told of a channel; the same text serves `roomCursor`, `since` over HTTP and `since` in a join.
+    pub fn seal_room(&self, channel: ChannelId, told: impl Into<RoomCursor>) -> String {
+        let RoomCursor { at: RoomPosition { epoch, change }, whole } = told.into();
+        let whole = Some(whole).filter(|whole| *whole != change);
+        self.seal(&Room::Channel(channel).to_string(), &SealedRoom(epoch, change, whole))
     }
 
-    /// Opens a channel's position.
-    pub fn open_room(&self, channel: ChannelId, cursor: &str) -> Result<crate::chat::RoomPosition, CursorInvalid> {
-        let (epoch, change) = self.open(&Room::Channel(channel).to_string(), cursor)?;
-        Ok(crate::chat::RoomPosition { epoch, change })
+    /// Opens what [`CursorSealer::seal_room`] made for the same channel.
+    pub fn open_room(&self, channel: ChannelId, cursor: &str) -> Result<RoomCursor, CursorInvalid> {
+        let SealedRoom(epoch, change, whole) = self.open(&Room::Channel(channel).to_string(), cursor)?;
+        Ok(RoomCursor { at: RoomPosition { epoch, change }, whole: whole.unwrap_or(change) })
     }
 }
+
+/// A room's cursor: the epoch, the last change, and up to where it is whole, unless that is the same.
+#[derive(Serialize, Deserialize)]
+struct SealedRoom(u32, Change, #[serde(default, skip_serializing_if = "Option::is_none")] Option<Change>);
 
 fn youngest_first(keys: impl IntoIterator<Item = CursorKey>) -> Arc<[CursorKey]> {
     let mut keys: Vec<CursorKey> = keys.into_iter().collect();
@@ -196,7 +203,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::{
+        clock::ManualClock,
+        ids::{IdGenerator as _, SequentialIds},
+    };
 
     /// A second less than a cursor lives at least.
     const ALMOST: Duration = Duration::from_secs(CURSOR_LIFE.as_secs() - 1);
@@ -270,6 +280,20 @@ mod tests {
         fn noise_is_refused(noise in ".{0,80}") {
             prop_assert_eq!(CursorSealer::new([1; 32]).open::<i64>("list", &noise), Err(CursorInvalid));
         }
+    }
+
+    #[test]
+    fn a_rooms_cursor_says_up_to_where_it_is_whole() {
+        let (sealer, channel) = (CursorSealer::new([1; 32]), ChannelId::new(SequentialIds::default().draw()));
+        let at = RoomPosition { epoch: 7, change: Change::new(15) };
+        let torn = RoomCursor { at, whole: Change::new(10) };
+
+        let (left, right) = (sealer.seal_room(channel, at), sealer.seal_room(channel, torn));
+
+        assert_eq!(sealer.open_room(channel, &left), Ok(RoomCursor { at, whole: at.change }));
+        assert_eq!(sealer.open_room(channel, &right), Ok(torn));
+        // As every cursor was sealed before some were torn.
+        assert_eq!(left, sealer.seal(&Room::Channel(channel).to_string(), &(7, 15)));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 use weltenwind_core::{
     ChannelId, Code, FieldError, MessageId,
     chat::{
-        ChangeQuery, ChatError, Draft, History, Message, MessageQuery, Position, RemovalMode, RoomPosition, Seq,
-        SharedMessage,
+        ChangeQuery, ChatError, Draft, History, Message, MessageQuery, Position, RemovalMode, RoomCursor, RoomPosition,
+        Seq, SharedMessage,
     },
     wire::{HistoryBody, MessageBody},
 };
@@ -136,12 +136,14 @@ fn write(value: &impl Serialize, body: &mut Vec<u8>) {
     serde_json::to_writer(body, value).expect("bodies are plain data");
 }
 
-/// Where more has changed than one page holds, `nextCursor` is the `roomCursor`: the next page is what changed since then.
+/// Where more has changed than one page holds, `nextCursor` is the `roomCursor`: the next page is what changed since then. What
+/// was posted meanwhile and changed again stands on a later page, so the reader is whole only behind the last one.
 async fn changes(cx: &Context<ListMessages>, channel: ChannelId, since: &str) -> Answer {
     let since = cx.services.cursors.open_room(channel, since)?;
-    let query = ChangeQuery { channel, since, limit: cx.query.limit.0 };
+    let query = ChangeQuery { channel, since: since.at, limit: cx.query.limit.0 };
     let changes = cx.services.chat.changes(cx.actor(), &query).await?;
-    let room_cursor = cx.services.cursors.seal_room(channel, changes.position);
+    let whole = if changes.page.more { since.whole } else { changes.position.change };
+    let room_cursor = cx.services.cursors.seal_room(channel, RoomCursor { at: changes.position, whole });
     let next = changes.page.more.then(|| room_cursor.clone());
     let link = next.as_deref().map(|cursor| cx.link("since", cursor));
     Ok(answer::ok(&body(&changes.page.items, next, room_cursor)).with_next(link))

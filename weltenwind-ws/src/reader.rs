@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weltenwind_core::{
     Timestamp,
-    chat::{Change, GapCause, RoomPosition},
+    chat::{Change, GapCause, RoomCursor, RoomPosition},
 };
 
 use crate::{
@@ -117,9 +117,10 @@ impl Reader {
         }
     }
 
-    /// A reader that knows everything up to `at` and comes when the room is at `head`.
-    pub(crate) fn since(at: RoomPosition, head: RoomPosition) -> Self {
-        Self { came_at: head, ..Self::new(at) }
+    /// A reader that was told what a cursor says and comes when the room is at `head`. One that left a replay on the way goes on
+    /// with it.
+    pub(crate) fn since(RoomCursor { at, whole }: RoomCursor, head: RoomPosition) -> Self {
+        Self { came_at: head, replay_from: whole, is_whole: whole == at.change, ..Self::new(at) }
     }
 
     /// A reader of a room without messages: it hears what passes from this segment on.
@@ -373,7 +374,7 @@ mod tests {
         let mut reader = Reader::new(at(12));
 
         assert_eq!(read(&mut reader, &ring), ["live", "r13", "r14"]);
-        let mut reader = Reader::since(at(12), at(14));
+        let mut reader = Reader::since(at(12).into(), at(14));
         ring.push(passing(at(14)), ALL);
         ring.push(changes(15, 15), ALL);
         assert_eq!(read(&mut reader, &ring), ["r13", "r14", "live", "passing", "r15"]);
@@ -414,9 +415,25 @@ mod tests {
     }
 
     #[test]
+    fn who_left_a_replay_on_the_way_goes_on_with_it_in_the_store() {
+        let mut ring = Ring::new(at(10));
+        ring.push(changes(11, 16), ALL);
+        let mut reader = Reader::since(RoomCursor { at: at(14), whole: Change::new(11) }, at(16));
+
+        assert_eq!(read(&mut reader, &ring), Vec::<String>::new(), "what was posted as 12 may be what the ring calls 15");
+        let wanted = PageKey { at: at(14), replay_from: Change::new(11) };
+        assert_eq!(reader.wants(), Some(wanted));
+        reader.take_page(wanted, page(14, 16, false));
+
+        assert_eq!(read(&mut reader, &ring), ["r15", "r16", "live"]);
+        ring.push(changes(17, 17), ALL);
+        assert_eq!(read(&mut reader, &ring), ["r17"]);
+    }
+
+    #[test]
     fn a_room_that_has_not_heard_of_everything_lets_the_store_replay() {
         let mut ring = Ring::new(at(10));
-        let mut reader = Reader::since(at(9), at(12));
+        let mut reader = Reader::since(at(9).into(), at(12));
 
         assert_eq!(read(&mut reader, &ring), Vec::<String>::new());
         reader.take_page(reader.wants().unwrap(), page(9, 12, false));

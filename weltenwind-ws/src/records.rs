@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use weltenwind_core::{
     Class, Classify, Code, CorrelationId, CursorSealer, Room, chain,
-    chat::{Message, RoomPosition},
+    chat::{Message, RoomCursor},
     wire::{ClientRecord, MessageBody, ProblemBody, ServerRecord},
 };
 
@@ -138,10 +138,10 @@ pub(crate) fn write(record: &ServerRecord) -> Bytes {
     serde_json::to_vec(record).expect("a record is plain data").into()
 }
 
-/// Writes what happened to a message. Nothing in it depends on who receives it.
-pub(crate) fn write_change(message: &Message, epoch: u32, is_news: bool, cursors: &CursorSealer) -> Bytes {
+/// Writes what happened to a message, and how far whoever reads it was `told` by then. Nothing in it depends on who that is.
+pub(crate) fn write_change(message: &Message, told: RoomCursor, is_news: bool, cursors: &CursorSealer) -> Bytes {
     let room = Room::Channel(message.channel);
-    let cursor = cursors.seal_room(message.channel, RoomPosition { epoch, change: message.change });
+    let cursor = cursors.seal_room(message.channel, told);
     let body = MessageBody::from(message);
     write(&if is_news {
         ServerRecord::Msg { room, seq: body.seq, cursor, message: body }

@@ -127,8 +127,8 @@ impl Asker {
         // First in the room, then the position: what happens behind it is heard.
         let attendance = feeds.attend(room, &self.bell).await?;
         attendance.feed.lies_in(scope);
-        let (reader, at, recovered) = attendance.feed.reader(since).await?;
-        let cursor = Some(services.cursors.seal_room(channel, at));
+        let (reader, told, recovered) = attendance.feed.reader(since).await?;
+        let cursor = Some(services.cursors.seal_room(channel, told));
         Ok(Answer::Joined { id, cursor, recovered, attendance, reader, present: None, until })
     }
 

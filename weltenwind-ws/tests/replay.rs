@@ -132,6 +132,43 @@ async fn a_replay_shows_each_message_once_and_in_its_newest_state() {
     mira.expect("live").await;
 }
 
+#[tokio::test]
+async fn who_leaves_in_the_midst_of_a_replay_is_told_as_new_what_it_never_was_told() {
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let (chat, author) = (&node.town.services.chat, Actor::player("Lu"));
+    // On one page of the store, and on several.
+    for count in [5_i64, 450] {
+        let cursor = node.town.services.cursors.seal_room(lobby, position(&node, lobby).await);
+        let first = chat.post(&author, Draft::new(lobby, "frist")).await.unwrap().message;
+        fill(&node, lobby, usize::try_from(count).unwrap()).await;
+        chat.edit(&author, first.id, "first").await.unwrap();
+        let mut mira = node.connect(&node.guest("Mira").await).await;
+        mira.join(lobby, Some(&cursor)).await;
+        expect_seqs(&mut mira, first.seq.get(), 2).await;
+        let left_at = mira.expect("msg").await["cursor"].as_str().unwrap().to_owned();
+        drop(mira);
+        // Nothing of this was in the replay that was left.
+        chat.edit(&author, first.id, "first of all").await.unwrap();
+        let mut mira = node.connect(&node.guest("Mira").await).await;
+
+        let joined = mira.join(lobby, Some(&left_at)).await;
+
+        assert_eq!((&joined["recovered"], joined["cursor"].as_str()), (&json!(true), Some(left_at.as_str())));
+        expect_seqs(&mut mira, first.seq.get() + 3, count - 3).await;
+        let told = mira.expect("msg").await;
+        assert_eq!((&told["seq"], &told["message"]["body"]), (&json!(first.seq.get()), &json!("first of all")));
+        mira.expect("live").await;
+        // From here on it knows everything, also when it comes back.
+        let end = told["cursor"].as_str().unwrap();
+        chat.edit(&author, first.id, "the first of all").await.unwrap();
+        assert_eq!(mira.expect("update").await["message"]["seq"], first.seq.get());
+        let mut again = node.connect(&node.guest("Mira").await).await;
+        again.join(lobby, Some(end)).await;
+        assert_eq!(again.expect("update").await["message"]["body"], "the first of all");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_at_any_position_lose_and_double_nothing_while_others_post() {
     const POSTS: i64 = 2000;

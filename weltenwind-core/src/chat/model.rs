@@ -91,6 +91,25 @@ pub struct RoomHead {
     pub purged: Change,
 }
 
+/// How far a reader was told, as a cursor says it.
+///
+/// A replay tells each message at the place of its newest change. Who leaves it on the way was not told of messages whose place
+/// is yet to come, though they were posted before the place that it got to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RoomCursor {
+    /// The last change that was told.
+    pub at: RoomPosition,
+    /// Of everything that was posted up to there the reader was told; it is `at.change` unless a replay was left on the way.
+    pub whole: Change,
+}
+
+impl From<RoomPosition> for RoomCursor {
+    /// A reader that was told everything up to `at`.
+    fn from(at: RoomPosition) -> Self {
+        Self { at, whole: at.change }
+    }
+}
+
 /// A channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {

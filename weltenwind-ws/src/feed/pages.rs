@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::OnceCell, time::Instant};
 use weltenwind_core::{
     Limit, StorageError,
-    chat::{Changes, ChatError, GapCause, Message, RoomHead, RoomPosition},
+    chat::{Change, Changes, ChatError, GapCause, Message, RoomCursor, RoomHead, RoomPosition},
     wire::ServerRecord,
 };
 
@@ -82,19 +82,19 @@ pub(crate) struct SharedPage {
 }
 
 impl Feed {
-    /// Makes a reader that knows everything up to `since`, or up to now; answers whether it will be told all since.
-    pub(crate) async fn reader(&self, since: Option<RoomPosition>) -> Result<(Reader, RoomPosition, bool), ChatError> {
+    /// Makes a reader that was told what `since` says, or everything up to now; answers whether it will be told all since.
+    pub(crate) async fn reader(&self, since: Option<RoomCursor>) -> Result<(Reader, RoomCursor, bool), ChatError> {
         let Some(since) = since else {
             let head = self.position();
-            return Ok((Reader::new(head), head, false));
+            return Ok((Reader::new(head), head.into(), false));
         };
         // What this node has not heard of may have happened all the same.
-        let head = self.confirmed(since).await?;
-        Ok(match since.gap_before(head) {
+        let head = self.confirmed(since.at).await?;
+        Ok(match since.at.gap_before(head) {
             None => (Reader::since(since, head.position), since, true),
             Some(cause) => {
                 let head = head.position;
-                (Reader::behind_gap(self.gap(cause, head), cause, head), head, false)
+                (Reader::behind_gap(self.gap(cause, head), cause, head), head.into(), false)
             }
         })
     }
@@ -137,7 +137,7 @@ impl Feed {
         let asked = channel.asks();
         let (frames, after, more) = match channel.shared.changes(key.at, asked).await {
             Ok(Changes { page: changed, position }) => {
-                let (frames, taken) = channel.frames(&changed.items, key);
+                let (frames, taken) = channel.frames(&changed.items, changed.more, key);
                 let is_cut = taken < changed.items.len();
                 channel.learn(asked, is_cut.then_some(taken));
                 // Where a page is cut, the next one goes on: behind the last message on it.
@@ -177,14 +177,16 @@ impl Channel {
         self.asks.store(next, Ordering::Relaxed);
     }
 
-    /// Writes messages in their newest state, and answers how many of them a page takes. To who has read up to `replay_from`,
-    /// one that was posted later is new.
-    fn frames(&self, messages: &[Message], key: PageKey) -> (Vec<PageFrame>, usize) {
+    /// Writes messages in their newest state, and answers how many of them a page takes; the store may have `more`. To who has
+    /// read up to `replay_from`, one that was posted later is new.
+    fn frames(&self, messages: &[Message], more: bool, key: PageKey) -> (Vec<PageFrame>, usize) {
         let mut frames = Vec::new();
         let (mut frame, mut records) = (FrameBuilder::new(), 0);
-        for (taken, message) in messages.iter().enumerate() {
+        let wholes = wholes(messages, more, key.replay_from);
+        for (taken, (message, whole)) in messages.iter().zip(wholes).enumerate() {
             let is_news = message.posted_change > key.replay_from;
-            let record = records::write_change(message, key.at.epoch, is_news, &self.cursors);
+            let told = RoomCursor { at: RoomPosition { change: message.change, ..key.at }, whole };
+            let record = records::write_change(message, told, is_news, &self.cursors);
             if !frame.is_empty() && frame.len() + 1 + record.len() > FRAME_BYTES {
                 let full = std::mem::replace(&mut frame, FrameBuilder::new());
                 frames.push(PageFrame { frame: full.trimmed().finish(), records, gap: None });
@@ -203,6 +205,21 @@ impl Channel {
     }
 }
 
+/// Returns behind each message of a page up to where everything was told: as far as nothing was posted that is yet to come. Of
+/// what stands on pages behind this one, nothing is known here but that it is new since `replay_from`.
+fn wholes(messages: &[Message], more: bool, replay_from: Change) -> Vec<Change> {
+    let mut untold = if more { replay_from } else { Change::new(i64::MAX) };
+    let mut wholes = Vec::with_capacity(messages.len());
+    for message in messages.iter().rev() {
+        wholes.push(untold.min(message.change));
+        if message.posted_change > replay_from {
+            untold = untold.min(Change::new(message.posted_change.get() - 1));
+        }
+    }
+    wholes.reverse();
+    wholes
+}
+
 /// Returns where the room is: what was read, unless more was heard since.
 fn newer(read: RoomHead, heard: RoomPosition) -> RoomHead {
     let is_newer = heard.epoch == read.position.epoch && heard.change > read.position.change;
@@ -219,8 +236,48 @@ pub(crate) const fn name_of(cause: GapCause) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use weltenwind_core::chat::{NewMessage, Seq};
+
     use super::*;
     use crate::ring::tests::at;
+
+    /// Messages by the changes that posted them and that were their last.
+    fn messages(changes: &[(i64, i64)]) -> Vec<Message> {
+        let NewMessage { id, channel, author, body, client_id, reply_to, sent_at } = NewMessage::sample("well met");
+        let message = Message {
+            id,
+            channel,
+            seq: Seq::new(1),
+            posted_change: Change::ZERO,
+            change: Change::ZERO,
+            author,
+            body: Some(body),
+            client_id,
+            reply_to,
+            sent_at,
+            edited_at: None,
+            tombstone: None,
+        };
+        let at = |(posted, change)| Message {
+            posted_change: Change::new(posted),
+            change: Change::new(change),
+            ..message.clone()
+        };
+        changes.iter().copied().map(at).collect()
+    }
+
+    #[test]
+    fn a_reader_is_whole_up_to_what_is_yet_to_come() {
+        let behind = |changes: &[(i64, i64)], more| -> Vec<i64> {
+            wholes(&messages(changes), more, Change::new(10)).into_iter().map(Change::get).collect()
+        };
+
+        assert_eq!(behind(&[(11, 11), (12, 12), (13, 13)], false), [11, 12, 13]);
+        // 11 was edited behind 15, and 14 behind that; what was posted before the replay is no news in any place.
+        assert_eq!(behind(&[(12, 12), (13, 13), (15, 15), (11, 20), (14, 21), (3, 22)], false), [10, 10, 10, 13, 21, 22]);
+        assert_eq!(behind(&[(11, 11), (12, 12)], true), [10, 10], "who knows what was edited and stands on the next page");
+        assert!(behind(&[], false).is_empty());
+    }
 
     #[test]
     fn a_page_is_shared_while_it_is_read_and_while_it_leads_on() {

@@ -7,7 +7,7 @@ use weltenwind_core::{
     Class, Classify as _, Code, CursorSealer,
     bus::RoomEvent,
     chain,
-    chat::{ChatError, LiveChannel, LiveEvent},
+    chat::{Change, ChatError, LiveChannel, LiveEvent, RoomCursor, RoomPosition},
 };
 
 use super::{Channel, Feed, lock, pages::FRAME_BYTES, registry::Shared};
@@ -107,9 +107,13 @@ impl Source {
 
     fn finish(&self, segment: SegmentBuilder) {
         if !segment.is_empty() {
-            let whole = self.live.is_replaying().then(|| self.live.replayed_since());
-            self.feed.tell(segment.finish(whole));
+            self.feed.tell(segment.finish(self.replayed_since()));
         }
+    }
+
+    /// Returns from where on a replay is under way, if one is: of what was posted behind that, not all is told yet.
+    fn replayed_since(&self) -> Option<Change> {
+        self.live.is_replaying().then(|| self.live.replayed_since())
     }
 
     fn push(&self, segment: &mut SegmentBuilder, event: LiveEvent) {
@@ -122,7 +126,9 @@ impl Source {
         if is_news && !message.is_new() {
             segment.weave(self.live.replayed_since());
         }
-        let record = records::write_change(message, *epoch, is_news, &self.cursors);
+        let at = RoomPosition { epoch: *epoch, change: message.change };
+        let told = RoomCursor { at, whole: self.replayed_since().unwrap_or(at.change) };
+        let record = records::write_change(message, told, is_news, &self.cursors);
         segment.push(message.change, &record, is_news.then_some(message.sent_at));
     }
 }

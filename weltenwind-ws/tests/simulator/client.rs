@@ -593,7 +593,10 @@ impl Client {
         if record.t == "joined" {
             let recovered = record.recovered.ok_or("whether it recovered")?;
             match (&mut place.ear, place.standing) {
-                (Some(ear), Standing::Asked { since: true }) => ear.rejoin(cursor()?, recovered)?,
+                (Some(ear), Standing::Asked { since: true }) => {
+                    let cursor = cursor()?;
+                    self.town.depot.with_ledger(|ledger| ear.rejoin(ledger, cursor, recovered))?;
+                }
                 (None, Standing::Asked { since: false }) => {
                     place.ear = Some(Ear::open(place.room, cursor()?, recovered)?);
                 }

@@ -12,26 +12,49 @@ use std::{
 };
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
+use serde::Deserialize;
 
 /// What broke, in words.
 pub(crate) type Broken = String;
 
-/// How far a client is: what a cursor says.
+/// How far a client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct At {
     pub(crate) epoch: u32,
     pub(crate) change: i64,
 }
 
-impl At {
+/// What a cursor says.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    at: At,
+    /// Up to where its bearer was told of everything that was posted.
+    whole: i64,
+}
+
+impl Cursor {
     /// Looks into a cursor. Clients do not; an oracle may.
-    pub(crate) fn of_cursor(cursor: &str) -> Result<Self, Broken> {
+    fn open(cursor: &str) -> Result<Self, Broken> {
         /// A version, the name of a key, and the seal.
         const SEAL: usize = 1 + 4 + 16;
+        #[derive(Deserialize)]
+        struct Sealed(u32, i64, #[serde(default)] Option<i64>);
+
         let bytes = Base64UrlUnpadded::decode_vec(cursor).map_err(|_| format!("no cursor: {cursor}"))?;
         let position = bytes.get(SEAL..).and_then(|json| serde_json::from_slice(json).ok());
-        let (epoch, change) = position.ok_or_else(|| format!("no position: {cursor}"))?;
-        Ok(Self { epoch, change })
+        let Sealed(epoch, change, whole) = position.ok_or_else(|| format!("no position: {cursor}"))?;
+        let whole = whole.unwrap_or(change);
+        if whole > change {
+            return Err(format!("a cursor that is whole up to {whole} and has got to {change}"));
+        }
+        Ok(Self { at: At { epoch, change }, whole })
+    }
+}
+
+impl At {
+    /// Looks into a cursor for the position alone.
+    pub(crate) fn of_cursor(cursor: &str) -> Result<Self, Broken> {
+        Ok(Cursor::open(cursor)?.at)
     }
 }
 
@@ -145,7 +168,7 @@ pub(crate) struct Ear {
     pub(crate) room: usize,
     /// The last one still grows; between two of them a gap was signalled.
     stretches: Vec<Stretch>,
-    /// Where the replay began that told it what it hears now.
+    /// Up to where it had been told of everything when the replay began that told it what it hears now, as its cursor says.
     replay_from: i64,
     /// Messages that it was told of, by life, and their newest change.
     known: HashMap<(u32, String), i64>,
@@ -208,13 +231,31 @@ impl Ear {
     }
 
     /// Takes the answer to a join that named its cursor.
-    pub(crate) fn rejoin(&mut self, cursor: &str, recovered: bool) -> Result<(), Broken> {
+    pub(crate) fn rejoin(&mut self, ledger: &Ledger, cursor: &str, recovered: bool) -> Result<(), Broken> {
         let at = At::of_cursor(cursor)?;
+        self.check_cursor(ledger)?;
         if recovered && at != self.at() {
             return Err(format!("asked for what is behind {:?}, and answered from {at:?}", self.at()));
         }
-        self.replay_from = self.at().change;
+        self.replay_from = Cursor::open(&self.cursor)?.whole;
         self.expected = if recovered { Expected::Live } else { Expected::Gap(at) };
+        Ok(())
+    }
+
+    /// Asks whether everything was told that its cursor says was.
+    fn check_cursor(&self, ledger: &Ledger) -> Result<(), Broken> {
+        let (room, Cursor { at, whole }) = (self.room, Cursor::open(&self.cursor)?);
+        let age = ledger.age(room, at.epoch).ok_or_else(|| format!("a life that never was: {at:?}"))?;
+        let from = self.last().from;
+        if whole < from {
+            return Err(format!("room {room}: whole up to {whole}, and everything was heard since {from}"));
+        }
+        for (change, fact) in ledger.lives(room)[age].facts.range((Excluded(from), Included(whole))) {
+            let message = &fact.shown.message;
+            if fact.posted == Some(*change) && !self.known.contains_key(&(at.epoch, message.clone())) {
+                return Err(format!("room {room}: whole up to {whole}, and {message}, posted at {change}, was never told"));
+            }
+        }
         Ok(())
     }
 
@@ -240,10 +281,13 @@ impl Ear {
         let known = self.known.get(&key).copied();
         ledger.note(room, at, Fact { shown, posted: None })?;
         let posted = ledger.posted(room, at);
-        let is_new = known.is_none() && posted.is_none_or(|posted| posted > self.replay_from);
-        // Where nobody knows when it was posted, it may have been long ago. What is edited between two pages of one replay may
-        // come as new once more: clients fold that, as they fold what comes as changed and was never told.
-        let is_folded = is_news && known.is_some() && posted != Some(at.change) && !self.is_exact;
+        // What was posted since it came and was never told is new, over however many sockets: what the cursor says is not asked.
+        let is_new = known.is_none() && posted.is_none_or(|posted| posted > self.last().from);
+        // Where nobody knows when it was posted, it may have been long ago. What is edited behind a place up to which not all was
+        // told may come as new once more, and clients fold that: in a replay that this cursor goes on with, and between two
+        // pages of one.
+        let is_unsure = !self.is_exact || posted.is_none_or(|posted| posted > self.replay_from);
+        let is_folded = is_news && known.is_some() && posted != Some(at.change) && is_unsure;
         if is_news != is_new && (is_news || posted.is_some()) && !is_folded {
             let said = if is_news { "new" } else { "changed" };
             return Err(format!(
