@@ -55,6 +55,15 @@ pub enum ClientError {
     /// Too many messages wait for their acknowledgement; this one was not queued.
     #[error("{0} messages wait to be sent, and no more are taken")]
     QueueFull(usize),
+    /// Nobody knows whether a message was stored: the server could not say so, however often it was asked. Posted again under
+    /// the same client id, the message is stored once.
+    #[error("nobody knows whether the message {client_id} was stored")]
+    OutcomeUnknown {
+        /// What the message is called: the `client_id` of a [`Draft`](crate::Draft).
+        client_id: String,
+        /// What the server said last.
+        source: Box<Refusal>,
+    },
     /// The server closed the socket for good.
     #[error("the server ended the connection: {reason} ({code}, connection {connection})")]
     Ended {
@@ -79,7 +88,8 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Returns whether the same call may pass later.
+    /// Returns whether the same call may pass later. Not so [`ClientError::OutcomeUnknown`]: under another client id the message
+    /// might be stored a second time.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.is_retryable(),
@@ -96,7 +106,7 @@ impl ClientError {
     /// Returns the server's refusal, if there is one.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
-            Self::Refused(refusal) => Some(refusal),
+            Self::Refused(refusal) | Self::OutcomeUnknown { source: refusal, .. } => Some(refusal),
             _ => None,
         }
     }
@@ -104,7 +114,7 @@ impl ClientError {
     /// Returns what the request, or the connection, is called in the server's log.
     pub fn correlation_id(&self) -> Option<&str> {
         match self {
-            Self::Refused(refusal) => Some(&refusal.correlation_id),
+            Self::Refused(refusal) | Self::OutcomeUnknown { source: refusal, .. } => Some(&refusal.correlation_id),
             Self::Unreachable { correlation_id, .. } | Self::Unreadable { correlation_id, .. } => Some(correlation_id),
             Self::Ended { connection, .. } | Self::Lost { connection, .. } => Some(connection),
             _ => None,
@@ -174,6 +184,18 @@ impl Refusal {
             None => self.retry_after.is_some(),
         }
     }
+}
+
+impl Refusal {
+    /// Returns whether what was asked for may have been done all the same: the server failed, perhaps behind the effect.
+    pub(crate) fn is_undecided(&self) -> bool {
+        is_of_the_moment(&self.code) && self.code != Code::Overloaded.as_str()
+    }
+}
+
+/// Returns whether a code says that the server cannot do something, and may in a moment.
+pub(crate) fn is_of_the_moment(code: &str) -> bool {
+    [Code::Internal, Code::Overloaded, Code::TimedOut, Code::Unavailable].iter().any(|known| known.as_str() == code)
 }
 
 impl fmt::Display for Refusal {

@@ -265,6 +265,87 @@ async fn a_message_that_was_edited_during_a_long_absence_is_news_in_its_newest_s
 }
 
 #[tokio::test]
+async fn what_was_edited_before_a_replay_was_cut_off_is_news_once_all_the_same() {
+    // More than the server reads from its store at once.
+    const POSTS: usize = 450;
+
+    let town = Town::start().await;
+    let (client, bystander) = (town.guest("Mira").await, town.bystander("Ylva").await);
+    let start = bystander.history(town.channel, &HistoryQuery::older()).await.unwrap().room_cursor;
+    let first = bystander.post(&Draft::new(town.channel, "frist")).await.unwrap();
+    for n in 2..=POSTS {
+        bystander.post(&Draft::new(town.channel, n.to_string())).await.unwrap();
+    }
+    bystander.edit(first.id, "first").await.unwrap();
+    let expected: Vec<String> = (2..=POSTS).map(|n| n.to_string()).chain(["first".to_owned()]).collect();
+    // Behind some frames of the first page, of the second, of the last.
+    for bytes in [40_000, 130_000, 180_000] {
+        let mut realtime = soon(Realtime::connect_with(&client, &quick())).await.unwrap();
+        town.wire.cut_behind(bytes);
+        soon(realtime.join(town.room(), Some(&start))).await.unwrap();
+
+        let (mut heard, mut lost_behind) = (Vec::new(), None);
+        while heard.len() < POSTS {
+            match soon(realtime.next()).await.expect("the socket stays open") {
+                Event::Message { message, .. } => heard.push(message.body.unwrap()),
+                Event::Disconnected { .. } => lost_behind = Some(heard.len()),
+                Event::Reconnected => {}
+                other => panic!("{other:?} is unexpected"),
+            }
+        }
+
+        assert_eq!(heard, expected);
+        assert!(matches!(soon(realtime.next()).await, Some(Event::Live { .. })), "and no message comes twice");
+        assert!(lost_behind.is_some_and(|heard| (1..POSTS).contains(&heard)), "{lost_behind:?}");
+        realtime.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_is_started_anew_in_the_midst_of_a_replay_goes_on_with_it() {
+    let town = Town::start().await;
+    let client = town.guest("Mira").await;
+    let start = client.history(town.channel, &HistoryQuery::older()).await.unwrap().room_cursor;
+    let first = client.post(&Draft::new(town.channel, "frist")).await.unwrap();
+    for text in ["2", "3", "4"] {
+        client.post(&Draft::new(town.channel, text)).await.unwrap();
+    }
+    client.edit(first.id, "first").await.unwrap();
+    let mut realtime = soon(Realtime::connect(&client)).await.unwrap();
+    soon(realtime.join(town.room(), Some(&start))).await.unwrap();
+    assert_eq!(next_message(&mut realtime).await, "2");
+    let Some(Event::Message { cursor, .. }) = soon(realtime.next()).await else { panic!("the third message") };
+    realtime.close().await;
+    client.edit(first.id, "first of all").await.unwrap();
+
+    let mut realtime = soon(Realtime::connect(&client)).await.unwrap();
+    soon(realtime.join(town.room(), Some(&cursor))).await.unwrap();
+
+    assert_eq!(next_messages(&mut realtime, 2).await, ["4", "first of all"]);
+    assert!(matches!(soon(realtime.next()).await, Some(Event::Live { .. })));
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_the_store_lost_is_stored_once_and_answered() {
+    let town = Town::start().await;
+    let client = town.guest("Mira").await;
+    let mut realtime = town.member(&client).await;
+
+    town.lose_answers(3);
+    let stored = soon(realtime.publish(town.channel, "once")).await.unwrap();
+    town.lose_answers(u32::MAX);
+    let error = soon(realtime.publish(town.channel, "perhaps")).await.unwrap_err();
+
+    let ClientError::OutcomeUnknown { client_id, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((stored.seq, error.code(), error.is_retryable()), (1, Some("unavailable"), false));
+    town.lose_answers(0);
+    let draft = Draft { client_id: client_id.clone(), ..Draft::new(town.channel, "perhaps") };
+    assert_eq!(soon(realtime.publish_draft(draft)).await.unwrap().seq, 2, "it was stored before");
+    assert_eq!(next_messages(&mut realtime, 2).await, ["once", "perhaps"]);
+    assert_eq!(town.history(&client).await, ["once", "perhaps"]);
+}
+
+#[tokio::test]
 async fn a_program_that_posts_while_it_is_behind_gets_its_answer_and_misses_nothing() {
     const BEFORE: usize = 5000;
 

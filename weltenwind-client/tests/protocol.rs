@@ -232,6 +232,96 @@ async fn a_refused_post_is_refused_in_the_servers_words() {
     assert!(error.is_retryable());
 }
 
+/// A refusal after which the same may pass.
+fn passing(code: &str) -> Value {
+    json!({ "code": code, "detail": "Not now.", "correlationId": "c.7", "retryAfterMs": 5 })
+}
+
+#[tokio::test]
+async fn a_post_that_may_be_stored_is_sent_again_under_its_name_and_before_what_was_said_later() {
+    let mut script = Script::start().await;
+    let (realtime, mut peer) = joined(&mut script).await;
+    let post = |body: &'static str| {
+        let handle = realtime.handle();
+        tokio::spawn(async move { handle.publish(channel(), body).await })
+    };
+    let first = post("one");
+    let sent = peer.expect("pub").await;
+    // Behind the first of these it may be stored, and then a refusal that would come too soon after it says nothing.
+    for code in ["timed-out", "slow-mode"] {
+        let id = if code == "timed-out" { sent["id"].clone() } else { peer.expect("pub").await["id"].clone() };
+        let mut refusal = passing(code);
+        refusal["retryAfterMs"] = 200.into();
+        peer.send_all([err(&id, &refusal), json!({ "t": "ping" })]).await;
+        peer.expect("pong").await;
+    }
+    let second = post("two");
+
+    let again = [peer.expect("pub").await, peer.expect("pub").await];
+    for (seq, post) in (1..).zip(&again) {
+        peer.send(json!({ "t": "ok", "id": post["id"], "message": message(seq) })).await;
+    }
+
+    assert_eq!((&again[0]["clientId"], &again[0]["body"]), (&sent["clientId"], &json!("one")));
+    assert_eq!(again[1]["body"], "two", "it waits behind the one before it");
+    assert_eq!(soon(first).await.unwrap().unwrap().seq, 1);
+    assert_eq!(soon(second).await.unwrap().unwrap().seq, 2);
+}
+
+#[tokio::test]
+async fn a_post_of_which_nobody_ever_says_what_became_of_it_fails_with_these_words() {
+    let mut script = Script::start().await;
+    let (realtime, mut peer) = joined(&mut script).await;
+    let handle = realtime.handle();
+    let posting = tokio::spawn(async move { handle.publish(channel(), "anybody?").await });
+
+    let mut names = Vec::new();
+    for _ in 0..10 {
+        let post = peer.expect("pub").await;
+        names.push(post["clientId"].as_str().unwrap().to_owned());
+        peer.send(err(&post["id"], &passing("unavailable"))).await;
+    }
+
+    let error = soon(posting).await.unwrap().unwrap_err();
+    assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
+    assert_eq!(error.to_string(), format!("nobody knows whether the message {} was stored", names[0]));
+    assert_eq!((error.code(), error.correlation_id(), error.is_retryable()), (Some("unavailable"), Some("c.7"), false));
+}
+
+#[tokio::test]
+async fn a_post_that_was_lost_with_its_connection_and_is_refused_then_may_be_stored() {
+    let mut script = Script::start().await;
+    let (realtime, mut peer) = joined(&mut script).await;
+    let handle = realtime.handle();
+    let posting = tokio::spawn(async move { handle.publish(channel(), "farewell").await });
+    peer.expect("pub").await;
+
+    drop(peer);
+    let (mut peer, _) = reconnected(&mut script).await;
+    let post = peer.expect("pub").await;
+    peer.send(err(&post["id"], &json!({ "code": "permission-denied", "detail": "No.", "correlationId": "c.8" }))).await;
+
+    let error = soon(posting).await.unwrap().unwrap_err();
+    assert!(matches!(&error, ClientError::OutcomeUnknown { client_id, .. } if post["clientId"] == client_id.as_str()));
+    assert_eq!(error.code(), Some("permission-denied"));
+}
+
+#[tokio::test]
+async fn what_is_only_overloaded_is_tried_again_and_refused_in_the_servers_words() {
+    let mut script = Script::start().await;
+    let (realtime, mut peer) = joined(&mut script).await;
+    let handle = realtime.handle();
+    let posting = tokio::spawn(async move { handle.publish(channel(), "crowded").await });
+
+    for _ in 0..10 {
+        let post = peer.expect("pub").await;
+        peer.send(err(&post["id"], &passing("overloaded"))).await;
+    }
+
+    let error = soon(posting).await.unwrap().unwrap_err();
+    assert!(matches!(error, ClientError::Refused(_)) && error.code() == Some("overloaded"), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_program_that_takes_no_events_is_replayed_what_did_not_fit() {
     const SENT: i64 = 6000;

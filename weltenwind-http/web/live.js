@@ -138,8 +138,8 @@ export class Live {
     } catch (/** @type {any} */ refusal) {
       this.#underway.delete(draft);
       if (this.#realtime !== realtime) return;
-      // The room was lost meanwhile: it goes once the channel is followed again.
-      if (refusal.code !== 'not-joined' || channel.refused) channel.fail(draft, refusal);
+      // The room was lost meanwhile: it goes once the channel is followed again, under the same name.
+      if ((refusal.cause?.code ?? refusal.code) !== 'not-joined' || channel.refused) channel.fail(draft, refusal);
       else if (channel.followed) this.post(channel, draft);
     }
   }

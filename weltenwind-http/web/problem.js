@@ -18,7 +18,7 @@ export function retryAfterMs(headers) {
 export class Problem extends Error {
   /** @param {any} body  a problem body, or an `err` of the socket  @param {number} [status]  0 if it has none */
   constructor(body, status = 0) {
-    super(body.detail || body.title || body.code);
+    super(body.detail || body.title || body.code, { cause: body.cause });
     this.name = 'Problem';
     this.status = status;
     this.code = String(body.code ?? 'unknown');
@@ -28,6 +28,8 @@ export class Problem extends Error {
     this.errors = body.errors ?? [];
     /** The code with which the server closed the socket for good, where this is `ended`. */
     this.closeCode = Number(body.closeCode ?? 0);
+    /** What the message is called of which nobody knows whether it was stored, where this is `outcome-unknown`. */
+    this.clientId = String(body.clientId ?? '');
     /** @type {number} */
     this.retryAfterMs = body.retryAfterMs ?? (body.retryAfter ?? 0) * 1000;
   }

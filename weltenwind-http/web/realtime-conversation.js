@@ -6,8 +6,21 @@ import { Statement } from './realtime-statement.js';
 
 /** A room that the server could not let in, or could not keep up, is asked for again after this. */
 const ROOM_PAUSE_MS = 2_000;
-/** Why a room is taken away for the moment only. */
+/** Why a room is taken away, or a message refused, for the moment only. */
 const FOR_THE_MOMENT = ['internal', 'unavailable', 'overloaded', 'timed-out'];
+/** How often a message is sent of which the server cannot say what became of it; by default that takes about a minute. */
+const MOST_TRIES = 10;
+/** A server that asks for a longer pause is not asked again. */
+const LONGEST_PAUSE_MS = 120_000;
+/** Pauses between these tries. */
+const PAUSES_MS = { shortest: 500, longest: 20_000 };
+
+/** Full jitter between the shortest pause and a bound that doubles up to the longest. @param {Pauses} pauses  @param {number} failures */
+export const drawPause = ({ shortest, longest }, failures) =>
+  atRandom(shortest, Math.max(shortest, Math.min(longest, shortest * 2 ** failures)));
+
+/** @param {number} low  @param {number} high */
+export const atRandom = (low, high) => low + Math.random() * (high - low);
 
 /** Unique enough for a message, also where crypto.randomUUID is missing (plain http). */
 export const newId = () =>
@@ -15,14 +28,28 @@ export const newId = () =>
 
 /**
  * @typedef {import('./realtime-statement.js').Asker} Asker
- * @typedef {{room: string, clientId: string, body: string, replyTo?: string, sentAs: number, asker: Asker}} Post
+ * @typedef {{shortest: number, longest: number}} Pauses  in milliseconds
+ * @typedef {object} Post
+ * @property {string} room
+ * @property {string} clientId
+ * @property {string} body
+ * @property {string} [replyTo]
+ * @property {number} sentAs  the request of the present connection; 0 if it was not sent there
+ * @property {boolean} isUnsure  whether it may be stored: it was sent, and the server did not say what became of it
+ * @property {number} failures  how often the server refused it for the moment
+ * @property {number} heldUntil  it is not sent before
+ * @property {Asker} asker
  */
 
 /** The state of a conversation over any number of connections. */
 export class Conversation {
   /** What the present connection is called in the server's log. */ connection = '';
   /** @type {Map<string, Membership>} */ #rooms = new Map();
-  /** Not acknowledged: what is in it is sent again under its client id after a reconnect. @type {Post[]} */ #posts = [];
+  /**
+   * Not acknowledged: what is in it is sent again under its client id, after a reconnect and after a pause if the server could
+   * not say what became of it. @type {Post[]}
+   */
+  #posts = [];
   /** Whether somebody looks at the program. */ #foreground = new Statement(false);
   /** Requests of the present connection that are not made again on the next. @type {Map<number, Asker[]>} */
   #asks = new Map();
@@ -33,10 +60,12 @@ export class Conversation {
   /**
    * @param {number} pendingPosts  how many posts may wait for their acknowledgement
    * @param {(type: string, detail: any) => void} tell  what the program hears
+   * @param {Pauses} [pauses]  between tries of a message that is refused for the moment
    */
-  constructor(pendingPosts, tell) {
+  constructor(pendingPosts, tell, pauses = PAUSES_MS) {
     this.pendingPosts = pendingPosts;
     this.tell = tell;
+    this.pauses = pauses;
   }
 
   /** How many posts wait for their acknowledgement. */
@@ -50,14 +79,16 @@ export class Conversation {
     this.connection = '';
     this.#foreground.renew();
     this.#passTime();
-    this.#sendPosts();
   }
 
   /** The connection is lost: whatever was not answered is asked for again on the next. @param {boolean} keepsPositions */
   lose(keepsPositions) {
     this.#send = null;
     clearTimeout(this.#timer);
-    for (const post of this.#posts) post.sentAs = 0;
+    for (const post of this.#posts) {
+      post.isUnsure ||= post.sentAs > 0;
+      post.sentAs = 0;
+    }
     this.#foreground.lose();
     for (const membership of this.#rooms.values()) {
       membership.want();
@@ -98,7 +129,7 @@ export class Conversation {
     const asker = Promise.withResolvers();
     if (!room.startsWith('channel:')) asker.reject(new Problem({ code: 'not-a-channel' }));
     else if (this.#posts.length >= this.pendingPosts) asker.reject(new Problem({ code: 'queue-full' }));
-    else this.#posts.push({ room, clientId, body, replyTo, sentAs: 0, asker });
+    else this.#posts.push({ room, clientId, body, replyTo, sentAs: 0, isUnsure: false, failures: 0, heldUntil: 0, asker });
     this.#sendPosts();
     return asker.promise;
   }
@@ -202,7 +233,7 @@ export class Conversation {
     return asker.promise;
   }
 
-  /** Does what is due: rooms are asked for, and what the program says of itself is said. */
+  /** Does what is due: rooms are asked for, messages sent again, and what the program says of itself is said. */
   #passTime() {
     clearTimeout(this.#timer);
     if (!this.#send) return;
@@ -219,6 +250,8 @@ export class Conversation {
       else if (standing === 'wanted' && at > now) next = Math.min(next, at);
       else if (standing === 'wanted') this.#askFor(room, membership);
     }
+    this.#sendPosts();
+    for (const { heldUntil } of this.#posts) if (heldUntil > now) next = Math.min(next, heldUntil);
     if (next < Infinity) this.#timer = setTimeout(() => this.#passTime(), next - now);
   }
 
@@ -234,13 +267,16 @@ export class Conversation {
 
   /**
    * Sends what waits, in order. A message for a room that is about to be joined waits for that; one for a room that nobody
-   * joined is sent, and refused by the server in its words.
+   * joined is sent, and refused by the server in its words. Behind one that is held back, those for the same room wait too.
    */
   #sendPosts() {
     if (!this.#send) return;
+    const now = Date.now();
+    const held = new Set();
     for (const post of this.#posts) {
-      if (post.sentAs || (this.#rooms.get(post.room)?.standing ?? 'joined') !== 'joined') continue;
       const { room, clientId, body, replyTo } = post;
+      if (!post.sentAs && post.heldUntil > now) held.add(room);
+      if (post.sentAs || held.has(room) || (this.#rooms.get(room)?.standing ?? 'joined') !== 'joined') continue;
       post.sentAs = this.#request({ t: 'pub', room, clientId, body, replyTo });
     }
   }
@@ -253,7 +289,6 @@ export class Conversation {
       this.tell('presence', { room, ...membership.view.renew(presence) });
     }
     this.#passTime();
-    this.#sendPosts();
   }
 
   #done(/** @type {number} */ id, /** @type {any} */ message) {
@@ -281,8 +316,7 @@ export class Conversation {
       // The room was lost while the message was on its way; it goes once the room is joined again.
       post.sentAs = 0;
     } else if (post) {
-      this.#posts.splice(this.#posts.indexOf(post), 1);
-      post.asker.reject(problem);
+      this.#postRefused(post, problem);
     } else if (this.#asks.has(id)) {
       for (const asker of this.#asks.get(id) ?? []) asker.reject(problem);
       this.#asks.delete(id);
@@ -290,6 +324,28 @@ export class Conversation {
       || [...this.#rooms].some(([room, { state }]) => state.refuse(id, problem, isLate(room)))) {
       this.#passTime();
     }
+  }
+
+  /**
+   * If a refusal says nothing of what became of a message, or may pass while nobody knows that, the message goes back to its
+   * place and is sent again: under its client id it is stored once.
+   * @param {Post} post
+   * @param {Problem} problem
+   */
+  #postRefused(post, problem) {
+    const isOfTheMoment = FOR_THE_MOMENT.includes(problem.code);
+    post.isUnsure ||= isOfTheMoment && problem.code !== 'overloaded';
+    const mayPass = isOfTheMoment || (post.isUnsure && problem.isRetryable);
+    if (mayPass && ++post.failures < MOST_TRIES && problem.retryAfterMs <= LONGEST_PAUSE_MS) {
+      post.sentAs = 0;
+      post.heldUntil = Date.now() + Math.max(problem.retryAfterMs, drawPause(this.pauses, post.failures));
+      return this.#passTime();
+    }
+    this.#posts.splice(this.#posts.indexOf(post), 1);
+    const { isUnsure, clientId, asker } = post;
+    const detail = `Nobody knows whether the message was stored. ${problem.detail}`.trim();
+    const { correlationId } = problem;
+    asker.reject(isUnsure ? new Problem({ code: 'outcome-unknown', detail, correlationId, clientId, cause: problem }) : problem);
   }
 
   /** @param {string} room  @param {Membership} membership  @param {Problem} problem */

@@ -58,8 +58,8 @@ export class Membership {
 
   /**
    * Takes a message, and answers what the program hears of it: nothing if it was told of in this state. Whether it is news
-   * to the program is decided by its number. The server cannot know: what was edited between two connections comes as an
-   * update, though the program has never seen it.
+   * to the program is decided by its number. The server tells as news all that was posted since a replay began, also what was
+   * told before that replay was left; what comes as an update was told before, unless an older server sealed the cursor.
    * @param {'msg'|'update'} kind
    * @param {string} cursor
    * @param {Message} message

@@ -1,7 +1,10 @@
 /** Which messages of a channel were told of. */
 
-/** Holes that are remembered. Retention leaves some behind; a channel with more is a channel of holes. */
-const MAX_RANGES = 512;
+/**
+ * Holes that are remembered. A replay of the whole window leaves 3 333 at most until the messages come that were edited in it;
+ * retention leaves some behind. A channel with more is a channel of holes.
+ */
+const MAX_RANGES = 8_192;
 
 /** Their numbers, as ranges: one range as long as nothing is missing. */
 export class Seen {

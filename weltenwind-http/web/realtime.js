@@ -4,7 +4,7 @@
  */
 import { Problem } from './problem.js';
 import { Connection, getTicket } from './realtime-connection.js';
-import { Conversation } from './realtime-conversation.js';
+import { Conversation, atRandom, drawPause } from './realtime-conversation.js';
 
 /** A connection that held for so long is no failed attempt. */
 const HELD_MS = 10_000;
@@ -29,8 +29,8 @@ const TOKEN_PAUSE_MS = 2_000;
  *   while nobody can tell: it is asked again
  * @property {string} [server]  the server's address; by default the page's own
  * @property {boolean} [followsVisibility]  whether `foreground` follows the page: on while it is visible
- * @property {number} [shortestPauseMs]  the shortest pause before a lost connection is opened again, unless the server names
- *   another; 500 by default
+ * @property {number} [shortestPauseMs]  the shortest pause before a lost connection is opened again, or a message sent again
+ *   that the server could not store for the moment, unless the server names another; 500 by default
  * @property {number} [longestPauseMs]  the longest one: pauses are drawn at random, up to a bound that doubles with each attempt
  *   that fails; 20 000 by default
  * @property {number} [pendingPosts]  how many posts may wait for their acknowledgement; one more is refused as `queue-full`.
@@ -76,7 +76,7 @@ export class Realtime extends EventTarget {
   constructor(options) {
     super();
     this.#options = { shortestPauseMs: 500, longestPauseMs: 20_000, pendingPosts: 256, server: location.origin, ...options };
-    this.#conversation = new Conversation(this.pendingPosts, (type, detail) => this.#tell(type, detail));
+    this.#conversation = new Conversation(this.pendingPosts, (type, detail) => this.#tell(type, detail), this.#pauses);
   }
 
   /**
@@ -121,11 +121,14 @@ export class Realtime extends EventTarget {
   }
 
   /**
-   * Posts a message to a channel that is joined. While the connection is lost, it waits for the next one.
+   * Posts a message to a channel that is joined. While the connection is lost, it waits for the next one. A server that fails
+   * may have stored it all the same, so it is sent again under its client id, up to ten times; later messages to the same
+   * room wait behind it, unless they were on their way already.
    * @param {string} room
    * @param {string} body
    * @param {{clientId?: string, replyTo?: string}} [draft]  a client id that the program knows, so that it may post it again
-   * @returns {Promise<Message>}  once it is stored; fails as `queue-full` if too much waits
+   * @returns {Promise<Message>}  once it is stored; fails as `queue-full` if too much waits, and as `outcome-unknown` if nobody
+   *   knows what became of it: post it again under `problem.clientId`, or not at all
    */
   async publish(room, body, draft = {}) {
     this.#demand();
@@ -249,10 +252,13 @@ export class Realtime extends EventTarget {
     return { pauseMs, isNamed: Boolean(bye), stale };
   }
 
-  /** Full jitter between the shortest pause and a bound that doubles up to the longest. */
+  get #pauses() {
+    const { shortestPauseMs: shortest = 0, longestPauseMs: longest = 0 } = this.#options;
+    return { shortest, longest };
+  }
+
   #backoff() {
-    const { shortestPauseMs: low = 0, longestPauseMs: high = 0 } = this.#options;
-    return atRandom(low, Math.max(low, Math.min(high, low * 2 ** ++this.#failures)));
+    return drawPause(this.#pauses, ++this.#failures);
   }
 
   /** Waits, or less if `#wake` is called. */
@@ -376,8 +382,5 @@ export class Room {
     return this.#realtime.presence(this.name);
   }
 }
-
-/** @param {number} low  @param {number} high */
-const atRandom = (low, high) => low + Math.random() * (high - low);
 
 /** @typedef {{pauseMs: number, isNamed: boolean, stale?: string}} Next  whether the server named the pause */

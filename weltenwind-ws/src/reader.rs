@@ -420,7 +420,11 @@ mod tests {
         ring.push(changes(11, 16), ALL);
         let mut reader = Reader::since(RoomCursor { at: at(14), whole: Change::new(11) }, at(16));
 
-        assert_eq!(read(&mut reader, &ring), Vec::<String>::new(), "what was posted as 12 may be what the ring calls 15");
+        assert_eq!(
+            read(&mut reader, &ring),
+            Vec::<String>::new(),
+            "what was posted as 12 may be what the ring calls 15"
+        );
         let wanted = PageKey { at: at(14), replay_from: Change::new(11) };
         assert_eq!(reader.wants(), Some(wanted));
         reader.take_page(wanted, page(14, 16, false));

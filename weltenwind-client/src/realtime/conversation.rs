@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{
     api::Draft,
-    error::{ClientError, Refusal},
+    error::{ClientError, Refusal, is_of_the_moment},
+    retry::Backoff,
 };
 
 /// Events that may wait here while the socket is read for the sake of answers. What comes on top is thrown away and
@@ -82,10 +83,11 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(pending_posts: usize) -> Self {
+    /// `backoff` draws the pauses of a message that the server refuses for the moment.
+    pub(super) fn new(pending_posts: usize, backoff: Backoff) -> Self {
         Self {
             rooms: BTreeMap::new(),
-            posts: Posts::new(pending_posts),
+            posts: Posts::new(pending_posts, backoff),
             foreground: Statement::default(),
             asks: BTreeMap::new(),
             last_id: 0,
@@ -185,7 +187,8 @@ impl Conversation {
     }
 
     /// Does what is due: rooms that are behind are replayed once the program has taken what it was told, and rooms that
-    /// were refused for the moment are asked for again; what the program says of itself is said. Returns when to look again.
+    /// were refused for the moment are asked for again, as messages are sent again; what the program says of itself is said.
+    /// Returns when to look again.
     pub(super) fn pass_time(&mut self, now: Instant) -> Option<Instant> {
         if !self.is_online {
             return None;
@@ -206,7 +209,8 @@ impl Conversation {
             }
             self.ask_for(room);
         }
-        [next, self.send_statements(now)].into_iter().flatten().min()
+        self.send_posts_at(now);
+        [next, self.posts.due(now), self.send_statements(now)].into_iter().flatten().min()
     }
 
     /// Says what is due, and returns when more will be.
@@ -255,7 +259,7 @@ impl Conversation {
                     self.inbox.push_back(gap);
                 }
             }
-            ServerRecord::Ok { id: Some(id), message: Some(message) } => drop(self.posts.settle(id, Ok(message))),
+            ServerRecord::Ok { id: Some(id), message: Some(message) } => self.posts.stored(id, message),
             ServerRecord::Ok { id: Some(id), message: None } => {
                 if self.posts.room_of(id).is_some() {
                     return Err(self.unreadable(format!("the answer to post {id} has no message")));
@@ -320,9 +324,13 @@ impl Conversation {
     /// Sends what waits. A message for a room that is about to be joined waits for that; one for a room that nobody joined
     /// is sent, and refused by the server in its words.
     fn send_posts(&mut self) {
+        self.send_posts_at(Instant::now());
+    }
+
+    fn send_posts_at(&mut self, now: Instant) {
         if self.is_online {
             let may_send = |room| self.rooms.get(&room).is_none_or(|room| room.standing == Standing::Joined);
-            self.outbox.extend(self.posts.send(&mut self.last_id, may_send));
+            self.outbox.extend(self.posts.send(&mut self.last_id, now, may_send));
         }
     }
 
@@ -419,7 +427,7 @@ impl Conversation {
             tracing::debug!(correlation_id = %refusal.correlation_id, error = %refusal, "a request is refused");
             match self.asks.remove(&id) {
                 Some(askers) => askers.answer(Some(&refusal)),
-                None => drop(self.posts.settle(id, Err(Box::new(refusal).into()))),
+                None => self.posts.refuse(id, refusal, Instant::now()),
             }
         }
     }
@@ -458,7 +466,7 @@ impl Conversation {
     fn taken_away(&mut self, room: Room, code: String) {
         let Some(membership) = self.rooms.get_mut(&room) else { return };
         tracing::warn!(connection = %self.connection, %room, code, "a room is taken away");
-        if matches!(code.as_str(), "internal" | "unavailable" | "overloaded" | "timed-out") {
+        if is_of_the_moment(&code) {
             membership.standing = Standing::Wanted(Some(Instant::now() + ROOM_PAUSE));
         } else {
             self.forget(room, code);
@@ -480,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_program_that_takes_nothing_is_told_of_one_long_loss() {
-        let mut conversation = Conversation::new(1);
+        let mut conversation = Conversation::new(1, Backoff::new(ROOM_PAUSE, ROOM_PAUSE));
         let lose = |conversation: &mut Conversation| conversation.tell_lost(ClientError::Closed, ROOM_PAUSE);
 
         lose(&mut conversation);

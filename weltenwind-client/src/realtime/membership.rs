@@ -98,8 +98,9 @@ impl Membership {
 
     /// Takes a message; nothing is told of one that was told of before in this state.
     ///
-    /// Whether a message is news to the program is decided here, by its number. The server cannot know: a message that was
-    /// edited between two connections comes as a change, though the program has never seen it.
+    /// Whether a message is news to the program is decided here, by its number. The server tells as news all that was posted
+    /// since a replay began, also what this program was told before it left that replay; what comes as a change was told
+    /// before, unless the cursor was sealed by an older server.
     pub(super) fn take(&mut self, kind: Kind, cursor: String, message: MessageBody) -> Option<Event> {
         let seq = message.seq;
         let is_known = self.seen.contains(seq);
@@ -192,6 +193,20 @@ mod tests {
 
         assert_eq!(told(room.take(Kind::Change, "4".to_owned(), message(2, true))), ('m', 2));
         assert_eq!(told(room.take(Kind::Change, "5".to_owned(), message(2, true))), ('u', 2));
+    }
+
+    #[test]
+    fn each_message_of_the_longest_replay_is_news_once_though_every_other_one_was_edited() {
+        const EDITED: i64 = 3333;
+        let mut room = membership();
+        let (untouched, edited) = ((1..=EDITED).map(|n| 2 * n - 1), (1..=EDITED).map(|n| 2 * n));
+
+        let told: Vec<_> = untouched
+            .chain(edited)
+            .map(|seq| told(room.take(Kind::News, seq.to_string(), message(seq, seq % 2 == 0))))
+            .collect();
+
+        assert!(told.iter().all(|(kind, _)| *kind == 'm'), "{told:?}");
     }
 
     #[test]

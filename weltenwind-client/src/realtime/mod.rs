@@ -31,7 +31,8 @@ const COMMANDS: usize = 16;
 /// How a [`Realtime`] behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RealtimeOptions {
-    /// The shortest pause before a lost connection is opened again, unless the server names another.
+    /// The shortest pause before a lost connection is opened again, or a message sent again that the server could not store for
+    /// the moment, unless the server names another.
     pub shortest_pause: Duration,
     /// The longest one: pauses are drawn at random, up to a bound that doubles with each attempt that fails.
     pub longest_pause: Duration,
@@ -215,17 +216,20 @@ impl RealtimeHandle {
     /// Posts a message to a channel that is joined, under a fresh client id.
     ///
     /// When this answers, the message is stored. While the connection is lost, the message waits for the next one; dropping
-    /// the future does not take it back.
+    /// the future does not take it back. A server that fails may have stored it all the same, so it is sent again under its
+    /// client id, up to ten times, and this waits for a plain answer; later messages to the same room wait behind it, unless
+    /// they were on their way already.
     ///
     /// # Errors
     ///
-    /// [`ClientError::QueueFull`], or the server's refusal.
+    /// [`ClientError::QueueFull`], the server's refusal, or [`ClientError::OutcomeUnknown`] if nobody knows what became of the
+    /// message: post it again under the client id that is named there, or not at all.
     pub async fn publish(&self, channel: ChannelId, body: impl Into<String>) -> Result<MessageBody, ClientError> {
         self.publish_draft(Draft::new(channel, body)).await
     }
 
     /// Posts a message under a client id that the program knows, so that it may be posted again, here or over HTTP, after an
-    /// error that [is retryable](ClientError::is_retryable).
+    /// error that [is retryable](ClientError::is_retryable) or leaves the outcome [unknown](ClientError::OutcomeUnknown).
     pub async fn publish_draft(&self, draft: Draft) -> Result<MessageBody, ClientError> {
         let (asker, answer) = oneshot::channel();
         self.command(Command::Publish { draft, asker }).await?;

@@ -51,7 +51,8 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn new(client: Client, program: Program, options: &RealtimeOptions) -> Self {
         let backoff = Backoff::new(options.shortest_pause, options.longest_pause);
-        Self { client, conversation: Conversation::new(options.pending_posts), program, backoff }
+        let conversation = Conversation::new(options.pending_posts, backoff.clone());
+        Self { client, conversation, program, backoff }
     }
 
     /// Runs to the end; `opened` learns of the first connection, or why there is none.

@@ -1,14 +1,23 @@
 //! Messages that wait for their acknowledgement.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use weltenwind_core::{
     Room,
     wire::{ClientRecord, MessageBody},
 };
 
-use crate::{api::Draft, error::ClientError};
+use crate::{
+    api::Draft,
+    error::{ClientError, Refusal, is_of_the_moment},
+    retry::Backoff,
+};
+
+/// How often a message is sent of which the server cannot say what became of it; by default that takes about a minute.
+const MOST_TRIES: u32 = 10;
+/// A server that asks for a longer pause is not asked again.
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 
 type Answer = Result<MessageBody, ClientError>;
 
@@ -17,19 +26,47 @@ struct Post {
     draft: Draft,
     /// The request it was sent as on the present connection.
     sent_as: Option<i64>,
+    /// Whether it may be stored: it was sent, and the server did not say what became of it.
+    is_unsure: bool,
+    /// How often the server refused it for the moment.
+    failures: u32,
+    backoff: Backoff,
+    /// It is not sent before.
+    held_until: Option<Instant>,
     asker: oneshot::Sender<Answer>,
 }
 
-/// A queue with a bound. What is in it was not acknowledged, and is sent again under its client id after a reconnect.
+impl Post {
+    const fn room(&self) -> Room {
+        Room::Channel(self.draft.channel)
+    }
+
+    fn is_held(&self, now: Instant) -> bool {
+        self.held_until.is_some_and(|until| until > now)
+    }
+
+    /// Returns how long to wait before it is sent again, if it should be after this refusal.
+    fn pause(&mut self, refusal: &Refusal) -> Option<Duration> {
+        let asked = refusal.retry_after.unwrap_or_default();
+        let may_pass = is_of_the_moment(&refusal.code) || (self.is_unsure && refusal.is_retryable());
+        self.failures += 1;
+        (may_pass && self.failures < MOST_TRIES && asked <= LONGEST_PAUSE).then(|| self.backoff.next().max(asked))
+    }
+}
+
+/// A queue with a bound. What is in it was not acknowledged, and is sent again under its client id: after a reconnect, and
+/// after a pause if the server could not say what became of it.
 #[derive(Debug)]
 pub(super) struct Posts {
     waiting: VecDeque<Post>,
     limit: usize,
+    /// For each message anew.
+    backoff: Backoff,
 }
 
 impl Posts {
-    pub(super) const fn new(limit: usize) -> Self {
-        Self { waiting: VecDeque::new(), limit }
+    pub(super) const fn new(limit: usize, backoff: Backoff) -> Self {
+        Self { waiting: VecDeque::new(), limit, backoff }
     }
 
     pub(super) fn push(&mut self, draft: Draft, asker: oneshot::Sender<Answer>) {
@@ -38,7 +75,15 @@ impl Posts {
             let _ = asker.send(Err(ClientError::QueueFull(self.limit)));
             return;
         }
-        self.waiting.push_back(Post { draft, sent_as: None, asker });
+        self.waiting.push_back(Post {
+            draft,
+            sent_as: None,
+            is_unsure: false,
+            failures: 0,
+            backoff: self.backoff.clone(),
+            held_until: None,
+            asker,
+        });
     }
 
     /// Returns whether messages wait.
@@ -46,33 +91,75 @@ impl Posts {
         self.waiting.is_empty()
     }
 
-    /// Makes the records of everything that was not sent on this connection and may be, in order.
-    pub(super) fn send(&mut self, last_id: &mut i64, may_send: impl Fn(Room) -> bool) -> Vec<ClientRecord> {
-        let unsent = self.waiting.iter_mut().filter(|post| post.sent_as.is_none());
-        let ready = unsent.filter(|post| may_send(Room::Channel(post.draft.channel)));
-        let records = ready.map(|post| {
-            *last_id += 1;
-            post.sent_as = Some(*last_id);
-            let Draft { channel, body, client_id, reply_to } = post.draft.clone();
-            ClientRecord::Pub { id: *last_id, room: Room::Channel(channel), client_id, body, reply_to }
-        });
-        records.collect()
+    /// Makes the records of everything that was not sent on this connection and may be, in order: behind a message that is
+    /// held back, those for the same room wait too.
+    pub(super) fn send(
+        &mut self,
+        last_id: &mut i64,
+        now: Instant,
+        may_send: impl Fn(Room) -> bool,
+    ) -> Vec<ClientRecord> {
+        let (mut records, mut held) = (Vec::new(), Vec::new());
+        for post in self.waiting.iter_mut().filter(|post| post.sent_as.is_none()) {
+            let room = post.room();
+            if post.is_held(now) {
+                held.push(room);
+            } else if may_send(room) && !held.contains(&room) {
+                *last_id += 1;
+                post.sent_as = Some(*last_id);
+                let Draft { body, client_id, reply_to, .. } = post.draft.clone();
+                records.push(ClientRecord::Pub { id: *last_id, room, client_id, body, reply_to });
+            }
+        }
+        records
+    }
+
+    /// Returns when a message is to be sent that is held back; none if there is none.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        self.waiting.iter().filter_map(|post| post.held_until).filter(|until| *until > now).min()
     }
 
     /// Returns the room of a message that was sent as this request.
     pub(super) fn room_of(&self, id: i64) -> Option<Room> {
-        let post = self.waiting.iter().find(|post| post.sent_as == Some(id))?;
-        Some(Room::Channel(post.draft.channel))
+        self.place_of(id).map(|at| self.waiting[at].room())
     }
 
-    /// Answers who posted, and returns whether this request was a post.
-    pub(super) fn settle(&mut self, id: i64, answer: Answer) -> bool {
-        let Some(at) = self.waiting.iter().position(|post| post.sent_as == Some(id)) else { return false };
+    fn place_of(&self, id: i64) -> Option<usize> {
+        self.waiting.iter().position(|post| post.sent_as == Some(id))
+    }
+
+    /// Answers who posted that the message is stored.
+    pub(super) fn stored(&mut self, id: i64, message: MessageBody) {
+        if let Some(at) = self.place_of(id) {
+            self.settle(at, Ok(message));
+        }
+    }
+
+    /// Takes a refusal. If it says nothing of what became of the message, or may pass while nobody knows that, the message goes
+    /// back to its place and is sent again: under its client id it is stored once. Else who posted is told.
+    pub(super) fn refuse(&mut self, id: i64, refusal: Refusal, now: Instant) {
+        let Some(at) = self.place_of(id) else { return };
+        let post = &mut self.waiting[at];
+        post.is_unsure |= refusal.is_undecided();
+        if let Some(pause) = post.pause(&refusal) {
+            tracing::info!(correlation_id = %refusal.correlation_id, error = %refusal, ?pause, "a message is sent again");
+            (post.sent_as, post.held_until) = (None, Some(now + pause));
+            return;
+        }
+        let source = Box::new(refusal);
+        let error = if post.is_unsure {
+            ClientError::OutcomeUnknown { client_id: post.draft.client_id.clone(), source }
+        } else {
+            source.into()
+        };
+        self.settle(at, Err(error));
+    }
+
+    fn settle(&mut self, at: usize, answer: Answer) {
         if let Some(post) = self.waiting.remove(at) {
-            // Who posted may have gone; the message is stored all the same.
+            // Who posted may have gone; what became of the message is the same.
             let _ = post.asker.send(answer);
         }
-        true
     }
 
     /// Puts a message back, to be sent again.
@@ -82,10 +169,10 @@ impl Posts {
         }
     }
 
-    /// The connection is lost: nothing counts as sent.
+    /// The connection is lost: nothing counts as sent, and what was may be stored.
     pub(super) fn put_all_back(&mut self) {
         for post in &mut self.waiting {
-            post.sent_as = None;
+            post.is_unsure |= post.sent_as.take().is_some();
         }
     }
 }

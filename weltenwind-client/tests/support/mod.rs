@@ -3,9 +3,17 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod script;
+pub(crate) mod shaky;
 pub(crate) mod wire;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use prometheus::Registry;
 use tempfile::TempDir;
@@ -24,7 +32,7 @@ use weltenwind_core::{
 use weltenwind_http::{HttpConfig, HttpHost};
 use weltenwind_storage::StorageConfig;
 
-use self::wire::Wire;
+use self::{shaky::Shaky, wire::Wire};
 
 /// Nothing here takes longer on the slowest machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -49,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) clock: Option<Arc<ManualClock>>,
     pub(crate) limits: LimitsConfig,
     pub(crate) presence: PresenceConfig,
+    /// Posts whose answers get lost between the store and the server.
+    pub(crate) losses: Arc<AtomicU32>,
 }
 
 impl Default for Settings {
@@ -60,6 +70,7 @@ impl Default for Settings {
             clock: None,
             limits: LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second)),
             presence: PresenceConfig::default(),
+            losses: Arc::default(),
         }
     }
 }
@@ -197,6 +208,11 @@ impl Town {
         self.node().realtime.connections()
     }
 
+    /// Lets the store do what the next so many posts ask for, and say that it is away.
+    pub(crate) fn lose_answers(&self, losses: u32) {
+        self.settings.losses.store(losses, Ordering::SeqCst);
+    }
+
     /// How often the server answered a call with a status.
     pub(crate) fn answered(&self, route: &str, status: u16) -> u64 {
         let families = self.node().registry.gather();
@@ -216,7 +232,8 @@ impl Node {
     async fn start(folder: &TempDir, settings: &Settings) -> Self {
         let url = format!("sqlite://{}", folder.path().join("town.db").display());
         let storage = StorageConfig { url, ..StorageConfig::default() };
-        let stores = weltenwind_storage::open(&storage).await.expect("a store");
+        let mut stores = weltenwind_storage::open(&storage).await.expect("a store");
+        stores.chat = Arc::new(Shaky { store: stores.chat, losses: Arc::clone(&settings.losses) });
         let (accounts, limits) = (settings.accounts.clone(), settings.limits.clone());
         let presence = settings.presence;
         let config = ServiceConfig { accounts, limits, presence, ..ServiceConfig::default() };

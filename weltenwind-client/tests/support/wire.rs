@@ -20,15 +20,15 @@ pub(crate) struct Wire {
 struct State {
     target: Option<SocketAddr>,
     cut: CancellationToken,
-    /// The next that the server says is lost, with its connection.
-    loses_next: bool,
+    /// So many bytes of what the server says come through, and then the connection is lost; once.
+    left: Option<usize>,
 }
 
 impl Wire {
     pub(crate) async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let state = State { target: Some(target), cut: CancellationToken::new(), loses_next: false };
+        let state = State { target: Some(target), cut: CancellationToken::new(), left: None };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
@@ -60,7 +60,12 @@ impl Wire {
 
     /// Breaks the next connection on which the server answers, before the answer has come through.
     pub(crate) fn lose_next_answer(&self) {
-        self.state.lock().expect("the state is sound").loses_next = true;
+        self.cut_behind(0);
+    }
+
+    /// Breaks a connection once so many more bytes of what the server says have come through.
+    pub(crate) fn cut_behind(&self, bytes: usize) {
+        self.state.lock().expect("the state is sound").left = Some(bytes);
     }
 
     /// Breaks every connection and lets none pass.
@@ -81,8 +86,13 @@ async fn forward(mut near: TcpStream, target: SocketAddr, state: &Mutex<State>) 
     let answers = async {
         let mut part = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = far_reader.read(&mut part).await {
-            let is_lost = std::mem::take(&mut state.lock().expect("the state is sound").loses_next);
-            if is_lost || near_writer.write_all(&part[..length]).await.is_err() {
+            let passing = {
+                let left = &mut state.lock().expect("the state is sound").left;
+                let passing = left.map_or(length, |left| left.min(length));
+                *left = left.and_then(|left| (length <= left).then(|| left - length));
+                passing
+            };
+            if near_writer.write_all(&part[..passing]).await.is_err() || passing < length {
                 break;
             }
         }

@@ -274,8 +274,15 @@ mod tests {
 
         assert_eq!(behind(&[(11, 11), (12, 12), (13, 13)], false), [11, 12, 13]);
         // 11 was edited behind 15, and 14 behind that; what was posted before the replay is no news in any place.
-        assert_eq!(behind(&[(12, 12), (13, 13), (15, 15), (11, 20), (14, 21), (3, 22)], false), [10, 10, 10, 13, 21, 22]);
-        assert_eq!(behind(&[(11, 11), (12, 12)], true), [10, 10], "who knows what was edited and stands on the next page");
+        assert_eq!(
+            behind(&[(12, 12), (13, 13), (15, 15), (11, 20), (14, 21), (3, 22)], false),
+            [10, 10, 10, 13, 21, 22]
+        );
+        assert_eq!(
+            behind(&[(11, 11), (12, 12)], true),
+            [10, 10],
+            "who knows what was edited and stands on the next page"
+        );
         assert!(behind(&[], false).is_empty());
     }
 

@@ -253,7 +253,9 @@ impl Ear {
         for (change, fact) in ledger.lives(room)[age].facts.range((Excluded(from), Included(whole))) {
             let message = &fact.shown.message;
             if fact.posted == Some(*change) && !self.known.contains_key(&(at.epoch, message.clone())) {
-                return Err(format!("room {room}: whole up to {whole}, and {message}, posted at {change}, was never told"));
+                return Err(format!(
+                    "room {room}: whole up to {whole}, and {message}, posted at {change}, was never told"
+                ));
             }
         }
         Ok(())
