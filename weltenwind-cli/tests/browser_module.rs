@@ -169,6 +169,109 @@ async fn what_changed_meanwhile_is_told_once_in_its_newest_state() {
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
+async fn a_page_that_is_opened_anew_in_the_midst_of_a_replay_goes_on_with_it() {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let channel = server.general().await;
+    let (mira, oskar) = (server.guest("Mira").await, server.guest("Oskar").await);
+    let window = driver.window().await;
+    open(&window, &server.url, &[&mira.token], json!({})).await;
+    let joined = act(&window, &format!("realtime.join('channel:{channel}')")).await;
+    act(&window, &format!("realtime.leave('channel:{channel}')")).await;
+    let first = post(&server, &channel, &oskar, "1").await;
+    for body in ["2", "3", "4"] {
+        post(&server, &channel, &oskar, body).await;
+    }
+    let edit = async |body: &str| {
+        let path = format!("/api/v1/messages/{}", first["id"].as_str().expect("an id"));
+        let answer = server.try_patch(&path, &oskar.token, &json!({ "body": body })).await;
+        assert_eq!(answer.expect("an answer").0, 200);
+    };
+    edit("one").await;
+    let mut since = joined["cursor"].clone();
+    // The second time from within the first replay, as a page that was closed there and kept the cursor.
+    for (last, expected) in [("one", ["2", "3", "4", "one"].as_slice()), ("ONE", &["4", "ONE"])] {
+        edit(last).await;
+        open(&window, &server.url, &[&mira.token], json!({})).await;
+
+        act(&window, &format!("realtime.join('channel:{channel}', {since})")).await;
+
+        window.until("heard.at(-1)?.type", json!("live")).await;
+        let told = heard(&window, &["message", "update", "gap"]).await;
+        let told: Vec<_> = told.iter().map(|event| (&event["type"], &event["message"]["body"])).collect();
+        let expected: Vec<_> = expected.iter().map(|body| (json!("message"), json!(body))).collect();
+        assert_eq!(told, expected.iter().map(|(kind, body)| (kind, body)).collect::<Vec<_>>());
+        since = act(&window, "heard.filter(({ type }) => type === 'message')[1].cursor").await;
+    }
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_post_that_may_be_stored_is_sent_again_under_its_name_or_its_outcome_is_unknown() {
+    const POSTS: &str = r"
+        const { Conversation } = await import('/assets/realtime-conversation.js');
+        const sent = [];
+        const conversation = new Conversation(256, () => {}, { shortest: 1, longest: 4 });
+        const open = () => conversation.open((record) => sent.push(record));
+        const post = (body) => conversation.publish('channel:c', body, {})
+            .then(({ seq }) => seq, (problem) => [problem.code, problem.cause?.code ?? null, problem.clientId, problem.isRetryable]);
+        const refuse = (code, retryAfterMs) => conversation.take(
+            { t: 'err', id: sent.at(-1).id, code, detail: 'Not now.', correlationId: 'c.7', retryAfterMs });
+        const until = async (count) => {
+            while (sent.length < count) await new Promise((go) => setTimeout(go, 1));
+        };
+        const said = () => sent.splice(0).map(({ clientId, body }) => [clientId, body]);
+        open();
+
+        const stored = [post('one')];
+        refuse('timed-out', 50);
+        await until(2);
+        refuse('slow-mode', 50);
+        stored.push(post('two'));
+        await until(4);
+        for (const [n, { id }] of sent.slice(2).entries()) conversation.take({ t: 'ok', id, message: { seq: n + 1 } });
+        const ordered = [await Promise.all(stored), said()];
+
+        const farewell = post('farewell');
+        conversation.lose(true);
+        open();
+        refuse('permission-denied');
+        const lost = [await farewell, said()];
+
+        const away = post('away');
+        for (let tries = 1; tries <= 10; tries++) {
+            await until(tries);
+            refuse('unavailable', 1);
+        }
+        const unknown = [await away, said()];
+
+        const soon = post('soon');
+        refuse('slow-mode', 5_000);
+        return [ordered, lost, unknown, await soon, conversation.waiting];
+    ";
+
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let window = driver.window().await;
+    window.driver.goto(format!("{}{EMPTY_PAGE}", server.url)).await.expect("the page loads");
+
+    let told = window.driver.execute(format!("return (async () => {{ {POSTS} }})();"), Vec::new()).await;
+
+    let told = told.expect("an answer").json().clone();
+    let [ordered, lost, unknown] = [0, 1, 2].map(|n| told[n].clone());
+    let (one, two) = (&ordered[1][0], &ordered[1][3]);
+    assert_eq!(ordered, json!([[1, 2], [one, one, one, two]]), "and in its place");
+    assert_eq!((&one[1], &two[1]), (&json!("one"), &json!("two")));
+    let (farewell, away) = (&lost[1][0], &unknown[1][0]);
+    assert_eq!(lost, json!([["outcome-unknown", "permission-denied", farewell[0], false], [farewell, farewell]]));
+    assert_eq!(unknown, json!([["outcome-unknown", "unavailable", away[0], false], vec![away; 10]]));
+    assert_eq!((&told[3], &told[4]), (&json!(["slow-mode", null, "", true]), &json!(0)), "this one was not stored");
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
 async fn a_token_is_renewed_on_the_open_socket_and_one_that_cannot_be_costs_the_connection() {
     const LIFE: Duration = Duration::from_secs(4);
 

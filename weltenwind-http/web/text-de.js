@@ -112,6 +112,7 @@ export default {
   'error.lost': 'Die Verbindung ist abgerissen. Sie wird neu aufgebaut.',
   'error.not-connected': 'Im Moment besteht keine Verbindung.',
   'error.queue-full': 'Zu viele Nachrichten warten darauf, gesendet zu werden. Warte, bis die Verbindung wieder steht.',
+  'error.outcome-unknown': 'Der Server konnte nicht sagen, ob die Nachricht gespeichert ist. Noch einmal gesendet, wird sie nur einmal gespeichert.',
   'error.ended': 'Der Server hat die Verbindung beendet.',
   'error.closed': 'Die Verbindung ist geschlossen.',
   'error.unreadable': 'Diese Seite und der Server verstehen einander nicht. Lade die Seite neu.',

@@ -109,6 +109,7 @@ export default {
   'error.lost': 'The connection is lost. It is opened again.',
   'error.not-connected': 'There is no connection at the moment.',
   'error.queue-full': 'Too many messages are waiting to be sent. Wait until the connection is back.',
+  'error.outcome-unknown': 'The server could not say whether the message was stored. Sent again, it is stored once.',
   'error.ended': 'The server closed the connection.',
   'error.closed': 'The connection is closed.',
   'error.unreadable': 'This page and the server do not understand each other. Reload the page.',

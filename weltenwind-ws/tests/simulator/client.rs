@@ -595,6 +595,9 @@ impl Client {
             match (&mut place.ear, place.standing) {
                 (Some(ear), Standing::Asked { since: true }) => {
                     let cursor = cursor()?;
+                    if ear.is_torn() {
+                        crate::count("replays gone on with");
+                    }
                     self.town.depot.with_ledger(|ledger| ear.rejoin(ledger, cursor, recovered))?;
                 }
                 (None, Standing::Asked { since: false }) => {

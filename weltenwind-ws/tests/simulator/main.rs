@@ -60,7 +60,7 @@ fn count(what: &'static str) {
 }
 
 /// What must have happened in the seeds of every day.
-const USUAL: [&str; 40] = [
+const USUAL: [&str; 41] = [
     "breaks of the bus",
     "changes of who is there",
     "changes replayed",
@@ -82,9 +82,10 @@ const USUAL: [&str; 40] = [
     "nodes cut off the store",
     "pages that are not the last",
     "pings that are answered",
-    "requests that are given up",
     "purges",
     "purges in the middle of a replay",
+    "replays gone on with",
+    "requests that are given up",
     "restored backups",
     "sent away because they do not read",
     "sent away by a drain",

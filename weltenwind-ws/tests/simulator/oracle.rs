@@ -211,6 +211,11 @@ impl Ear {
         &self.cursor
     }
 
+    /// Returns whether it left in the midst of a replay, as its cursor says.
+    pub(crate) fn is_torn(&self) -> bool {
+        Cursor::open(&self.cursor).is_ok_and(|Cursor { at, whole }| whole < at.change)
+    }
+
     pub(crate) fn at(&self) -> At {
         let Stretch { epoch, to: change, .. } = *self.last();
         At { epoch, change }
