@@ -10,7 +10,8 @@ use weltenwind_core::{
     AccountId, ChannelId, MessageId, Page, Step, StorageError, Timestamp,
     chat::{
         Appended, AuthorRenaming, ChangeQuery, Changes, Channel, ChannelChange, ChannelQuery, ChatError, ChatStore,
-        Edit, History, Message, MessageQuery, NewChannel, NewMessage, Removal, Seq, Unread, Written, WrittenQuery,
+        Edit, History, Message, MessageQuery, NewChannel, NewMessage, Removal, RoomHead, Seq, Unread, Written,
+        WrittenQuery,
     },
 };
 
@@ -48,6 +49,7 @@ passed_on! {
     fn amend_channel(step: &Step, change: &ChannelChange) -> Result<Channel, ChatError>;
     fn page(query: &MessageQuery) -> Result<Option<History>, StorageError>;
     fn changes(query: &ChangeQuery) -> Result<Changes, ChatError>;
+    fn head(channel: ChannelId) -> Result<Option<RoomHead>, StorageError>;
     fn find_message(id: MessageId) -> Result<Option<Message>, StorageError>;
     fn edit(step: &Step, edit: &Edit) -> Result<Message, ChatError>;
     fn remove(step: &Step, removal: &Removal) -> Result<Message, ChatError>;

@@ -47,8 +47,8 @@ pub use self::{
     model::{
         Author, AuthorRenaming, Change, ChangeQuery, Changes, Channel, ChannelAmendment, ChannelChange, ChannelDraft,
         ChannelName, ChannelQuery, Draft, Edit, History, Message, MessageQuery, NewChannel, NewMessage, Position,
-        Posted, Removal, RemovalMode, RoomCursor, RoomHead, RoomPosition, Seq, SharedMessage, Tombstone, Unread, Written,
-        WrittenQuery,
+        Posted, Removal, RemovalMode, RoomCursor, RoomHead, RoomPosition, Seq, SharedMessage, Tombstone, Unread,
+        Written, WrittenQuery,
     },
     service::{Chat, ChatBuilder, REPLAY_WINDOW, Submitted},
     shared::SharedChannel,
