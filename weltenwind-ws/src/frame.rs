@@ -36,12 +36,6 @@ impl FrameBuilder {
         self.buffer.extend_from_slice(record);
     }
 
-    /// Gives back what was allocated beyond the text: it is kept for a while, and counted by its length.
-    pub(crate) fn trimmed(mut self) -> Self {
-        self.buffer.shrink_to_fit();
-        self
-    }
-
     /// Writes the header in front of the text.
     pub(crate) fn finish(mut self) -> Bytes {
         let length = self.len();
@@ -63,7 +57,7 @@ impl FrameBuilder {
                 0
             }
         };
-        // Rooms keep frames for long: what the buffer has to spare is given back.
+        // Frames are kept for long, and counted by their length: what the buffer has to spare is given back.
         Bytes::from(self.buffer.into_boxed_slice()).slice(start..)
     }
 }

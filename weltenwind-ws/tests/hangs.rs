@@ -126,7 +126,7 @@ async fn who_comes_back_is_not_held_up_by_the_hung_reading_of_another() {
     // What was read of the room a moment ago is not believed any more.
     tokio::time::sleep(SECOND).await;
     let start = Instant::now();
-    node.town.chat.hang("page", 1);
+    node.town.chat.hang("head", 1);
 
     let join = json!({ "t": "join", "id": 1, "room": room(lobby), "since": cursor });
     mira.send(join.clone()).await;

@@ -87,7 +87,7 @@ pub trait ChatStore: Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`ChatError::ChannelNotFound`]; [`ChatError::ReplayWindowExceeded`] if not everything since can be told, see
-    /// [`RoomPosition::gap_before`].
+    /// [`RoomPosition::gap_before`](super::RoomPosition::gap_before).
     async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError>;
 
     /// Reads a message, removed or not.

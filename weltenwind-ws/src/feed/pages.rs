@@ -189,7 +189,7 @@ impl Channel {
             let record = records::write_change(message, told, is_news, &self.cursors);
             if !frame.is_empty() && frame.len() + 1 + record.len() > FRAME_BYTES {
                 let full = std::mem::replace(&mut frame, FrameBuilder::new());
-                frames.push(PageFrame { frame: full.trimmed().finish(), records, gap: None });
+                frames.push(PageFrame { frame: full.finish(), records, gap: None });
                 records = 0;
                 if frames.len() == PAGE_FRAMES {
                     return (frames, taken);
@@ -199,7 +199,7 @@ impl Channel {
             records += 1;
         }
         if !frame.is_empty() {
-            frames.push(PageFrame { frame: frame.trimmed().finish(), records, gap: None });
+            frames.push(PageFrame { frame: frame.finish(), records, gap: None });
         }
         (frames, messages.len())
     }
@@ -300,6 +300,7 @@ mod tests {
         assert!(Arc::ptr_eq(&some, &pages.slot(key(1))));
         assert!(!Arc::ptr_eq(&none, &pages.slot(key(2))), "whoever comes to it would come to it for ever");
     }
+
     #[test]
     fn places_where_nobody_is_any_more_are_forgotten() {
         let pages = Pages::default();
