@@ -372,6 +372,31 @@ async fn a_store_that_was_emptied_is_filled_again_and_nobody_notices() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_reads_a_store_that_was_just_emptied_sends_nobody_away() {
+    for waited in 0..25 {
+        let mut town = Town::new(PresenceConfig::default());
+        let rooms = [world(1)];
+        let (here, there) = (town.start(&rooms).await, town.start(&rooms).await);
+        town.enter(here, world(1), account(1)).await;
+        town.enter(there, world(1), account(2)).await;
+        // At each point between two signs of life.
+        town.pass(EXACT + TURN * waited).await;
+        town.nodes[here].watches[0].follow();
+
+        town.empty_store();
+        // What is not heard of the one lets the other one's news be doubted, and read.
+        town.enter(there, world(1), account(3)).await;
+        town.turn(|| true).await;
+        town.enter(there, world(1), account(4)).await;
+        town.pass(EXACT).await;
+
+        let (left, _) = town.nodes[here].watches[0].follow();
+        assert_eq!(left, [], "{waited} turns behind a beat");
+        assert_eq!(town.seen(world(1)), [only(&[1, 2, 3, 4]), only(&[1, 2, 3, 4])]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_stood_still_comes_back_with_all_it_has() {
     let mut town = Town::new(PresenceConfig::default());
     let rooms = [world(1)];

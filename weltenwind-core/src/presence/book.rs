@@ -57,6 +57,18 @@ struct Peer {
     /// The sequence of its last flush that was heard or is known to have been.
     heard: u64,
     missing_since: Option<Instant>,
+    doubt: Doubt,
+}
+
+/// Whether it is believed that members of a node are gone of whom the store knows nothing any more: a store that was emptied
+/// knows nothing either, but then the node's lease is gone, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// Members were missing; the next beat tells whether the lease stands.
+    Raised,
+    /// It did stand.
+    Settled,
 }
 
 impl Book {
@@ -146,8 +158,14 @@ impl Book {
             let peer = self.peers.get_mut(node);
             let has_missed = peer.as_ref().is_none_or(|peer| peer.heard < *sequence);
             match peer {
-                Some(peer) => (peer.heard, peer.missing_since) = (peer.heard.max(*sequence), None),
-                None => drop(self.peers.insert(*node, Peer { heard: *sequence, missing_since: None })),
+                Some(peer) => {
+                    (peer.heard, peer.missing_since) = (peer.heard.max(*sequence), None);
+                    peer.doubt = if peer.doubt == Doubt::Raised { Doubt::Settled } else { Doubt::None };
+                }
+                None => {
+                    let peer = Peer { heard: *sequence, missing_since: None, doubt: Doubt::None };
+                    self.peers.insert(*node, peer);
+                }
             }
             if has_missed && *sequence > 0 {
                 self.doubt();
@@ -265,7 +283,15 @@ impl Book {
             }
             is_known
         });
-        room.read(known.collect::<Vec<_>>());
+        let known: Vec<Shard> = known.collect();
+        let is_believed = |node| peers.get(&node).is_none_or(|peer: &Peer| peer.doubt == Doubt::Settled);
+        for node in room.read(known, is_believed) {
+            // Of one whose lease is gone everything is kept until it is given up.
+            if let Some(peer) = peers.get_mut(&node).filter(|peer| peer.missing_since.is_none()) {
+                peer.doubt = Doubt::Raised;
+                (*next_beat, is_sure) = (None, false);
+            }
+        }
         room.is_read = is_sure;
     }
 

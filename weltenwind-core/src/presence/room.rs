@@ -143,8 +143,13 @@ impl PresenceRoom {
         }
     }
 
-    /// Takes what was read of the other nodes, in place of all that was known of them.
-    pub(super) fn read(&mut self, shards: impl IntoIterator<Item = Shard>) {
+    /// Takes what was read of the other nodes, in place of all that was known of them. From a node that is not believed nothing
+    /// is taken away; answers which those are.
+    pub(super) fn read(
+        &mut self,
+        shards: impl IntoIterator<Item = Shard>,
+        is_believed: impl Fn(NodeId) -> bool,
+    ) -> Vec<NodeId> {
         let before = std::mem::take(&mut self.remote);
         self.touched.extend(before.values().flat_map(|remote| remote.members.keys()));
         for Shard { node, version, members } in shards {
@@ -152,7 +157,22 @@ impl PresenceRoom {
             let members = members.into_iter().map(|member| (member.account, member)).collect();
             self.remote.insert(node, Remote { version, members });
         }
+        let mut doubted = Vec::new();
+        for (node, known) in before {
+            let read = self.remote.get(&node);
+            let is_there = |account| read.is_some_and(|read| read.members.contains_key(account));
+            if is_believed(node) || known.members.keys().all(is_there) {
+                continue;
+            }
+            doubted.push(node);
+            let remote = self.remote.entry(node).or_default();
+            remote.version = remote.version.max(known.version);
+            for (account, member) in known.members {
+                remote.members.entry(account).or_insert(member);
+            }
+        }
         self.is_read = true;
+        doubted
     }
 
     /// Forgets whom a node had.
