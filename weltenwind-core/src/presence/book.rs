@@ -157,15 +157,11 @@ impl Book {
             self.strangers.remove(node);
             let peer = self.peers.get_mut(node);
             let has_missed = peer.as_ref().is_none_or(|peer| peer.heard < *sequence);
-            match peer {
-                Some(peer) => {
-                    (peer.heard, peer.missing_since) = (peer.heard.max(*sequence), None);
-                    peer.doubt = if peer.doubt == Doubt::Raised { Doubt::Settled } else { Doubt::None };
-                }
-                None => {
-                    let peer = Peer { heard: *sequence, missing_since: None, doubt: Doubt::None };
-                    self.peers.insert(*node, peer);
-                }
+            if let Some(peer) = peer {
+                (peer.heard, peer.missing_since) = (peer.heard.max(*sequence), None);
+                peer.doubt = if peer.doubt == Doubt::Raised { Doubt::Settled } else { Doubt::None };
+            } else {
+                self.peers.insert(*node, Peer { heard: *sequence, missing_since: None, doubt: Doubt::None });
             }
             if has_missed && *sequence > 0 {
                 self.doubt();
