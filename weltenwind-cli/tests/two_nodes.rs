@@ -347,6 +347,14 @@ async fn nothing_is_lost_by(harm: impl AsyncFnOnce(&Town)) -> Arc<Town> {
     town
 }
 
+/// Ends a town whose nodes have lost the bus and found it again.
+async fn end_reconnected(town: Arc<Town>) {
+    for n in 0..2 {
+        assert!(town.node(n).metric("weltenwind_bus_reconnects_total").await > 0.0);
+    }
+    end(town).await;
+}
+
 async fn end(town: Arc<Town>) {
     let Ok(Town { store, nodes, .. }) = Arc::try_unwrap(town) else { panic!("nobody is left in town") };
     drop(nodes);
@@ -382,10 +390,7 @@ async fn a_killed_redis_takes_nothing_along() {
         sitters.are_soon_right(town).await;
     })
     .await;
-    for n in 0..2 {
-        assert!(town.node(n).metric("weltenwind_bus_reconnects_total").await > 0.0);
-    }
-    end(town).await;
+    end_reconnected(town).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -407,10 +412,7 @@ async fn a_redis_that_stands_still_holds_nothing_back() {
         }
     })
     .await;
-    for n in 0..2 {
-        assert!(town.node(n).metric("weltenwind_bus_reconnects_total").await > 0.0);
-    }
-    end(town).await;
+    end_reconnected(town).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -429,10 +431,7 @@ async fn a_redis_that_answers_nobody_holds_nothing_back() {
         }
     })
     .await;
-    for n in 0..2 {
-        assert!(town.node(n).metric("weltenwind_bus_reconnects_total").await > 0.0);
-    }
-    end(town).await;
+    end_reconnected(town).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -365,7 +365,7 @@ impl<L: Link> Wire<L> {
     fn take_protocol(&mut self, kept: usize) -> Box<WebSocketContext> {
         self.protocol.take().unwrap_or_else(|| {
             let config = WebSocketConfig::default()
-                .read_buffer_size(kept.max(1))
+                .read_buffer_size(kept)
                 .write_buffer_size(0)
                 .max_message_size(Some(self.frame_bytes))
                 .max_frame_size(Some(self.frame_bytes));
@@ -375,6 +375,9 @@ impl<L: Link> Wire<L> {
 
     /// Takes bytes apart into frames.
     fn receive(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let is_whole = self.protocol.is_none() && frame::are_whole(bytes);
         let mut protocol = self.take_protocol(if is_whole { bytes.len() } else { KEPT_BYTES });
         let mut pipe = Pipe { input: bytes, output: &mut self.control };
