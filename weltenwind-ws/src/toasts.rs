@@ -1,7 +1,7 @@
 //! Toasts: what is new for whoever looks at a client right now.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct Toasts {
 
 #[derive(Debug, Default)]
 struct Shared {
-    viewers: Mutex<HashMap<AccountId, Vec<Viewer>>>,
+    viewers: Mutex<BTreeMap<AccountId, Vec<Viewer>>>,
 }
 
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The bus inside one process.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -56,7 +56,7 @@ impl Subscription {
     }
 }
 
-type Rooms = Arc<Mutex<HashMap<Room, RoomEntry>>>;
+type Rooms = Arc<Mutex<BTreeMap<Room, RoomEntry>>>;
 
 #[derive(Debug)]
 struct RoomEntry {
@@ -81,7 +81,7 @@ impl Drop for RoomGuard {
     }
 }
 
-fn lock(rooms: &Rooms) -> MutexGuard<'_, HashMap<Room, RoomEntry>> {
+fn lock(rooms: &Rooms) -> MutexGuard<'_, BTreeMap<Room, RoomEntry>> {
     rooms.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

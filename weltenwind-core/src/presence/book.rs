@@ -2,7 +2,7 @@
 //! and what is to be done is taken out.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -33,14 +33,14 @@ pub(super) struct Book {
     pub(super) node: NodeId,
     /// Of the last flush.
     pub(super) sequence: u64,
-    pub(super) rooms: HashMap<Room, PresenceRoom>,
+    pub(super) rooms: BTreeMap<Room, PresenceRoom>,
     /// Who has no socket any more, in the order in which they leave.
     leaving: VecDeque<(Instant, Room, AccountId)>,
-    peers: HashMap<NodeId, Peer>,
+    peers: BTreeMap<NodeId, Peer>,
     /// Nodes that are neither alive nor known to be dead; a beat that was given since has told nothing of them.
-    strangers: HashSet<NodeId>,
+    strangers: BTreeSet<NodeId>,
     /// Dead nodes that this one never knew alive, and since when it knows that they are.
-    dead: HashMap<NodeId, Instant>,
+    dead: BTreeMap<NodeId, Instant>,
     buried: Vec<NodeId>,
     next_beat: Option<Instant>,
     /// Whether this node has a lease, as far as it knows.
@@ -49,7 +49,7 @@ pub(super) struct Book {
     pub(super) is_away: bool,
     /// When the store answered again after it had failed or was emptied.
     lost_until: Option<Instant>,
-    typing: HashMap<(Room, AccountId), Instant>,
+    typing: BTreeMap<(Room, AccountId), Instant>,
 }
 
 #[derive(Debug)]
@@ -77,17 +77,17 @@ impl Book {
             config,
             node,
             sequence: 0,
-            rooms: HashMap::new(),
+            rooms: BTreeMap::new(),
             leaving: VecDeque::new(),
-            peers: HashMap::new(),
-            strangers: HashSet::new(),
-            dead: HashMap::new(),
+            peers: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            dead: BTreeMap::new(),
             buried: Vec::new(),
             next_beat: None,
             is_registered: false,
             is_away: false,
             lost_until: None,
-            typing: HashMap::new(),
+            typing: BTreeMap::new(),
         }
     }
 
@@ -152,7 +152,7 @@ impl Book {
             return;
         }
         self.is_registered = true;
-        let live: HashMap<NodeId, u64> = beat.live.into_iter().filter(|(node, _)| *node != self.node).collect();
+        let live: BTreeMap<NodeId, u64> = beat.live.into_iter().filter(|(node, _)| *node != self.node).collect();
         for (node, sequence) in &live {
             self.strangers.remove(node);
             let peer = self.peers.get_mut(node);

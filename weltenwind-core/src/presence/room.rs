@@ -1,7 +1,7 @@
 //! One room as one node sees it: its own sockets, the other nodes' members, and what was told of both.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -18,9 +18,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct PresenceRoom {
     room: Room,
-    sockets: HashMap<SocketId, AccountId>,
-    local: HashMap<AccountId, Local>,
-    remote: HashMap<NodeId, Remote>,
+    sockets: BTreeMap<SocketId, AccountId>,
+    local: BTreeMap<AccountId, Local>,
+    remote: BTreeMap<NodeId, Remote>,
     /// Everybody who was told of, listed or not.
     shown: BTreeMap<AccountId, Member>,
     /// The number of the last change.
@@ -30,7 +30,7 @@ pub(super) struct PresenceRoom {
     /// Whether the other nodes' members were read.
     pub(super) is_read: bool,
     /// Accounts whose change the other nodes were not told of.
-    unpublished: HashSet<AccountId>,
+    unpublished: BTreeSet<AccountId>,
     /// Whether all local members are to be told, and not only changes.
     pub(super) republishes: bool,
     /// Accounts of which something changed since the last time it was settled.
@@ -50,21 +50,21 @@ struct Local {
 #[derive(Debug, Default)]
 struct Remote {
     version: u64,
-    members: HashMap<AccountId, Member>,
+    members: BTreeMap<AccountId, Member>,
 }
 
 impl PresenceRoom {
     pub(super) fn new(room: Room) -> Self {
         Self {
             room,
-            sockets: HashMap::new(),
-            local: HashMap::new(),
-            remote: HashMap::new(),
+            sockets: BTreeMap::new(),
+            local: BTreeMap::new(),
+            remote: BTreeMap::new(),
             shown: BTreeMap::new(),
             version: 0,
             is_listed: true,
             is_read: false,
-            unpublished: HashSet::new(),
+            unpublished: BTreeSet::new(),
             republishes: false,
             touched: BTreeSet::new(),
             watchers: Vec::new(),
@@ -131,7 +131,7 @@ impl PresenceRoom {
         }
         remote.version = sequence;
         if change.whole {
-            self.touched.extend(remote.members.drain().map(|(account, _)| account));
+            self.touched.extend(std::mem::take(&mut remote.members).into_keys());
         }
         for account in &change.gone {
             remote.members.remove(account);

@@ -1,7 +1,7 @@
 //! The losses of the last minutes, in memory, and who is told of them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Memory {
     narrowed: LossSeq,
     /// In the order in which they were learned, with when that was.
     recent: VecDeque<(Timestamp, LossSeq, Loss)>,
-    watchers: HashMap<AccountId, Vec<Watcher>>,
+    watchers: BTreeMap<AccountId, Vec<Watcher>>,
     next_watcher: u64,
 }
 
@@ -54,7 +54,7 @@ impl Memory {
             touched: HashMap::new(),
             narrowed: LossSeq::START,
             recent: VecDeque::new(),
-            watchers: HashMap::new(),
+            watchers: BTreeMap::new(),
             next_watcher: 0,
         }
     }

@@ -1,7 +1,7 @@
 //! The rooms that somebody on this node is in.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, Weak},
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Shared {
     chat: Chat,
     cursors: CursorSealer,
     presence: Arc<Presence>,
-    rooms: Mutex<HashMap<Room, Arc<Feed>>>,
+    rooms: Mutex<BTreeMap<Room, Arc<Feed>>>,
     budget: Arc<Budget>,
 }
 
@@ -113,7 +113,7 @@ impl Shared {
         Self::remove(&mut lock(&self.rooms), feed);
     }
 
-    fn remove(rooms: &mut HashMap<Room, Arc<Feed>>, feed: &Arc<Feed>) {
+    fn remove(rooms: &mut BTreeMap<Room, Arc<Feed>>, feed: &Arc<Feed>) {
         if rooms.get(&feed.room).is_some_and(|known| Arc::ptr_eq(known, feed)) {
             rooms.remove(&feed.room);
         }
