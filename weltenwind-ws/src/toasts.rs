@@ -1,7 +1,7 @@
 //! Toasts: what is new for whoever looks at a client right now.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
@@ -38,7 +38,7 @@ struct Viewer {
 /// Toasts that wait for one socket.
 #[derive(Debug)]
 struct Tray {
-    records: Mutex<Vec<Bytes>>,
+    records: Mutex<VecDeque<Bytes>>,
     bell: Arc<Bell>,
 }
 
@@ -84,12 +84,23 @@ impl Drop for Toasts {
 }
 
 impl Viewing {
+    /// Notes that the client says so again: of its device's sockets it is the one that was looked at last.
+    pub(crate) fn look_again(&self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut viewers = lock(&shared.viewers);
+        if let Some(of_account) = viewers.get_mut(&self.account)
+            && let Some(own) = of_account.iter().position(|viewer| viewer.socket == self.socket)
+        {
+            of_account[own..].rotate_left(1);
+        }
+    }
+
     pub(crate) fn has_toasts(&self) -> bool {
         !lock(&self.tray.records).is_empty()
     }
 
-    pub(crate) fn take_toasts(&self) -> Vec<Bytes> {
-        std::mem::take(&mut lock(&self.tray.records))
+    pub(crate) fn next_toast(&self) -> Option<Bytes> {
+        lock(&self.tray.records).pop_front()
     }
 }
 
@@ -151,7 +162,7 @@ impl Shared {
             if devices.insert(*device) {
                 let mut records = lock(&tray.records);
                 if records.len() < WAITING {
-                    records.push(record.clone());
+                    records.push_back(record.clone());
                 }
                 drop(records);
                 tray.bell.ring();

@@ -2,10 +2,13 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use support::{Client, Node};
 use uuid::Uuid;
 use weltenwind_core::{NotificationId, Room, accounts::SessionGrant, notifications::Notice};
+use weltenwind_ws::RealtimeConfig;
 
 async fn looking(node: &Node, grant: &SessionGrant, on: bool) -> Client {
     let mut client = node.connect(grant).await;
@@ -65,6 +68,54 @@ async fn a_toast_is_shown_once_however_often_it_is_told() {
     let ids = [mira.expect("notice").await, mira.expect("notice").await].map(|notice| notice["id"].clone());
     assert_eq!(ids, [1, 2].map(|number| json!(Uuid::from_u128(number).to_string())));
     assert_eq!(heard(&mut mira).await, Vec::<Value>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_twice_that_somebody_looks_is_shown_a_toast_once_and_counts_as_looked_at_last() {
+    let node = Node::start().await;
+    let grant = node.guest("Mira").await;
+    let (mut mira, mut later) = (looking(&node, &grant, true).await, looking(&node, &grant, true).await);
+    mira.send(json!({ "t": "foreground", "id": 2, "on": true })).await;
+    assert_eq!(mira.expect("ok").await["id"], 2);
+    let own = Room::User(grant.account.id);
+
+    tell(&node, own, 1).await;
+
+    assert_eq!(mira.expect("notice").await["id"], json!(Uuid::from_u128(1).to_string()));
+    assert_eq!((heard(&mut mira).await, heard(&mut later).await), (vec![], vec![]));
+    mira.send(json!({ "t": "foreground", "id": 3, "on": false })).await;
+    assert_eq!(mira.expect("ok").await["id"], 3);
+    tell(&node, own, 2).await;
+    assert_eq!(later.expect("notice").await["id"], json!(Uuid::from_u128(2).to_string()));
+    assert_eq!(heard(&mut mira).await, Vec::<Value>::new(), "nobody looks there any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_owed_a_few_toasts_and_is_shown_those_once_there_is_room() {
+    const TOLD: u128 = 200;
+    let node = Node::with(RealtimeConfig { send_buffer_bytes: 1024, ..RealtimeConfig::default() }).await;
+    let grant = node.guest("Mira").await;
+    let mut mira = node.connect_over(node.pipe(None, 512), &grant).await;
+    mira.send(json!({ "t": "foreground", "id": 1, "on": true })).await;
+    mira.expect("ok").await;
+    let own = Room::User(grant.account.id);
+
+    for number in 0..TOLD {
+        tell(&node, own, number).await;
+        // Each is handed over before the next one comes.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    let mut shown = Vec::new();
+    while let Ok(record) = tokio::time::timeout(Duration::from_secs(1), mira.expect("notice")).await {
+        shown.push(record["id"].clone());
+    }
+    // What is in the pipe, in the outbox and on its way, and sixteen more.
+    assert!((17..=40).contains(&shown.len()), "{} toasts were kept for somebody who does not read", shown.len());
+    let first: Vec<Value> = (0..shown.len()).map(|n| json!(Uuid::from_u128(n as u128).to_string())).collect();
+    assert_eq!(shown, first, "of more than can be kept, the newest stay in the feed alone");
+    tell(&node, own, TOLD).await;
+    assert_eq!(mira.expect("notice").await["id"], json!(Uuid::from_u128(TOLD).to_string()));
 }
 
 #[tokio::test(start_paused = true)]

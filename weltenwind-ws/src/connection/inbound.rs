@@ -171,11 +171,15 @@ impl<L: Link> Connection<L> {
                 }
             }
             ClientRecord::Foreground { id, on } => {
-                let device = self.sign_in.device().filter(|_| on);
-                self.viewing = device.map(|device| {
-                    let Host { services, toasts, .. } = &*self.host;
-                    Box::new(toasts.view(services, self.sign_in.account, device, self.socket, &self.bell))
-                });
+                match (&self.viewing, self.sign_in.device().filter(|_| on)) {
+                    (Some(viewing), Some(_)) => viewing.look_again(),
+                    (None, Some(device)) => {
+                        let Host { services, toasts, .. } = &*self.host;
+                        let viewing = toasts.view(services, self.sign_in.account, device, self.socket, &self.bell);
+                        self.viewing = Some(Box::new(viewing));
+                    }
+                    (_, None) => self.viewing = None,
+                }
                 self.say(&ServerRecord::Ok { id, message: None });
             }
             ClientRecord::Refresh { id, token } => {

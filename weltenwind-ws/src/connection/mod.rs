@@ -199,6 +199,7 @@ impl<L: Link> Connection<L> {
         loop {
             self.take_records();
             self.begin_requests();
+            self.take_toasts();
             if self.draining && self.owes_nothing() {
                 self.end(End::Bye(close::DRAIN, "the server stops"));
             }
@@ -262,10 +263,17 @@ impl<L: Link> Connection<L> {
             return false;
         }
         self.take_ended();
-        for toast in self.viewing.iter().flat_map(|viewing| viewing.take_toasts()) {
+        true
+    }
+
+    /// Takes toasts as long as there is room for them; the others wait, and no more of them than are kept.
+    fn take_toasts(&mut self) {
+        let Some(viewing) = &self.viewing else { return };
+        while self.outbox.has_room()
+            && let Some(toast) = viewing.next_toast()
+        {
             self.outbox.push(toast);
         }
-        true
     }
 
     /// Takes what was lost: the sign-in itself, which ends the socket, or rights, which may cost it rooms.
