@@ -43,7 +43,8 @@ pub(crate) struct Feed {
     ring: Mutex<Ring>,
     /// Why the room tells nothing more.
     ended: OnceLock<Code>,
-    /// The number of the ring's next segment, to be looked at without the lock.
+    /// The number of the ring's next segment, to be looked at without the lock. It is written under the lock alone: of two who
+    /// tell the room something, the one that is late must not set it back.
     head: AtomicU64,
     bells: Mutex<Slab<Arc<Bell>>>,
     /// In a box, because most rooms are those of one account and have none.
@@ -186,9 +187,17 @@ impl Feed {
         self.read(Ring::position)
     }
 
-    /// Begins at a position, before anybody reads.
+    /// Begins at a position, before anybody reads. What was told in passing by then has passed.
     fn begin(&self, at: RoomPosition) {
-        *lock(&self.ring) = Ring::new(at);
+        self.change(|ring| *ring = Ring::new(at));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Ring)) {
+        let mut ring = lock(&self.ring);
+        let before = ring.bytes();
+        change(&mut ring);
+        self.budget.grow(before, ring.bytes());
+        self.head.store(ring.head(), Ordering::Release);
     }
 
     /// Tells everybody in the room.
@@ -197,14 +206,10 @@ impl Feed {
     }
 
     fn tell_with(&self, segment: impl FnOnce(RoomPosition) -> Segment) {
-        let head = {
-            let mut ring = lock(&self.ring);
-            let (segment, before) = (segment(ring.position()), ring.bytes());
+        self.change(|ring| {
+            let segment = segment(ring.position());
             ring.push(segment, self.budget.kept.load(Ordering::Relaxed));
-            self.budget.grow(before, ring.bytes());
-            ring.head()
-        };
-        self.head.store(head, Ordering::Release);
+        });
         self.ring_bells();
     }
 
@@ -224,7 +229,7 @@ impl Feed {
     }
 
     /// Ends the room for everybody who is in it.
-    fn end(&self, code: Code) {
+    pub(crate) fn end(&self, code: Code) {
         let _ = self.ended.set(code);
         self.ring_bells();
     }
@@ -242,4 +247,55 @@ impl Feed {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed() -> (Feed, IntGauge) {
+        let gauge = |name| IntGauge::new(name, "Of a test.").unwrap();
+        let bytes = gauge("bytes");
+        let (rooms, pages) = (gauge("rooms"), gauge("pages"));
+        let budget = Budget { total: MOST_KEPT, kept: LEAST_KEPT.into(), rooms, bytes: bytes.clone(), pages };
+        (Feed::new(Room::Global, None, Arc::new(budget)), bytes)
+    }
+
+    /// A number that lagged behind the ring would let a reader believe that it had read what it has not.
+    #[test]
+    fn whoever_looks_into_the_ring_finds_its_head_told_already() {
+        const TOLD: u64 = 400_000;
+        let (feed, _) = feed();
+        let frame = frame::of_record(b"typing");
+
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..TOLD / 2).for_each(|_| feed.tell_in_passing(frame.clone(), 1)));
+            }
+            loop {
+                let (head, told) = feed.read(|ring| (ring.head(), feed.head()));
+                assert_eq!(told, head);
+                if head == TOLD {
+                    break;
+                }
+            }
+        });
+
+        assert_eq!(feed.head(), TOLD);
+    }
+
+    #[test]
+    fn what_was_told_before_the_room_began_is_neither_kept_nor_counted() {
+        let (feed, bytes) = feed();
+        feed.tell_in_passing(frame::of_record(b"typing"), 1);
+        assert!(bytes.get() > 0);
+
+        feed.begin(RoomPosition { epoch: 7, change: weltenwind_core::chat::Change::new(3) });
+
+        assert_eq!((bytes.get(), feed.head(), feed.read(Ring::head)), (0, 0, 0));
+        feed.tell_in_passing(frame::of_record(b"typing"), 1);
+        assert_eq!((bytes.get(), feed.head()), (i64::try_from(feed.read(Ring::bytes)).unwrap(), 1));
+        drop(feed);
+        assert_eq!(bytes.get(), 0);
+    }
 }
