@@ -333,6 +333,71 @@ async fn a_role_that_ends_by_itself_costs_its_rooms_when_it_ends() {
     assert!(start.elapsed() >= life && start.elapsed() < life + SECOND, "{:?}", start.elapsed());
 }
 
+/// A member of a private world whose role ends after `life`, in its channel and in the lobby; and one whose role stays.
+async fn member_for(node: &Node, life: Duration) -> (Client, Actor, ChannelId, ChannelId) {
+    let (keeper, grant) = (node.actor(&node.guest("Keeper").await).await, node.guest("Mira").await);
+    let (world, den) = private_world(node, &keeper).await;
+    let lobby = node.channel("lobby").await;
+    let (role, scope) = (Role::WorldMember, Scope::World(world));
+    let expires_at = Some(node.town.clock.now() + life);
+    let draft = GrantDraft { account: grant.account.id, role, scope, reason: None, expires_at };
+    node.town.services.grants.give(&Actor::operator(), draft).await.unwrap();
+    let mut mira = node.connect(&grant).await;
+    mira.answers_pings = true;
+    for channel in [lobby, den] {
+        mira.join(channel, None).await;
+        mira.expect("live").await;
+    }
+    (mira, keeper, den, lobby)
+}
+
+/// Lets time pass on both clocks.
+async fn pass(node: &Node, time: Duration) {
+    node.town.clock.advance(time);
+    tokio::time::sleep(time).await;
+}
+
+async fn say(node: &Node, speaker: &Actor, channel: ChannelId, body: &str) {
+    node.town.services.chat.post(speaker, Draft::new(channel, body)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_ends_behind_a_look_that_failed_ends_at_its_instant_all_the_same() {
+    let node = Node::start().await;
+    let (mut mira, keeper, den, lobby) = member_for(&node, 30 * SECOND).await;
+    pass(&node, 23 * SECOND).await;
+    node.town.chat.away.store(true, Ordering::SeqCst);
+    pass(&node, 4 * SECOND).await;
+    node.town.chat.away.store(false, Ordering::SeqCst);
+    say(&node, &keeper, den, "still a member").await;
+    assert_eq!(mira.expect("msg").await["message"]["body"], "still a member");
+
+    pass(&node, 3 * SECOND + SECOND / 10).await;
+    say(&node, &keeper, den, "among ourselves").await;
+    say(&node, &keeper, lobby, "for all").await;
+
+    assert_eq!(mira.expect("left").await["room"], room(den));
+    assert_eq!(mira.expect("msg").await["message"]["body"], "for all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_ends_while_the_store_is_away_ends_all_the_same() {
+    let node = Node::start().await;
+    let (mut mira, keeper, den, lobby) = member_for(&node, 7 * SECOND).await;
+    pass(&node, 6 * SECOND).await;
+    node.town.chat.away.store(true, Ordering::SeqCst);
+    pass(&node, SECOND + SECOND / 2).await;
+
+    node.town.chat.away.store(false, Ordering::SeqCst);
+    say(&node, &keeper, den, "among ourselves").await;
+    say(&node, &keeper, lobby, "for all").await;
+    let start = Instant::now();
+
+    assert_eq!(mira.expect("left").await["room"], room(den), "nothing was told since the look that failed");
+    assert_eq!(mira.expect("msg").await["message"]["body"], "for all");
+    assert!(start.elapsed() <= SECOND, "{:?}", start.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_newer_token_that_reaches_less_has_effect_before_another_frame() {
     let node = node_with_presence().await;

@@ -220,7 +220,7 @@ impl<L: Link> Connection<L> {
                 let room = attendance.feed.room;
                 self.say(&ServerRecord::Joined { id, room, cursor, recovered, presence });
                 self.rooms.join(attendance, reader, seat);
-                self.look_by(until);
+                self.hold_from(until);
                 if self.losses.standing().rights_lost != self.rights_at_request {
                     // What was lost while the request was under way may be the right to be in this room.
                     self.suspect();
@@ -255,7 +255,7 @@ impl<L: Link> Connection<L> {
         match checked {
             Checked::Holds { lost, until } => {
                 self.undecided = 0;
-                self.look_by(until);
+                self.hold_from(until);
                 self.is_suspect = false;
                 for (room, code) in lost {
                     if self.rooms.leave(room) {

@@ -110,6 +110,9 @@ struct Connection<L> {
     posts: VecDeque<Task<Answer>>,
     check: Option<Task<Checked>>,
     check_at: Instant,
+    /// When something ends by itself that may be the right to be here, until it was looked at behind that. In a box, because
+    /// few sockets have one.
+    until: Option<Box<Instant>>,
     undecided: u32,
     /// Whether rights were lost and the rooms were not looked at since: nothing is written meanwhile.
     is_suspect: bool,
@@ -158,6 +161,7 @@ impl<L: Link> Connection<L> {
             posts: VecDeque::new(),
             check: None,
             check_at: now + config.ping_every(),
+            until: None,
             undecided: 0,
             is_suspect: false,
             rights_at_request: 0,
@@ -190,7 +194,7 @@ impl<L: Link> Connection<L> {
             },
         };
         self.say(&welcome);
-        self.look_by(self.sign_in.ends_at);
+        self.hold_from(self.sign_in.ends_at);
     }
 
     async fn run(&mut self) -> End {
@@ -291,11 +295,14 @@ impl<L: Link> Connection<L> {
         self.end(end);
     }
 
-    /// Looks at the rights by an instant at the latest.
-    fn look_by(&mut self, until: Option<Timestamp>) {
+    /// Holds everything back from an instant on, until the rights were looked at behind it.
+    fn hold_from(&mut self, until: Option<Timestamp>) {
         if let Some(until) = until {
             let left = until.duration_since(self.host.services.sources.clock.now());
-            self.check_at = self.check_at.min(Instant::now() + Duration::try_from(left).unwrap_or_default());
+            let until = Instant::now() + Duration::try_from(left).unwrap_or_default();
+            // A look that was begun before may not have known of the earlier one.
+            let until = self.until.as_deref().map_or(until, |known| until.min(*known));
+            self.until = Some(Box::new(until));
         }
     }
 

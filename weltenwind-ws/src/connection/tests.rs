@@ -11,6 +11,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::Waker,
 };
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, task::AtomicWaker};
@@ -24,13 +25,13 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 use weltenwind_core::{
-    Actor, AllowedOrigins, Scope, Services,
+    Actor, AllowedOrigins, ChannelId, Scope, Services,
     accounts::{DeviceDraft, DisplayName, SessionGrant},
     chat::{ChannelDraft, Draft},
 };
 
 use super::*;
-use crate::{config::RealtimeConfig, metrics::Metrics};
+use crate::{config::RealtimeConfig, frame, metrics::Metrics};
 
 struct Visit {
     host: Arc<Host>,
@@ -143,6 +144,10 @@ impl Gate {
         self.is_open.store(true, Ordering::SeqCst);
         self.waker.wake();
     }
+
+    fn close(&self) {
+        self.is_open.store(false, Ordering::SeqCst);
+    }
 }
 
 impl AsyncRead for Taker {
@@ -186,17 +191,29 @@ impl AsyncWrite for Taker {
 /// What waits for a client that is in a room: some 800 KiB, less than a ring keeps.
 const WAITING: usize = 700 * 1024;
 
+/// A client's end that takes everything while the gate is open.
+fn taker(gate: &Arc<Gate>) -> Taker {
+    Taker { at_once: usize::MAX, gate: Arc::clone(gate), sees: Box::new(|_| {}) }
+}
+
+/// A text frame, under a mask of zeros.
+fn masked(text: &str) -> Vec<u8> {
+    [&[0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+async fn open_lobby(services: &Services) -> ChannelId {
+    let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
+    services.chat.open_channel(&Actor::operator(), draft).await.unwrap().id
+}
+
 /// Opens a socket to such a client, which joins a room, and has much posted there before it takes anything.
 async fn much_to_take(
     at_once: usize,
     sees: impl FnOnce(&Services, &Actor) -> Box<dyn FnMut(usize) + Send>,
 ) -> (Arc<Host>, Arc<Gate>, JoinHandle<()>) {
     let (host, services, grant, visitor) = receive().await;
-    let draft = ChannelDraft::new(Scope::Global, "lobby", "Lobby");
-    let lobby = services.chat.open_channel(&Actor::operator(), draft).await.unwrap().id;
-    let join = format!(r#"{{"t":"join","id":1,"room":"channel:{lobby}"}}"#);
-    // A text frame, under a mask of zeros.
-    let join = [&[0x81, 0x80 | u8::try_from(join.len()).unwrap(), 0, 0, 0, 0], join.as_bytes()].concat();
+    let lobby = open_lobby(&services).await;
+    let join = masked(&format!(r#"{{"t":"join","id":1,"room":"channel:{lobby}"}}"#));
     let actor = services.accounts.authenticate(grant.access_token.expose(), request()).await.unwrap();
     let gate = Arc::<Gate>::default();
     let taker = Taker { at_once, gate: Arc::clone(&gate), sees: sees(&services, &actor) };
@@ -256,4 +273,94 @@ async fn what_is_lost_between_two_writes_of_a_turn_ends_what_the_room_says() {
     assert_eq!(host.metrics.closed.with_label_values(&["4201"]).get(), 1);
     let behind = behind.load(Ordering::SeqCst);
     assert!(behind > 0 && behind < 4_000, "the frame that was begun and the farewell, and {behind} bytes were written");
+}
+
+/// How long a client that says nothing keeps a socket which it was asked on: the grace, and the time to say goodbye.
+const GIVEN_UP: Duration = Duration::from_secs(10 + 5);
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_its_ping_late_is_given_up_when_it_stays_silent_behind_that() {
+    let (host, _, _, visitor) = receive().await;
+    let (gate, start) = (Arc::<Gate>::default(), Instant::now());
+    gate.open();
+    let connection = tokio::spawn(serve(Arc::clone(&host), taker(&gate), &[], visitor));
+
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    gate.close();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    gate.open();
+    connection.await.unwrap();
+
+    assert_eq!(host.metrics.closed.with_label_values(&["4002"]).get(), 1);
+    assert_eq!(start.elapsed(), Duration::from_secs(28) + GIVEN_UP);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_behind_in_a_room_is_asked_for_the_sign_of_life_that_is_due() {
+    let (host, services, _, visitor) = receive().await;
+    let lobby = open_lobby(&services).await;
+    let join = masked(&format!(r#"{{"t":"join","id":1,"room":"channel:{lobby}"}}"#));
+    let (gate, start) = (Arc::<Gate>::default(), Instant::now());
+    gate.open();
+    let connection = tokio::spawn(serve(Arc::clone(&host), taker(&gate), &join, visitor));
+
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    gate.close();
+    services.chat.post(&Actor::player("Lu"), Draft::new(lobby, "well met")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    gate.open();
+    connection.await.unwrap();
+
+    assert_eq!(host.metrics.closed.with_label_values(&["4002"]).get(), 1);
+    assert_eq!(start.elapsed(), Duration::from_secs(28) + GIVEN_UP);
+}
+
+#[tokio::test]
+async fn what_was_held_back_is_told_of_when_it_is_written() {
+    let (_host, _, _, visitor) = receive().await;
+    let gate = Arc::<Gate>::default();
+    let mut wire = Wire::new(taker(&gate), &[], 64 * 1024);
+    let (mut outbox, mut rooms, losses) = (Outbox::new(1024), Rooms::default(), visitor.losses);
+    outbox.push("a ping".into());
+    let mut turn = |wire: &mut Wire<Taker>| {
+        let (outbox, rooms, losses) = (&mut outbox, &mut rooms, &losses);
+        let saying = Saying { outbox, rooms, losses, is_writing: true, is_fetching: false, looks_at: Instant::now() };
+        wire.poll_turn(&mut Context::from_waker(Waker::noop()), saying, false, |_| {})
+    };
+    assert!(matches!(turn(&mut wire), Poll::Ready(Turn::Written { .. })), "it is offered");
+    assert!(turn(&mut wire).is_pending() && wire.is_stalled(), "and not taken");
+
+    wire.hold();
+    gate.open();
+
+    assert!(matches!(turn(&mut wire), Poll::Ready(Turn::Written { .. })) && !wire.is_stalled());
+    assert!(turn(&mut wire).is_pending(), "it is told once");
+}
+
+#[tokio::test]
+async fn a_room_that_ends_while_it_is_joined_is_left_at_once() {
+    let (host, services, _, visitor) = receive().await;
+    let room = Room::Channel(open_lobby(&services).await);
+    let mut connection = Connection::new(Arc::clone(&host), taker(&Arc::default()), &[], visitor);
+    let attendance = host.feeds.attend(room, &connection.bell).await.unwrap();
+    let (reader, _, recovered) = attendance.feed.reader(None).await.unwrap();
+    attendance.feed.end(Code::ChannelNotFound);
+    connection.hear(&Context::from_waker(Waker::noop()));
+
+    connection.take_answer(Answer::Joined {
+        id: 1,
+        cursor: None,
+        recovered,
+        attendance,
+        reader,
+        present: None,
+        until: None,
+    });
+
+    assert!(!connection.rooms.contains(room));
+    let (said, _) = connection.outbox.take_frame().unwrap();
+    let said = String::from_utf8(frame::text_of(&said).to_vec()).unwrap();
+    let [joined, left] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    assert!(joined.contains(r#""t":"joined""#), "{joined}");
+    assert_eq!(left, format!(r#"{{"t":"left","room":"{room}","code":"channel-not-found"}}"#));
 }

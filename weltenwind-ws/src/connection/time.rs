@@ -18,7 +18,8 @@ impl<L: Link> Connection<L> {
         // While something waits to be written, that the client takes it is sign of life enough.
         let write = self.give_up_at().or_else(|| self.heartbeat.due(self.host.config.pace()));
         let read = self.allowance.opens_at(Instant::now());
-        [check, write, self.wire.stalls_at(), read].into_iter().flatten().fold(self.expiry.due(), Instant::min)
+        let until = self.until.as_deref().copied();
+        [check, until, write, self.wire.stalls_at(), read].into_iter().flatten().fold(self.expiry.due(), Instant::min)
     }
 
     /// Returns until when the client must have taken something of what waits for it.
@@ -56,9 +57,12 @@ impl<L: Link> Connection<L> {
             Some(Age::Over) => self.end(End::Bye(close::EXPIRED, "the access token has expired")),
             None => {}
         }
-        if self.check.is_none() && self.check_at <= now {
+        if self.until.as_deref().is_some_and(|until| *until <= now) {
+            // What ends now is told no more. Until a look says what is left, nothing is.
+            self.until = None;
+            self.suspect();
+        } else if self.check.is_none() && self.check_at <= now {
             self.check_at = now + self.host.config.ping_every();
-            self.look_by(self.sign_in.ends_at);
             let request = self.next_request();
             self.check = Some(Box::pin(self.asker(request).check(self.rooms.names())));
         }
