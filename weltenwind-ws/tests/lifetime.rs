@@ -6,8 +6,15 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use support::{Node, room};
-use tokio::{io::AsyncWriteExt as _, time::Instant};
+use support::{
+    Node,
+    raw::{FIN, TEXT, masked},
+    room,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::Instant,
+};
 use tokio_tungstenite::tungstenite::Message;
 use weltenwind_core::{Actor, CorrelationId, chat::Draft};
 use weltenwind_ws::RealtimeConfig;
@@ -276,6 +283,54 @@ async fn who_asks_without_reading_the_answers_is_not_heard_any_more() {
 
     let read = node.metric_of("weltenwind_ws_records_total", Some("in"));
     assert!(read < 1000, "{read} records were read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_requests_that_wait_no_more_is_read_than_two_frames() {
+    const FRAME: usize = 64 * 1024;
+    const PIPE: usize = 4 * 1024;
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let mut mira = node.connect_over(node.pipe(None, PIPE), &node.guest("Mira").await).await;
+    node.town.clock.advance(2 * SECOND);
+    node.town.chat.hang("find_channel", 1);
+    mira.send(json!({ "t": "join", "id": 0, "room": room(lobby) })).await;
+    tokio::time::sleep(SECOND / 10).await;
+    let large = |id: usize, length: usize| {
+        json!({ "t": "join", "id": id, "room": "global", "since": "x".repeat(length) }).to_string()
+    };
+    // Long records, and short ones in front of a long one: each frame is as long as it may be.
+    let mixed = [1, 2, 3].map(|id| large(id, FRAME / 4)).join("\n");
+    let frames: Vec<u8> = [mixed, large(4, FRAME - 80), large(5, FRAME - 80), large(6, FRAME - 80)]
+        .iter()
+        .flat_map(|text| masked(FIN | TEXT, [0; 4], text.as_bytes()))
+        .collect();
+
+    let mut taken = 0;
+    let asking = async {
+        while taken < frames.len() {
+            taken += mira.socket.get_mut().write(&frames[taken..]).await.unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(SECOND, asking).await.is_err(), "the client is held up");
+
+    assert!(taken <= 2 * FRAME + 2 * PIPE, "{taken} bytes were taken");
+    // The rest is read once the requests are answered, in their order.
+    let (mut reader, mut writer) = tokio::io::split(mira.socket.into_inner());
+    let writing = async { writer.write_all(&frames[taken..]).await.unwrap() };
+    let reading = async {
+        let mut read = String::new();
+        while !read.contains(r#""id":6"#) {
+            let mut part = [0; 4096];
+            let length = reader.read(&mut part).await.unwrap();
+            assert!(length > 0, "{read}");
+            read.push_str(&String::from_utf8_lossy(&part[..length]));
+        }
+        read
+    };
+    let (read, ()) = tokio::join!(reading, writing);
+    let places: Vec<usize> = (0..7).map(|id| read.find(&format!(r#""id":{id}"#)).unwrap()).collect();
+    assert!(places.is_sorted(), "{read}");
 }
 
 #[tokio::test]

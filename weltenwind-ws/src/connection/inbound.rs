@@ -19,7 +19,7 @@ use crate::{
     wire::Link,
 };
 
-/// Records that wait for their turn; with so many, nothing more is read.
+/// Records that wait for their turn; with so many, or with as many bytes of them as a frame may have, nothing more is read.
 const MAX_WAITING: usize = 32;
 /// Posts that may wait for their commits at once. They are numbered in the order in which they were sent.
 const MAX_POSTS: usize = 32;
@@ -35,7 +35,21 @@ pub(super) struct Incoming {
     at: usize,
 }
 
+/// A record that waits for its turn.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    request: CorrelationId,
+    record: ClientRecord,
+    /// How long its line was.
+    bytes: usize,
+}
+
 impl Incoming {
+    /// Returns how much of it was not taken yet.
+    fn left(&self) -> usize {
+        self.text.len().saturating_sub(self.at)
+    }
+
     /// Returns the next line that is not blank.
     fn next_line(&mut self) -> Option<&str> {
         while self.at < self.text.len() {
@@ -52,8 +66,15 @@ impl Incoming {
 
 impl<L: Link> Connection<L> {
     pub(super) fn is_reading(&self) -> bool {
-        let is_free = self.incoming.is_none() && !self.wire.has_received() && self.waiting.len() < MAX_WAITING;
+        let is_free = self.incoming.is_none() && !self.wire.has_received() && self.has_room_for(0);
         is_free && !self.draining && self.allowance.opens_at(Instant::now()).is_none()
+    }
+
+    /// Returns whether another record may wait, and so many bytes. The first may always.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let waiting = || self.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>();
+        self.waiting.is_empty()
+            || self.waiting.len() < MAX_WAITING && waiting() + bytes <= self.host.config.frame_bytes
     }
 
     /// Returns whether everything that was read is answered.
@@ -73,9 +94,10 @@ impl<L: Link> Connection<L> {
         }
     }
 
-    /// Reads the records of the frames at hand, as far as there is room for them.
+    /// Reads the records of the frames at hand, as far as there is room for them: at most the bytes of one frame wait, and one
+    /// more frame is at hand.
     pub(super) fn take_records(&mut self) {
-        while self.waiting.len() < MAX_WAITING && self.end.is_none() {
+        while self.end.is_none() && self.has_room_for(self.incoming.as_ref().map_or(0, Incoming::left)) {
             let Some(incoming) = &mut self.incoming else {
                 match self.wire.take_received() {
                     Some(Ok(message)) => self.take_message(message),
@@ -88,13 +110,13 @@ impl<L: Link> Connection<L> {
                 self.incoming = None;
                 continue;
             };
-            let record = records::read(line);
+            let (record, bytes) = (records::read(line), line.len());
             self.host.metrics.records_in.inc();
             match record {
                 Ok(ClientRecord::Pong) => {}
                 Ok(record) => {
                     let request = self.next_request();
-                    self.waiting.push_back((request, record));
+                    self.waiting.push_back(Waiting { request, record, bytes });
                 }
                 Err((id, detail)) => self.strike(id, &detail),
             }
@@ -121,8 +143,9 @@ impl<L: Link> Connection<L> {
             && self.posts.len() < MAX_POSTS
             && self.outbox.has_room()
             // Answers keep the order of the requests; only posts are many at a time.
-            && let Some((request, record)) =
-                self.waiting.pop_front_if(|(_, record)| self.posts.is_empty() || matches!(record, ClientRecord::Pub { .. }))
+            && let Some(Waiting { request, record, .. }) = self.waiting.pop_front_if(|Waiting { record, .. }| {
+                self.posts.is_empty() || matches!(record, ClientRecord::Pub { .. })
+            })
         {
             self.begin(request, record);
         }

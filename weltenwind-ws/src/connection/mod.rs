@@ -20,10 +20,13 @@ use weltenwind_core::{
     chat::{ChatError, REPLAY_WINDOW},
     presence::SocketId,
     revocations::{LossWatch, Standing},
-    wire::{ClientRecord, LimitsRecord, ServerRecord, close},
+    wire::{LimitsRecord, ServerRecord, close},
 };
 
-use self::{farewell::End, inbound::Incoming};
+use self::{
+    farewell::End,
+    inbound::{Incoming, Waiting},
+};
 use crate::{
     bell::Bell,
     feed::{self, SharedPage},
@@ -103,7 +106,7 @@ struct Connection<L> {
     incoming: Option<Incoming>,
     /// What was read and has not begun. Requests are answered one after the other, so a client's posts keep their order,
     /// and a post finds the room joined that the request before it joined.
-    waiting: VecDeque<(CorrelationId, ClientRecord)>,
+    waiting: VecDeque<Waiting>,
     request: Option<Task<Answer>>,
     /// Posts that have their place in the channel and wait for their commits, and answers that come after theirs. Their
     /// commits need nobody to wait for them, so only the first is waited for.
