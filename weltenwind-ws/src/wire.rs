@@ -96,7 +96,8 @@ impl<L> fmt::Debug for Wire<L> {
 /// What happened on a socket.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Turn {
-    /// Something of the client's own was written, or so much that others should have their turn.
+    /// Something of the client's own was written, or everything that it was late for, or so much that others should have their
+    /// turn.
     Written { is_much: bool },
     /// So many bytes came in.
     Read(usize),
@@ -180,6 +181,11 @@ impl<L: Link> Wire<L> {
         !self.received.is_empty()
     }
 
+    /// Returns whether something that was handed over is not written yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.front.is_empty()
+    }
+
     /// Drops what has not begun to be written.
     pub(crate) fn withdraw(&mut self) {
         self.front.truncate(usize::from(self.begun > 0));
@@ -222,6 +228,8 @@ impl<L: Link> Wire<L> {
     ) -> Poll<Turn> {
         let Saying { outbox, rooms, losses, is_writing, is_fetching, looks_at } = saying;
         if is_writing {
+            // Only who was behind had something waiting here already.
+            let was_behind = self.stall.is_some() || !self.front.is_empty();
             let mut written = Written::default();
             let write = self.poll_write(cx, outbox, Some((rooms, losses)), &mut written);
             if written.bytes > 0 {
@@ -230,7 +238,8 @@ impl<L: Link> Wire<L> {
             if let Poll::Ready(Err(_)) = write {
                 return Poll::Ready(Turn::Lost);
             }
-            if written.own > 0 || written.is_much {
+            let has_caught_up = was_behind && self.stall.is_none();
+            if written.own > 0 || written.is_much || has_caught_up {
                 return Poll::Ready(Turn::Written { is_much: written.is_much });
             }
             if self.stalls_at().is_some_and(|at| at < looks_at) {

@@ -364,7 +364,7 @@ impl<L: Link> Connection<L> {
     fn take_turn(&mut self, turn: Turn) -> bool {
         match turn {
             Turn::Written { is_much } => {
-                if !self.wire.is_stalled() {
+                if self.outbox.is_empty() && !self.wire.is_behind() {
                     self.heartbeat.written(Instant::now());
                 }
                 return is_much;
