@@ -243,6 +243,8 @@ impl<L: Link> Connection<L> {
                 let room = attendance.feed.room;
                 self.say(&ServerRecord::Joined { id, room, cursor, recovered, presence });
                 self.rooms.join(attendance, reader, seat);
+                // It may have ended meanwhile; its bell was heard before it was joined.
+                self.take_ended();
                 self.hold_from(until);
                 if self.losses.standing().rights_lost != self.rights_at_request {
                     // What was lost while the request was under way may be the right to be in this room.

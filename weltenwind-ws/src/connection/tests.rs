@@ -336,3 +336,31 @@ async fn what_was_held_back_is_told_of_when_it_is_written() {
     assert!(matches!(turn(&mut wire), Poll::Ready(Turn::Written { .. })) && !wire.is_stalled());
     assert!(turn(&mut wire).is_pending(), "it is told once");
 }
+
+#[tokio::test]
+async fn a_room_that_ends_while_it_is_joined_is_left_at_once() {
+    let (host, services, _, visitor) = receive().await;
+    let room = Room::Channel(open_lobby(&services).await);
+    let mut connection = Connection::new(Arc::clone(&host), taker(&Arc::default()), &[], visitor);
+    let attendance = host.feeds.attend(room, &connection.bell).await.unwrap();
+    let (reader, _, recovered) = attendance.feed.reader(None).await.unwrap();
+    attendance.feed.end(Code::ChannelNotFound);
+    connection.hear(&Context::from_waker(Waker::noop()));
+
+    connection.take_answer(Answer::Joined {
+        id: 1,
+        cursor: None,
+        recovered,
+        attendance,
+        reader,
+        present: None,
+        until: None,
+    });
+
+    assert!(!connection.rooms.contains(room));
+    let (said, _) = connection.outbox.take_frame().unwrap();
+    let said = String::from_utf8(frame::text_of(&said).to_vec()).unwrap();
+    let [joined, left] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    assert!(joined.contains(r#""t":"joined""#), "{joined}");
+    assert_eq!(left, format!(r#"{{"t":"left","room":"{room}","code":"channel-not-found"}}"#));
+}
