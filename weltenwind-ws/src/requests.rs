@@ -227,7 +227,10 @@ impl Asker {
 
     /// Takes a token of the same session, or the same key: who holds another one opens another socket.
     async fn try_refresh(&self, id: Option<i64>, token: &str) -> Result<Answer, Failure> {
-        let newer = self.sign_in.again(self.services(), token, self.request.clone()).await?;
+        let services = self.services();
+        let actor = self.sign_in.actor(services, self.request.clone()).await?;
+        services.limits.charge(&actor, Policy::Write).await?;
+        let newer = self.sign_in.again(services, token, self.request.clone()).await?;
         let sign_in = newer.ok_or(Refusal::ForeignToken)?;
         Ok(Answer::Refreshed { id, sign_in })
     }

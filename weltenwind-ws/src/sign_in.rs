@@ -118,27 +118,31 @@ impl SignIn {
         self
     }
 
-    /// Signs in again; none if the token is not of whoever opened the socket.
+    /// Signs in again, of a sign-in that still holds; none if the token is not of whoever opened the socket. That is seen before
+    /// anything is looked up, because anybody can make up tokens.
     pub(crate) async fn again(
         &self,
         services: &Services,
         token: &str,
         request: CorrelationId,
     ) -> Result<Option<Self>, AccountError> {
-        let newer = if ApiKeys::is_key(token) {
-            Self::by_token(services, token, request.clone()).await?
-        } else {
-            Self::of_token(&services.accounts.verify(token).await?, services)
+        let newer = match (self.bearer, ApiKeys::is_key(token)) {
+            (Bearer::Key(own), true) => {
+                let key = ApiKeys::id_of(token).ok_or(AccountError::KeyInvalid)?;
+                if key != own {
+                    return Ok(None);
+                }
+                Self::by_token(services, token, request).await?
+            }
+            (Bearer::Session { session: own, .. }, false) => {
+                let token = services.accounts.verify(token).await?;
+                if token.account != self.account || token.session != own {
+                    return Ok(None);
+                }
+                Self::of_token(&token, services)
+            }
+            _ => return Ok(None),
         };
-        let is_same = newer.account == self.account
-            && match (newer.bearer, self.bearer) {
-                (Bearer::Session { session: newer, .. }, Bearer::Session { session: own, .. }) => newer == own,
-                (newer, own) => newer == own,
-            };
-        if !is_same {
-            return Ok(None);
-        }
-        self.actor(services, request).await?;
         Ok(Some(newer.coming_from(self.address)))
     }
 

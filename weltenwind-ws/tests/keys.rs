@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
 use support::Node;
@@ -104,4 +104,29 @@ async fn a_socket_goes_on_under_its_own_key_and_no_other() {
     }
     arena.send(json!({ "t": "refresh", "id": 3, "token": "wwk_x" })).await;
     assert_eq!(arena.expect("err").await["code"], "api-key-invalid");
+}
+
+#[tokio::test]
+async fn no_key_is_looked_up_that_cannot_be_the_sockets_own() {
+    let node = Node::start().await;
+    let (mut mira, (mine, mut arena)) =
+        (node.connect(&node.guest("Mira").await).await, node.key(&[Permission::ChatPost]).await);
+    let (other, _) = node.key(&[Permission::ChatPost]).await;
+    let never_made = format!("wwk_{}", "A".repeat(64));
+    let looked_up = || node.town.accounts.keys_read.load(Ordering::SeqCst);
+    // What is remembered of keys is too old to be believed.
+    node.town.clock.advance(2 * SECOND);
+    let before = looked_up();
+
+    for token in [mine.secret.expose(), other.secret.expose(), &never_made] {
+        mira.send(json!({ "t": "refresh", "id": 1, "token": token })).await;
+        mira.expect_err("token-invalid").await;
+    }
+    assert_eq!(looked_up(), before, "a session goes on under no key");
+    for token in [other.secret.expose(), &never_made] {
+        arena.send(json!({ "t": "refresh", "id": 2, "token": token })).await;
+        arena.expect_err("token-invalid").await;
+    }
+
+    assert_eq!(looked_up(), before + 1, "to see that its own key still holds");
 }

@@ -16,7 +16,11 @@ use tokio::{
     time::Instant,
 };
 use tokio_tungstenite::tungstenite::Message;
-use weltenwind_core::{Actor, CorrelationId, chat::Draft};
+use weltenwind_core::{
+    Actor, CorrelationId,
+    chat::Draft,
+    limits::{LimitsConfig, Quota, Unit},
+};
 use weltenwind_ws::RealtimeConfig;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -100,6 +104,24 @@ async fn a_newer_token_of_the_session_carries_the_socket_on() {
 
     mira.expect("refresh-needed").await;
     assert_eq!(start.elapsed().as_secs(), 480);
+}
+
+#[tokio::test]
+async fn newer_tokens_are_counted_as_changes_before_they_are_looked_at() {
+    let quota = Quota::per(2, Unit::Hour);
+    let limits = LimitsConfig { write: quota, ..LimitsConfig::uniform(Quota::per(1_000_000, Unit::Second)) };
+    let node = Node::limited(limits).await;
+    let grant = node.guest("Mira").await;
+    let mut mira = node.connect(&grant).await;
+
+    for id in 1..=2 {
+        mira.send(json!({ "t": "refresh", "id": id, "token": "noise" })).await;
+        assert_eq!(mira.expect_err("token-invalid").await["id"], id);
+    }
+    mira.send(json!({ "t": "refresh", "id": 3, "token": grant.access_token.expose() })).await;
+    let refused = mira.expect_err("rate-limited").await;
+
+    assert_eq!((&refused["id"], &refused["retryAfterMs"]), (&json!(3), &json!(30 * 60 * 1000)));
 }
 
 #[tokio::test(start_paused = true)]

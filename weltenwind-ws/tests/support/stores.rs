@@ -12,10 +12,13 @@ use std::{
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    AccountId, AnnouncementId, ChannelId, CorrelationId, DeviceId, MailId, ManualClock, MessageId, NotificationId,
+    AccountId, AnnouncementId, ApiKeyId, ChannelId, CorrelationId, DeviceId, MailId, ManualClock, MessageId, NotificationId,
     Page, RandomSource, Revision, Scope, SequentialIds, ServiceConfig, Services, SessionId, Sources, Step,
     StorageError, StoreHealth, Stores, Timestamp, WorldId,
-    access::{MemoryGrantStore, keys::MemoryApiKeyStore},
+    access::{
+        AccessError, MemoryGrantStore,
+        keys::{ApiKey, ApiKeyQuery, ApiKeyStore, MemoryApiKeyStore, NewApiKey},
+    },
     accounts::{
         Account, AccountError, AccountKind, AccountQuery, AccountStore, Bootstrap, Confirmation, Credentials, Device,
         DeviceName, DeviceQuery, DeviceStore, DisplayName, ExternalSignIn, KeyRotation, KeyStore, NewBootstrapToken,
@@ -99,7 +102,7 @@ pub(crate) fn stores(
         factors: accounts.clone(),
         preferences: accounts.clone(),
         grants,
-        api_keys: Arc::new(MemoryApiKeyStore::logging(Arc::clone(&accounts.log))),
+        api_keys: accounts.clone(),
         worlds,
         chat,
         idempotency: accounts.clone(),
@@ -136,6 +139,9 @@ pub(crate) struct MemoryAccounts {
     pub(crate) away: AtomicBool,
     /// What the first node brought.
     keys: OnceLock<ServerKeys>,
+    api_keys: OnceLock<MemoryApiKeyStore>,
+    /// How often an API key was looked up.
+    pub(crate) keys_read: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -147,6 +153,10 @@ struct State {
 }
 
 impl MemoryAccounts {
+    fn api_keys(&self) -> &MemoryApiKeyStore {
+        self.api_keys.get_or_init(|| MemoryApiKeyStore::logging(Arc::clone(&self.log)))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no test panics while it holds the lock")
     }
@@ -402,6 +412,30 @@ port! {
         fn page(&AnnouncementQuery) -> Result<AnnouncementPage, StorageError>;
         fn amend(&Step, &AnnouncementChange) -> Result<Announcement, AnnouncementError>;
         fn purge(Timestamp, u32) -> Result<u64, StorageError>;
+    }
+}
+
+#[async_trait]
+impl ApiKeyStore for MemoryAccounts {
+    async fn create(&self, step: &Step, key: &NewApiKey) -> Result<ApiKey, AccessError> {
+        self.api_keys().create(step, key).await
+    }
+
+    async fn find(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StorageError> {
+        self.keys_read.fetch_add(1, Ordering::SeqCst);
+        self.api_keys().find(id).await
+    }
+
+    async fn page(&self, query: &ApiKeyQuery) -> Result<Page<ApiKey>, StorageError> {
+        self.api_keys().page(query).await
+    }
+
+    async fn delete(&self, step: &Step, id: ApiKeyId) -> Result<ApiKey, AccessError> {
+        self.api_keys().delete(step, id).await
+    }
+
+    async fn used(&self, id: ApiKeyId, at: Timestamp) -> Result<(), StorageError> {
+        self.api_keys().used(id, at).await
     }
 }
 

@@ -167,13 +167,21 @@ impl ApiKeys {
         token.starts_with(PREFIX)
     }
 
+    /// Returns the key that a bearer token claims to be, whether or not there is such a one.
+    pub fn id_of(token: &str) -> Option<ApiKeyId> {
+        let mut bytes = [0; 48];
+        let decoded = Base64UrlUnpadded::decode(token.strip_prefix(PREFIX)?, &mut bytes).ok()?;
+        let id: [u8; 16] = decoded.get(..16)?.try_into().ok()?;
+        (decoded.len() == 48).then(|| ApiKeyId::new(uuid::Uuid::from_bytes(id)))
+    }
+
     /// Answers who bears a key. It is believed for a second, and no longer than until its loss is known.
     ///
     /// # Errors
     ///
     /// [`AccountError::KeyInvalid`] if it was never made, was deleted, or has expired.
     pub async fn authenticate(&self, token: &str, correlation_id: CorrelationId) -> Result<Actor, AccountError> {
-        let id = id_of(token).ok_or(AccountError::KeyInvalid)?;
+        let id = Self::id_of(token).ok_or(AccountError::KeyInvalid)?;
         let key = self.holding(id).await?;
         if key.hash != TokenHash::of(token) {
             return Err(AccountError::KeyInvalid);
@@ -232,13 +240,6 @@ impl ApiKeys {
         self.sources.random.fill(&mut bytes[16..]);
         Secret::new(format!("{PREFIX}{}", Base64UrlUnpadded::encode_string(&bytes)))
     }
-}
-
-fn id_of(token: &str) -> Option<ApiKeyId> {
-    let mut bytes = [0; 48];
-    let decoded = Base64UrlUnpadded::decode(token.strip_prefix(PREFIX)?, &mut bytes).ok()?;
-    let id: [u8; 16] = decoded.get(..16)?.try_into().ok()?;
-    (decoded.len() == 48).then(|| ApiKeyId::new(uuid::Uuid::from_bytes(id)))
 }
 
 fn bearer(key: &ApiKey, correlation_id: CorrelationId) -> Actor {
