@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Client, Node, room};
+use tokio::time::Instant;
 use weltenwind_core::{
     Actor, ChannelId, Classify as _, Code, Scope, WorldId,
     chat::{ChannelDraft, Draft, RemovalMode},
@@ -305,10 +306,14 @@ async fn a_closed_channel_is_left() {
     let node = Node::start().await;
     let lobby = node.channel("lobby").await;
     let mut mira = node.member("Mira", lobby).await;
+    let start = Instant::now();
 
     node.town.services.chat.close_channel(&Actor::operator(), lobby, None).await.unwrap();
 
+    mira.post(2, lobby, "too late").await;
+    mira.expect_err("channel-not-found").await;
     assert_eq!(mira.skip_to("left").await["code"], "channel-not-found");
+    assert!(start.elapsed() <= Duration::from_secs(25), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

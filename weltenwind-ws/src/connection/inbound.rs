@@ -73,8 +73,7 @@ impl<L: Link> Connection<L> {
     /// Returns whether another record may wait, and so many bytes. The first may always.
     fn has_room_for(&self, bytes: usize) -> bool {
         let waiting = || self.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>();
-        self.waiting.is_empty()
-            || self.waiting.len() < MAX_WAITING && waiting() + bytes <= self.host.config.frame_bytes
+        self.waiting.is_empty() || self.waiting.len() < MAX_WAITING && waiting() + bytes <= self.host.config.frame_bytes
     }
 
     /// Returns whether everything that was read is answered.

@@ -12,9 +12,9 @@ use std::{
 
 use async_trait::async_trait;
 use weltenwind_core::{
-    AccountId, AnnouncementId, ApiKeyId, ChannelId, CorrelationId, DeviceId, MailId, ManualClock, MessageId, NotificationId,
-    Page, RandomSource, Revision, Scope, SequentialIds, ServiceConfig, Services, SessionId, Sources, Step,
-    StorageError, StoreHealth, Stores, Timestamp, WorldId,
+    AccountId, AnnouncementId, ApiKeyId, ChannelId, CorrelationId, DeviceId, MailId, ManualClock, MessageId,
+    NotificationId, Page, RandomSource, Revision, Scope, SequentialIds, ServiceConfig, Services, SessionId, Sources,
+    Step, StorageError, StoreHealth, Stores, Timestamp, WorldId,
     access::{
         AccessError, MemoryGrantStore,
         keys::{ApiKey, ApiKeyQuery, ApiKeyStore, MemoryApiKeyStore, NewApiKey},
