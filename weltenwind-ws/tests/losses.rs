@@ -341,7 +341,7 @@ async fn member_for(node: &Node, life: Duration) -> (Client, Actor, ChannelId, C
     let (role, scope) = (Role::WorldMember, Scope::World(world));
     let expires_at = Some(node.town.clock.now() + life);
     let draft = GrantDraft { account: grant.account.id, role, scope, reason: None, expires_at };
-    node.town.services.grants.give(&Actor::operator(), draft).await.unwrap();
+    node.town.services.grants.give(&Actor::operator(), draft).await.expect("a grant");
     let mut mira = node.connect(&grant).await;
     mira.answers_pings = true;
     for channel in [lobby, den] {
@@ -358,7 +358,7 @@ async fn pass(node: &Node, time: Duration) {
 }
 
 async fn say(node: &Node, speaker: &Actor, channel: ChannelId, body: &str) {
-    node.town.services.chat.post(speaker, Draft::new(channel, body)).await.unwrap();
+    node.town.services.chat.post(speaker, Draft::new(channel, body)).await.expect("a message");
 }
 
 #[tokio::test(start_paused = true)]
