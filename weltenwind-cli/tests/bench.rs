@@ -90,6 +90,36 @@ fn running_servers_are_measured_where_they_listen() {
 }
 
 #[tokio::test]
+async fn a_server_is_measured_in_a_room_that_is_there_without_its_store() {
+    let (store, elsewhere) = (Store::sqlite(), Store::sqlite());
+    let server = store.serve(&[]);
+    let room = format!("channel:{}", server.general().await);
+    let (lu, mira) = (server.guest("Lu").await, server.guest("Mira").await);
+    let tokens = elsewhere.path().with_extension("tokens");
+    std::fs::write(&tokens, format!("{} {}\n{}\n", lu.token, lu.id, mira.token)).expect("a file");
+    let given = ["--url", &server.url, "--room", &room, "--tokens", tokens.to_str().expect("a path"), "--rate", "4"];
+    let refused = |args: &[&str]| {
+        let output = elsewhere.run(&[&["bench", "realtime"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+
+    let report = bench(&elsewhere, &[&given[..], &["--sockets", "2"]].concat());
+
+    let row = &report["workloads"][0];
+    heard_everything(row);
+    assert!(row["deliveriesPerSecond"]["median"].as_f64().expect("a figure") > 0.0, "{row}");
+    let complaint = refused(&[&given[..], &["--sockets", "3"]].concat());
+    assert!(complaint.contains("has 2 tokens, and 3 sockets are opened"), "{complaint}");
+    let complaint = refused(&[&given[..], &["--sockets", "2", "--rooms", "2"]].concat());
+    assert!(complaint.contains("own has 2 rooms: give as many"), "{complaint}");
+    let complaint = refused(&["--sockets", "2", "--url", &server.url]);
+    assert!(complaint.contains("--url takes the store"), "{complaint}");
+    let complaint = refused(&["--idle-seconds", "4"]);
+    assert!(complaint.contains("expected 0 or 50 to 300"), "{complaint}");
+}
+
+#[tokio::test]
 #[ignore = "needs WW_TEST_POSTGRES_DURABLE_URL and WW_TEST_REDIS_URL"]
 async fn two_nodes_share_a_room_and_their_helpers_are_counted() {
     let store = Store::postgres().await;

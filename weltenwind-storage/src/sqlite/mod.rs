@@ -40,6 +40,10 @@ use crate::{
 /// Rows that a reader hands over without waiting for who takes them: the longest page, with its probe.
 const PAGE: usize = 201;
 
+/// Pages that each reader keeps, in KiB below zero: the inner ones of every index it needs. The system keeps the others for
+/// all of them together.
+const READER_CACHE: &str = "-512";
+
 /// A database in one file, in WAL mode: readers never wait for the writer, nor it for them.
 ///
 /// Clones share the connections. Other processes may open the same file.
@@ -68,7 +72,7 @@ impl SqliteDatabase {
             .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds))
             // A file does not hang up.
             .test_before_acquire(false)
-            .connect_lazy_with(file.options.read_only(true).row_buffer_size(PAGE));
+            .connect_lazy_with(file.options.read_only(true).row_buffer_size(PAGE).pragma("cache_size", READER_CACHE));
         Ok(Self { readers, writer: Writer::start(connection, config.write_queue.max(1)) })
     }
 

@@ -611,7 +611,15 @@ impl Player {
     fn hear(&mut self, record: &[u8], stage: &mut Stage, now: Duration) -> Result<(), Failure> {
         let room = &mut stage.rooms[self.place.room];
         stage.records += 1;
-        match stage.dialect.hear(record, &room.finder)? {
+        let plain;
+        let heard = match stage.dialect.hear(record, &room.finder) {
+            Ok(heard) => heard,
+            Err(_) => {
+                plain = stage.dialect.plain(record);
+                stage.dialect.hear(&plain, &room.finder)?
+            }
+        };
+        match heard {
             Heard::Message { in_its_room: false, .. }
             | Heard::Typing { in_its_room: false, .. }
             | Heard::Presence { in_its_room: false, .. } => stage.elsewhere += 1,

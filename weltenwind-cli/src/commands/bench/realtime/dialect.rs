@@ -1,6 +1,6 @@
 //! What clients say and hear: on `/realtime/v1`, and to socket.io, which is measured beside it.
 
-use std::io::Write as _;
+use std::{borrow::Cow, io::Write as _};
 
 use memchr::memmem;
 
@@ -67,6 +67,8 @@ pub(super) struct Stamp {
     pub(super) publisher: usize,
 }
 
+/// How the server writes the beginning of a record.
+const KIND: &[u8] = br#"{"t":""#;
 /// Bytes of every message's text.
 const TEXT: usize = 256;
 
@@ -189,6 +191,24 @@ impl Dialect {
         frames::push_text(out, &record);
     }
 
+    /// Writes a record as [`hear`](Self::hear) looks for it: its kind first, without spaces. Weltenwind writes it so; other
+    /// servers may write the same in another way.
+    pub(super) fn plain(self, record: &[u8]) -> Cow<'_, [u8]> {
+        let members = match self {
+            Self::Weltenwind => serde_json::from_slice::<serde_json::Map<_, _>>(record).ok(),
+            Self::SocketIo => None,
+        };
+        // What is no record at all is told by who hears it.
+        let Some(mut members) = members else { return Cow::Borrowed(record) };
+        let Some(kind) = members.remove("t") else { return Cow::Borrowed(record) };
+        let mut plain = format!(r#"{{"t":{kind}"#);
+        for (name, value) in members {
+            plain.extend([",", &serde_json::Value::from(name).to_string(), ":", &value.to_string()]);
+        }
+        plain.push('}');
+        Cow::Owned(plain.into_bytes())
+    }
+
     /// Understands a record that came to a member of `room`.
     pub(super) fn hear<'r>(self, record: &'r [u8], room: &memmem::Finder<'_>) -> Result<Heard<'r>, Failure> {
         let unreadable = || {
@@ -202,7 +222,7 @@ impl Dialect {
         };
         match self {
             Self::Weltenwind => {
-                let kind = record.strip_prefix(br#"{"t":""#).ok_or_else(unreadable)?;
+                let kind = record.strip_prefix(KIND).ok_or_else(unreadable)?;
                 let kind = &kind[..memchr::memchr(b'"', kind).ok_or_else(unreadable)?];
                 match kind {
                     b"msg" => message(),
@@ -287,6 +307,21 @@ mod tests {
 
         let ClientRecord::Pub { id, body, client_id, .. } = record else { panic!("{record:?}") };
         assert_eq!((id, client_id.as_str(), body), (7, "7", text()));
+    }
+
+    #[test]
+    fn another_servers_way_to_write_is_understood() {
+        let spaced = format!(
+            "{{ \"seq\": 42, \"author\": {{ \"id\": \"a\" }},\n \"t\": \"msg\", \"room\": \"{ROOM}\", \"body\": \"{}\" }}",
+            text()
+        );
+
+        let plain = Dialect::Weltenwind.plain(spaced.as_bytes());
+
+        let message = Heard::Message { seq: 42, stamp: STAMP, in_its_room: true };
+        assert_eq!(hear(Dialect::Weltenwind, std::str::from_utf8(&plain).unwrap()), message);
+        assert_eq!(&*Dialect::Weltenwind.plain(br#"{"id":1, "t":"ok"}"#), br#"{"t":"ok","id":1}"#);
+        assert_eq!(&*Dialect::Weltenwind.plain(b"no record"), b"no record");
     }
 
     #[test]

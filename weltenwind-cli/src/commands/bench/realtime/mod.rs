@@ -14,9 +14,13 @@ mod tally;
 mod workload;
 
 use std::{
+    fs,
     net::{SocketAddr, ToSocketAddrs as _},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -83,8 +87,9 @@ pub(crate) struct RealtimeArgs {
     /// How often each is measured, the servers in turn; the middle one and the range are told.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
     runs: u32,
-    /// Seconds for which the sockets of `many` are measured while nothing is posted.
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(0..=300))]
+    /// Seconds for which the sockets of `many` are measured while nothing is posted: two signs of life of each, or 0 for
+    /// none. What the server spends before they come is measured as well, and is not theirs.
+    #[arg(long, default_value_t = 50, value_parser = idle_seconds)]
     idle_seconds: u64,
     /// The core that servers are kept on; keep their database on it, too.
     #[arg(long, value_name = "N")]
@@ -98,10 +103,18 @@ pub(crate) struct RealtimeArgs {
     /// The Redis between the nodes.
     #[arg(long, value_name = "URL", conflicts_with = "urls")]
     redis: Option<String>,
-    /// A running node to measure instead of starting one; give it once for each node, and its store with --database. Start
-    /// it with one `public_url` for all nodes and the settings that the output names.
-    #[arg(long = "url", value_name = "URL", requires = "database")]
+    /// A running node to measure instead of starting one; give it once for each node, and its store with --database, where
+    /// channels are opened. Start it with one `public_url` for all nodes and the settings that the output names.
+    #[arg(long = "url", value_name = "URL")]
     urls: Vec<String>,
+    /// A room that is there, to be joined instead of opening one; give it once for each. Whatever server speaks the protocol
+    /// can be measured so, without its store. Each record must come in one frame.
+    #[arg(long = "room", value_name = "ROOM", requires = "urls", conflicts_with = "database")]
+    given_rooms: Vec<String>,
+    /// A file with a token on each line, and behind a space whose it is: of sockets that are opened in this order. Without it
+    /// guests sign in with `POST /api/v1/auth/guest`.
+    #[arg(long, value_name = "FILE", requires = "urls")]
+    tokens: Option<PathBuf>,
     /// The process of a running node, for time on the processor and memory; give it once for each node.
     #[arg(long = "pid", value_name = "PID", requires = "urls")]
     processes: Vec<u32>,
@@ -120,6 +133,10 @@ pub(crate) struct RealtimeArgs {
 }
 
 const WARM_UP: Duration = Duration::from_secs(1);
+/// Less than two signs of life of each socket is less than what it does, and tells nothing.
+const IDLE_SECONDS: RangeInclusive<u64> = 50..=300;
+/// For so long a server is measured before its sockets come: two turns of what it does every five seconds.
+const EMPTY: Duration = Duration::from_secs(10);
 /// Accounts that are made at once.
 const SIGNING_IN: usize = 32;
 /// The sockets and the copies a write of bare writes.
@@ -131,7 +148,9 @@ pub(crate) async fn run(args: RealtimeArgs, storage: StorageConfig, output: Outp
     let workloads = workloads(&args)?;
     let mut bench = Bench::prepare(args, &storage).await?;
     let report = bench.report(&workloads).await;
-    bench.stores.health.close().await;
+    if let Rooms::Opened { stores, .. } = &bench.rooms {
+        stores.health.close().await;
+    }
     let report = report?;
     output.value(&report, Report::text)?;
     let wrong = report.wrong();
@@ -183,10 +202,28 @@ fn workloads(args: &RealtimeArgs) -> Result<Vec<Option<Workload>>, Failure> {
     Ok(named.into_iter().flat_map(Named::workloads).collect())
 }
 
+/// Where what is said goes.
+enum Rooms {
+    /// Into channels that are opened for it.
+    Opened {
+        stores: Stores,
+        chat: Chat,
+    },
+    Given(Vec<String>),
+}
+
+impl Rooms {
+    fn opened(&self) -> Result<(&Stores, &Chat), Failure> {
+        match self {
+            Self::Opened { stores, chat } => Ok((stores, chat)),
+            Self::Given(_) => Err(Failure::usage("a store is needed, and rooms are given")),
+        }
+    }
+}
+
 struct Bench {
     args: RealtimeArgs,
-    stores: Stores,
-    chat: Chat,
+    rooms: Rooms,
     start: Start,
     /// Who opens sockets: a token each, and the account that it is of.
     tokens: Vec<(Arc<str>, Arc<str>)>,
@@ -202,13 +239,22 @@ impl Bench {
         if !args.processes.is_empty() && args.processes.len() != args.urls.len() {
             return Err(Failure::usage("--pid is given once for each --url"));
         }
-        let stores = weltenwind_storage::open(storage).await.map_err(unopened)?;
-        // The database's processes are known by a connection to them.
-        stores.health.check().await?;
-        let chat = Chat::builder(Arc::clone(&stores.chat)).build();
+        let is_given = !args.given_rooms.is_empty();
+        if !args.urls.is_empty() && !is_given && args.database.is_none() {
+            return Err(Failure::usage("--url takes the store of its nodes with --database, or a --room to join"));
+        }
+        let rooms = if is_given {
+            Rooms::Given(args.given_rooms.clone())
+        } else {
+            let stores = weltenwind_storage::open(storage).await.map_err(unopened)?;
+            // The database's processes are known by a connection to them.
+            stores.health.check().await?;
+            let chat = Chat::builder(Arc::clone(&stores.chat)).build();
+            Rooms::Opened { stores, chat }
+        };
         let watched = Watched {
             server: args.processes.clone(),
-            database: database_process(&args, &storage.url)?,
+            database: if is_given { args.database_pid } else { database_process(&args, &storage.url)? },
             broker: args.redis.as_deref().and_then(|url| processes::redis_at(port(url, 6379)?)),
             metrics: Vec::new(),
         };
@@ -219,7 +265,7 @@ impl Bench {
             redis: args.redis.clone(),
             settings: args.server_set.clone(),
         };
-        Ok(Self { args, stores, chat, start, tokens: Vec::new(), watched })
+        Ok(Self { args, rooms, start, tokens: Vec::new(), watched })
     }
 
     async fn report(&mut self, workloads: &[Option<Workload>]) -> Result<Report, Failure> {
@@ -255,6 +301,9 @@ impl Bench {
 
     /// Makes accounts before anything is measured.
     async fn sign_in(&self, count: usize) -> Result<Vec<(Arc<str>, Arc<str>)>, Failure> {
+        if let Some(file) = &self.args.tokens {
+            return given_tokens(file, count);
+        }
         let running = self.serve(Server::Weltenwind).await?;
         let url = format!("http://{}/api/v1/auth/guest", running.addresses[0]);
         let (http, places) = (reqwest::Client::new(), Arc::new(Semaphore::new(SIGNING_IN)));
@@ -305,6 +354,9 @@ impl Bench {
         for n in 0..workload.rooms {
             if workload.what == What::Presence {
                 names.push(Room::Global.to_string());
+            } else if let (Server::Weltenwind, Rooms::Given(rooms)) = (server, &self.rooms) {
+                let few = || Failure::usage(format!("{} has {} rooms: give as many", workload.name, workload.rooms));
+                names.push(rooms.get(n).cloned().ok_or_else(few)?);
             } else if server == Server::Weltenwind {
                 let id = self.open_channel(n).await?;
                 channels.push(id);
@@ -330,12 +382,13 @@ impl Bench {
 
     async fn open_channel(&self, n: usize) -> Result<ChannelId, Failure> {
         let slug = format!("bench-{}-{n}", SystemIds.draw().simple());
-        Ok(self.chat.open_channel(&Actor::operator(), ChannelDraft::new(Scope::Global, &slug, "Bench")).await?.id)
+        let (_, chat) = self.rooms.opened()?;
+        Ok(chat.open_channel(&Actor::operator(), ChannelDraft::new(Scope::Global, &slug, "Bench")).await?.id)
     }
 
     async fn close(&self, channels: Vec<ChannelId>) -> Result<(), Failure> {
         for channel in channels {
-            self.chat.close_channel(&Actor::operator(), channel, None).await?;
+            self.rooms.opened()?.1.close_channel(&Actor::operator(), channel, None).await?;
         }
         Ok(())
     }
@@ -411,7 +464,7 @@ impl Bench {
         };
         let messages: Vec<NewMessage> = (0..REPLAYED).map(message).collect();
         for batch in messages.chunks(1000) {
-            self.stores.chat.append(batch).await?;
+            self.rooms.opened()?.0.chat.append(batch).await?;
         }
         Ok(())
     }
@@ -441,7 +494,10 @@ impl Bench {
         };
         let mut lines = vec![
             format!("weltenwind {}, nodes: {}", env!("CARGO_PKG_VERSION"), self.start.nodes.max(self.args.urls.len())),
-            format!("store: {}", weltenwind_storage::redact(&self.start.database)),
+            match &self.rooms {
+                Rooms::Opened { .. } => format!("store: {}", weltenwind_storage::redact(&self.start.database)),
+                Rooms::Given(rooms) => format!("rooms that were given: {}", rooms.len()),
+            },
             format!("cores of the server: {pinned}; of the clients: {}", cores(std::process::id())?),
         ];
         if let Some(pid) = self.watched.database {
@@ -479,14 +535,22 @@ fn measure(
     let told_by = || Handle::current().block_on(server::told_by(&watched.metrics));
     let is_seen = !watched.server.is_empty();
     let sockets = real(places.len() as u64);
+    let is_idle_seen = !idle.is_zero() && is_seen;
+    let mut without = 0.0;
+    if is_idle_seen {
+        thread::sleep(WARM_UP);
+        let begun = watched.threads()?;
+        thread::sleep(EMPTY);
+        without = watched.threads()?.since(&begun).as_secs_f64() / EMPTY.as_secs_f64();
+    }
     let before = watched.resident_kib()?;
     let mut crowd = Crowd::gather(server.dialect(), workload.what, names, places)?;
     let mut idle_micros = None;
-    if !idle.is_zero() && is_seen {
-        let begun = watched.spent()?;
+    if is_idle_seen {
+        let begun = watched.threads()?;
         crowd.idle(idle)?;
-        let spent = watched.spent()?.since(begun).server;
-        idle_micros = Some(spent.as_secs_f64() * 1e6 / idle.as_secs_f64() / sockets);
+        let with = watched.threads()?.since(&begun).as_secs_f64() / idle.as_secs_f64();
+        idle_micros = Some((with - without) * 1e6 / sockets);
     }
     // What joining brought about is told by then, and what only joining needed is given back.
     crowd.idle(WARM_UP)?;
@@ -522,6 +586,28 @@ fn measure(
         wrong,
         watches: Watches { server: is_seen, database: watched.database.is_some(), broker: watched.broker.is_some() },
     })
+}
+
+/// Reads who opens sockets.
+fn given_tokens(file: &Path, count: usize) -> Result<Vec<(Arc<str>, Arc<str>)>, Failure> {
+    let text = fs::read_to_string(file).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
+    let split = |line: &str| {
+        let (token, user) = line.split_once(' ').unwrap_or((line, ""));
+        (Arc::from(token), Arc::from(user.trim()))
+    };
+    let tokens: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(split).collect();
+    if tokens.len() < count {
+        let found = tokens.len();
+        return Err(Failure::usage(format!("{} has {found} tokens, and {count} sockets are opened", file.display())));
+    }
+    Ok(tokens)
+}
+
+fn idle_seconds(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(seconds) if seconds == 0 || IDLE_SECONDS.contains(&seconds) => Ok(seconds),
+        _ => Err(format!("expected 0 or {} to {}", IDLE_SECONDS.start(), IDLE_SECONDS.end())),
+    }
 }
 
 fn row(server: Server, workload: &Workload, runs: &[Run]) -> Row {
