@@ -67,8 +67,11 @@ impl Heartbeat {
         }
     }
 
-    pub(crate) fn beat(&mut self, pace: Pace, now: Instant) -> Option<Beat> {
-        if self.due(pace).is_none_or(|due| now < due) {
+    /// Says what is due. Who is awake for something else asks up to `ahead` of time, rather than to wake up again for it; an
+    /// answer is never missed ahead of time.
+    pub(crate) fn beat(&mut self, pace: Pace, now: Instant, ahead: Duration) -> Option<Beat> {
+        let ahead = if matches!(self.ping, Ping::NotNeeded) { ahead } else { Duration::ZERO };
+        if self.due(pace).is_none_or(|due| now + ahead < due) {
             return None;
         }
         if matches!(self.ping, Ping::Written(_)) {
@@ -185,24 +188,36 @@ mod tests {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start);
 
-        assert_eq!(heartbeat.beat(PACE, start + 24 * SECOND), None);
-        assert_eq!(heartbeat.beat(PACE, start + 25 * SECOND), Some(Beat::Ping));
-        assert_eq!(heartbeat.beat(PACE, start + 80 * SECOND), None, "the ping was not written yet");
+        assert_eq!(heartbeat.beat(PACE, start + 24 * SECOND, Duration::ZERO), None);
+        assert_eq!(heartbeat.beat(PACE, start + 25 * SECOND, Duration::ZERO), Some(Beat::Ping));
+        assert_eq!(heartbeat.beat(PACE, start + 80 * SECOND, Duration::ZERO), None, "the ping was not written yet");
         heartbeat.written(start + 80 * SECOND);
-        assert_eq!(heartbeat.beat(PACE, start + 89 * SECOND), None);
-        assert_eq!(heartbeat.beat(PACE, start + 90 * SECOND), Some(Beat::Dead));
+        assert_eq!(heartbeat.beat(PACE, start + 89 * SECOND, Duration::ZERO), None);
+        assert_eq!(heartbeat.beat(PACE, start + 90 * SECOND, Duration::ZERO), Some(Beat::Dead));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_awake_asks_a_little_early_and_misses_nothing_early() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+
+        assert_eq!(heartbeat.beat(PACE, start + 23 * SECOND, SECOND), None);
+        assert_eq!(heartbeat.beat(PACE, start + 24 * SECOND, SECOND), Some(Beat::Ping));
+        heartbeat.written(start + 24 * SECOND);
+        assert_eq!(heartbeat.beat(PACE, start + 33 * SECOND, SECOND), None);
+        assert_eq!(heartbeat.beat(PACE, start + 34 * SECOND, SECOND), Some(Beat::Dead));
     }
 
     #[tokio::test(start_paused = true)]
     async fn any_sign_of_life_counts() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start);
-        assert_eq!(heartbeat.beat(PACE, start + 25 * SECOND), Some(Beat::Ping));
+        assert_eq!(heartbeat.beat(PACE, start + 25 * SECOND, Duration::ZERO), Some(Beat::Ping));
         heartbeat.written(start + 25 * SECOND);
 
         heartbeat.heard(start + 34 * SECOND);
 
-        assert_eq!(heartbeat.beat(PACE, start + 36 * SECOND), None);
+        assert_eq!(heartbeat.beat(PACE, start + 36 * SECOND, Duration::ZERO), None);
         assert_eq!(heartbeat.due(PACE), Some(start + 59 * SECOND));
     }
 

@@ -1,6 +1,6 @@
 //! What a connection does because time passes.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep};
 use weltenwind_core::wire::{ServerRecord, close};
@@ -37,6 +37,7 @@ impl<L: Link> Connection<L> {
 
     pub(super) fn pass_time(&mut self) {
         let now = Instant::now();
+        let looks = self.check.is_none() && self.check_at <= now;
         if self.wire.stalls_at().is_some_and(|at| at <= now) {
             self.wire.count_stalled(self.host.metrics.count_stalled());
         }
@@ -44,7 +45,9 @@ impl<L: Link> Connection<L> {
             return self.end(End::Bye(close::SLOW, "the client does not read"));
         }
         if !self.wire.is_stalled() {
-            match self.heartbeat.beat(self.host.config.pace(), now) {
+            // A silent socket wakes up once for its look and its ping, which come as often.
+            let ahead = if looks { self.host.config.ping_every() / 25 } else { Duration::ZERO };
+            match self.heartbeat.beat(self.host.config.pace(), now, ahead) {
                 Some(Beat::Ping) => self.say(&ServerRecord::Ping),
                 // Nobody has listened, so the silence proves nothing, neither life nor death: what was sent is read first.
                 Some(Beat::Dead) if !self.is_reading() => self.heartbeat.listen_on(now),
@@ -61,7 +64,7 @@ impl<L: Link> Connection<L> {
             // What ends now is told no more. Until a look says what is left, nothing is.
             self.until = None;
             self.suspect();
-        } else if self.check.is_none() && self.check_at <= now {
+        } else if looks {
             self.check_at = now + self.host.config.ping_every();
             let request = self.next_request();
             self.check = Some(Box::pin(self.asker(request).check(self.rooms.names())));
