@@ -181,6 +181,52 @@ async fn a_request_that_is_repeated_does_not_come_too_soon_after_itself() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_sent_again_is_no_message_too_soon() {
+    let hall =
+        hall_with(ChannelDraft { slowmode_seconds: 300, ..ChannelDraft::new(Scope::Global, "slow", "Slow") }).await;
+    let mira = Actor::player("Mira");
+    let named = |text: &str, client_id| Draft::new(hall.channel.id, text).with_client_id(client_id);
+    let first = hall.chat.post(&mira, named("one", "a1")).await.expect("the first needs no pause").message;
+
+    for actor in [mira.clone(), under_a_key("Mira", 1)] {
+        hall.clock.advance(Duration::from_secs(100));
+        let again = hall.chat.post(&actor, named("one", "a1")).await.expect("the first message");
+        assert_eq!((again.message, again.fresh), (first.clone(), false));
+    }
+    assert_eq!(code(hall.chat.post(&mira, named("two", "a1")).await), Code::ClientIdReused);
+    assert_eq!(code(hall.chat.post(&mira, named("two", "a2")).await), Code::SlowMode);
+
+    hall.clock.advance(Duration::from_secs(100));
+    assert!(hall.chat.post(&mira, named("two", "a2")).await.expect("300 s after the first").fresh);
+}
+
+#[tokio::test]
+async fn slow_mode_lets_one_message_pass_of_those_that_are_sent_before_an_answer() {
+    let hall =
+        hall_with(ChannelDraft { slowmode_seconds: 10, ..ChannelDraft::new(Scope::Global, "slow", "Slow") }).await;
+    let (mira, keeper) = (Actor::player("Mira"), Actor::player("Keeper"));
+    hall.make_moderator(&keeper).await;
+    let mut submitted = Vec::new();
+    for n in 0..8 {
+        for actor in [&mira, &keeper] {
+            let draft = Draft::new(hall.channel.id, format!("{n}"));
+            submitted.push(hall.chat.submit(actor, draft).await.expect("it has its place"));
+        }
+    }
+
+    let mut refusals = Vec::new();
+    for submitted in submitted {
+        refusals.extend(submitted.stored().await.err());
+    }
+
+    assert_eq!(refusals.len(), 7);
+    for refusal in refusals {
+        assert_eq!((refusal.code(), refusal.retry_after()), (Code::SlowMode, Some(Duration::from_secs(11))));
+    }
+    assert_eq!(hall.texts().await.len(), 1 + 8);
+}
+
+#[tokio::test]
 async fn one_edits_one_s_own_message_for_a_quarter_of_an_hour() {
     let hall = hall().await;
     let mira = Actor::player("Mira");

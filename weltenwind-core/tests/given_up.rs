@@ -97,7 +97,6 @@ slow! {
     fn find_message(id: MessageId) -> Result<Option<Message>, StorageError>;
     fn edit(step: &Step, edit: &Edit) -> Result<Message, ChatError>;
     fn remove(step: &Step, removal: &Removal) -> Result<Message, ChatError>;
-    fn last_sent(channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError>;
     fn mark_read(account: AccountId, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError>;
     fn unread(account: AccountId) -> Result<Vec<Unread>, StorageError>;
     fn written(query: &WrittenQuery) -> Result<Vec<Written>, StorageError>;

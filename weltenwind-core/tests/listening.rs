@@ -173,7 +173,16 @@ async fn full_store(messages: i64) -> (Arc<MemoryChatStore>, Chat, weltenwind_co
             };
             let body = weltenwind_core::chat::Body::new("hello").expect("a body");
             let sent_at = channel.created_at;
-            NewMessage { id, channel: channel.id, author, body, client_id: None, reply_to: None, sent_at }
+            NewMessage {
+                id,
+                channel: channel.id,
+                author,
+                body,
+                client_id: None,
+                reply_to: None,
+                sent_at,
+                pause: Duration::ZERO,
+            }
         })
         .collect();
     store.append(&batch).await.expect("a full channel");

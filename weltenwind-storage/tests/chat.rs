@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use proptest::{
@@ -87,6 +88,8 @@ struct Post {
     /// batch.
     reply_to: Option<u32>,
     second: i64,
+    /// Seconds that the author is to pause.
+    pause: u64,
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -97,14 +100,16 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         0..3_u8,
         option::weighted(0.2, 0..30_u32),
         0..60_i64,
+        option::weighted(0.3, 1..30_u64).prop_map(Option::unwrap_or_default),
     )
-        .prop_map(|(channel, author, client_id, text, reply_to, second)| Post {
+        .prop_map(|(channel, author, client_id, text, reply_to, second, pause)| Post {
             channel,
             author,
             client_id,
             text,
             reply_to,
             second,
+            pause,
         });
     let mode = prop_oneof![Just(RemovalMode::Mask), Just(RemovalMode::Purge)];
     let act = prop_oneof![
@@ -171,6 +176,7 @@ impl Case {
             client_id: post.client_id.map(|id| ClientId::new(&format!("c{id}")).expect("a client id")),
             reply_to: post.reply_to.map(|n| self.message_id(n)),
             sent_at: at(post.second),
+            pause: Duration::from_secs(post.pause),
         }
     }
 
@@ -227,9 +233,6 @@ impl Case {
         let limit = Limit::new(3).expect("1 to 200");
         said.push(words(store.find_channel(channel).await));
         said.push(words(store.head(channel).await));
-        for author in 0..AUTHORS {
-            said.push(words(store.last_sent(channel, self.account(author)).await));
-        }
         let numbers = [0, 1, 2, 5, 9].map(Seq::new);
         let positions = numbers.into_iter().flat_map(|seq| [Position::Before(seq), Position::After(seq)]);
         for position in positions.chain([Position::Newest]) {

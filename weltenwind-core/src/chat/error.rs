@@ -26,6 +26,9 @@ pub enum Refusal {
     /// The message replied to is not in this channel.
     #[error("the message replied to is not in this channel")]
     ReplyNotFound,
+    /// The author must pause for so long.
+    #[error("the channel is in slow mode; the next message may be sent in {} s", .0.as_secs().max(1))]
+    SlowMode(Duration),
 }
 
 impl Classify for Refusal {
@@ -34,6 +37,14 @@ impl Classify for Refusal {
             Self::ChannelNotFound => Code::ChannelNotFound,
             Self::ClientIdReused(_) => Code::ClientIdReused,
             Self::ReplyNotFound => Code::ReplyNotFound,
+            Self::SlowMode(_) => Code::SlowMode,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::SlowMode(pause) => Some(*pause),
+            _ => None,
         }
     }
 }
@@ -75,9 +86,6 @@ pub enum ChatError {
     /// Guests may not post here.
     #[error("guests may not post in this channel")]
     GuestsMayNotPost,
-    /// The author must pause.
-    #[error("the channel is in slow mode; the next message may be sent in {} s", .0.as_secs().max(1))]
-    SlowMode(Duration),
     /// A message may be edited for a quarter of an hour.
     #[error("a message may be edited for 15 minutes")]
     EditWindowPassed,
@@ -112,7 +120,6 @@ impl Classify for ChatError {
             Self::SlugTaken(_) => Code::SlugTaken,
             Self::Stale(_) => Code::PreconditionFailed,
             Self::GuestsMayNotPost => Code::GuestsMayNotPost,
-            Self::SlowMode(_) => Code::SlowMode,
             Self::EditWindowPassed => Code::EditWindowPassed,
             Self::MessageRemoved => Code::MessageRemoved,
             Self::ReplayWindowExceeded => Code::ReplayWindowExceeded,
@@ -131,7 +138,7 @@ impl Classify for ChatError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::SlowMode(pause) => Some(*pause),
+            Self::Refused(refusal) => refusal.retry_after(),
             Self::Overloaded => Some(Duration::from_secs(1)),
             Self::RateLimited(limited) => limited.retry_after(),
             Self::Storage(error) => error.retry_after(),

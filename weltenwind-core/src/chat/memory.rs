@@ -73,6 +73,15 @@ enum Verdict {
     Refused(Refusal),
 }
 
+/// What is written of a batch's messages so far.
+#[derive(Default)]
+struct Judged<'a> {
+    /// The first message under each client id.
+    firsts: HashMap<(ChannelId, AccountId, &'a ClientId), usize>,
+    /// When each author's newest message was sent.
+    lasts: HashMap<(ChannelId, AccountId), Timestamp>,
+}
+
 /// What both databases keep of an instant.
 fn whole_microseconds(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).expect("an instant in whole microseconds stays in range")
@@ -122,21 +131,16 @@ impl State {
         message.clone()
     }
 
-    /// Judges the batch's message number `n`; `firsts` holds the fresh client ids before it. A reply is looked up in
+    /// Judges the batch's message number `n`; `judged` holds what is written of those before it. A reply is looked up in
     /// what was stored before the batch: who replies has seen the message, so it was committed.
-    fn judge<'a>(
-        &self,
-        batch: &'a [NewMessage],
-        n: usize,
-        firsts: &mut HashMap<(ChannelId, AccountId, &'a ClientId), usize>,
-    ) -> Verdict {
+    fn judge<'a>(&self, batch: &'a [NewMessage], n: usize, judged: &mut Judged<'a>) -> Verdict {
         let new = &batch[n];
         let Some(room) = self.rooms.get(&new.channel).filter(|room| room.channel.archived_at.is_none()) else {
             return Verdict::Refused(Refusal::ChannelNotFound);
         };
         if let Some(client_id) = &new.client_id {
             let known = room.client_ids.get(&(new.author.id, client_id.clone())).copied();
-            let first = firsts.get(&(new.channel, new.author.id, client_id)).copied();
+            let first = judged.firsts.get(&(new.channel, new.author.id, client_id)).copied();
             let (verdict, fingerprint) = match (known, first) {
                 (Some(seq), _) => (Verdict::Known(seq), room.messages[&seq].fingerprint),
                 (None, Some(first)) => (Verdict::SameAs(first), batch[first].fingerprint()),
@@ -152,8 +156,14 @@ impl State {
         if new.reply_to.is_some_and(|id| self.places.get(&id).is_none_or(|(channel, _)| *channel != new.channel)) {
             return Verdict::Refused(Refusal::ReplyNotFound);
         }
+        let stored = || room.last_by.get(&new.author.id).map(|seq| room.messages[seq].message.sent_at);
+        let last = judged.lasts.get(&(new.channel, new.author.id)).copied().or_else(stored);
+        if let Some(refusal) = new.too_soon_after(last) {
+            return Verdict::Refused(refusal);
+        }
+        judged.lasts.insert((new.channel, new.author.id), whole_microseconds(new.sent_at));
         if let Some(client_id) = &new.client_id {
-            firsts.insert((new.channel, new.author.id, client_id), n);
+            judged.firsts.insert((new.channel, new.author.id, client_id), n);
         }
         Verdict::Fresh
     }
@@ -283,8 +293,8 @@ impl ChatStore for MemoryChatStore {
 
     async fn append(&self, batch: &[NewMessage]) -> Result<Vec<Appended>, StorageError> {
         let mut state = self.lock();
-        let (mut firsts, mut ids) = (HashMap::new(), HashSet::new());
-        let verdicts: Vec<Verdict> = (0..batch.len()).map(|n| state.judge(batch, n, &mut firsts)).collect();
+        let (mut judged, mut ids) = (Judged::default(), HashSet::new());
+        let verdicts: Vec<Verdict> = (0..batch.len()).map(|n| state.judge(batch, n, &mut judged)).collect();
         for (new, verdict) in batch.iter().zip(&verdicts) {
             if matches!(verdict, Verdict::Fresh) && (state.places.contains_key(&new.id) || !ids.insert(new.id)) {
                 return Err(StorageError::permanent("append chat messages", "an id was given before"));
@@ -375,12 +385,6 @@ impl ChatStore for MemoryChatStore {
         };
         state.finish(step, removal.message.uuid());
         Ok(message)
-    }
-
-    async fn last_sent(&self, channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError> {
-        let state = self.lock();
-        let last = state.rooms.get(&channel).and_then(|room| room.messages.get(room.last_by.get(&author)?));
-        Ok(last.map(|stored| stored.message.sent_at))
     }
 
     async fn mark_read(&self, account: AccountId, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError> {

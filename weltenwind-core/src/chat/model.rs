@@ -5,13 +5,17 @@ use std::{
     ops::Deref,
     str::FromStr,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::body::{Body, ClientId};
+use super::{
+    body::{Body, ClientId},
+    error::Refusal,
+};
 use crate::{
     accounts::DisplayName,
     clock::Timestamp,
@@ -407,6 +411,8 @@ pub struct NewMessage {
     pub reply_to: Option<MessageId>,
     /// When it is written.
     pub sent_at: Timestamp,
+    /// How long after the author's last message in the channel it may come at the earliest; zero for whom no pause is asked of.
+    pub pause: Duration,
 }
 
 impl NewMessage {
@@ -417,6 +423,16 @@ impl NewMessage {
         hasher.update(self.reply_to.map_or([0; 16], |id| id.uuid().into_bytes()));
         hasher.update(self.body.as_str().as_bytes());
         hasher.finalize().into()
+    }
+
+    /// Returns what refuses the message if it comes too soon after the author's `last` one in the channel.
+    pub fn too_soon_after(&self, last: Option<Timestamp>) -> Option<Refusal> {
+        let next = last? + self.pause;
+        if self.pause.is_zero() || self.sent_at >= next {
+            return None;
+        }
+        let wait = next.duration_since(self.sent_at);
+        Some(Refusal::SlowMode(Duration::from_secs(wait.as_secs().unsigned_abs() + 1)))
     }
 }
 
@@ -437,6 +453,7 @@ impl NewMessage {
             client_id: Some(ClientId::new(&body.replace(' ', "-")).expect("a client id")),
             reply_to: None,
             sent_at: Timestamp::from_second(1_767_225_600).expect("the year 2026 is in range"),
+            pause: Duration::ZERO,
         }
     }
 }

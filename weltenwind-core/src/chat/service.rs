@@ -200,14 +200,8 @@ impl Chat {
             client_id,
             reply_to: draft.reply_to,
             sent_at: inner.sources.clock.now(),
+            pause: inner.pause(actor, &standing).await?,
         };
-        if channel.slowmode_seconds > 0 {
-            // A request that is repeated does not come too soon after itself.
-            let is_repeat = request.is_some() && inner.store.find_message(message.id).await?.is_some();
-            if !is_repeat {
-                inner.require_pause(actor, &standing, &message).await?;
-            }
-        }
         let id = message.id;
         let queued = inner.appender.queue(message, channel.epoch)?;
         Ok(Submitted { id, queued })
@@ -493,17 +487,13 @@ impl Inner {
         standing.channel.retention_days.map(|days| self.sources.clock.now() - DAY * days)
     }
 
-    /// Refuses a message that comes too soon after the author's last; moderators need not pause.
-    async fn require_pause(&self, actor: &Actor, standing: &Standing, message: &NewMessage) -> Result<(), ChatError> {
-        let Some(last) = self.store.last_sent(message.channel, message.author.id).await? else {
-            return Ok(());
-        };
-        let next = last + Duration::from_secs(u64::from(standing.channel.slowmode_seconds));
-        if message.sent_at >= next || self.access.allows(actor, Permission::ChatModerate, &standing.place).await? {
-            return Ok(());
-        }
-        let wait = next.duration_since(message.sent_at);
-        Err(ChatError::SlowMode(Duration::from_secs(wait.as_secs().unsigned_abs() + 1)))
+    /// Returns the pause that the channel asks of the actor; moderators need none. Whether a message keeps it is for the store
+    /// to say: only there is it known what was written before, and what is a repeat.
+    async fn pause(&self, actor: &Actor, standing: &Standing) -> Result<Duration, ChatError> {
+        let pause = Duration::from_secs(u64::from(standing.channel.slowmode_seconds));
+        let is_asked =
+            !pause.is_zero() && !self.access.allows(actor, Permission::ChatModerate, &standing.place).await?;
+        Ok(if is_asked { pause } else { Duration::ZERO })
     }
 
     async fn announce(&self, message: &Message, standing: &Standing) {

@@ -72,6 +72,10 @@ pub trait ChatStore: Debug + Send + Sync + 'static {
     /// its present state, and changes nothing; with another [`NewMessage::fingerprint`] it is refused as
     /// [`Refusal::ClientIdReused`]. A refusal does not harm the rest of the batch. Two calls at once never number two
     /// messages alike and never store one client id twice.
+    ///
+    /// A message that would be written, but comes sooner than its [`NewMessage::pause`] after the author's newest message in the
+    /// channel, one before it in the batch included, is refused as [`NewMessage::too_soon_after`] says. That holds among calls at
+    /// once too. What is refused is no message to pause after, and removed ones are until retention deletes them.
     async fn append(&self, batch: &[NewMessage]) -> Result<Vec<Appended>, StorageError>;
 
     /// Reads a part of a channel's history by `seq`, and the position it is complete to, as of one instant; removed
@@ -107,9 +111,6 @@ pub trait ChatStore: Debug + Send + Sync + 'static {
     ///
     /// [`ChatError::MessageNotFound`].
     async fn remove(&self, step: &Step, removal: &Removal) -> Result<Message, ChatError>;
-
-    /// Reads when `author` last wrote in `channel`.
-    async fn last_sent(&self, channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError>;
 
     /// Notes that `account` has read `channel` up to `seq`; a mark never moves back, nor beyond the last message.
     ///

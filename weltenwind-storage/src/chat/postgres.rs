@@ -114,16 +114,6 @@ impl ChatStore for PgChatStore {
         self.db.write("remove a message", async |tx| remove_in(tx, step, removal).await).await
     }
 
-    async fn last_sent(&self, channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError> {
-        let last: Option<Instant> = query_scalar(LAST_SENT)
-            .bind(channel.uuid())
-            .bind(author.uuid())
-            .fetch_optional(self.db.pool())
-            .await
-            .map_err(failed("find an author's last message"))?;
-        Ok(last.map(|at| at.0))
-    }
-
     async fn mark_read(&self, account: AccountId, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError> {
         let row: Option<UnreadRow> = query_as(sql::MARK_READ)
             .bind(account.uuid())
@@ -196,12 +186,6 @@ const LOCK_CHANNEL: &str =
 const LOCK_CHANNEL_OF: &str = "
     SELECT c.id FROM chat_messages m JOIN chat_channels c ON c.id = m.channel_id
     WHERE m.id = $1 FOR NO KEY UPDATE OF c";
-
-/// The author's messages are found in an index of their own first: a plan that walks the history backwards instead
-/// reads all of it for who never wrote.
-const LAST_SENT: &str = "
-    WITH own AS MATERIALIZED (SELECT seq FROM chat_messages WHERE channel_id = $1 AND author_id = $2)
-    SELECT sent_at FROM chat_messages WHERE channel_id = $1 AND seq = (SELECT max(seq) FROM own)";
 
 const LOCK_MESSAGE: &str = concat!("SELECT ", sql::message_columns!(), " FROM chat_messages WHERE id = $1 FOR UPDATE");
 

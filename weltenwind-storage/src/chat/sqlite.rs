@@ -13,7 +13,7 @@ use weltenwind_core::{
 };
 
 use super::{
-    append::sqlite::append_in,
+    append::sqlite::{append_in, append_paced_in, is_unpaced},
     rows::{self, ChannelRow, HeadRow, HistoryRow, MessageRow, UnreadRow, WrittenRow, numbers, takes_effect},
     sql,
 };
@@ -86,6 +86,14 @@ impl ChatStore for SqliteChatStore {
             return Ok(Vec::new());
         }
         let batch = batch.to_vec();
+        if !is_unpaced(&batch) {
+            return self
+                .db
+                .write(Interactive, "append chat messages", move |tx| {
+                    Box::pin(async move { Ok(append_paced_in(tx, &batch).await?) })
+                })
+                .await;
+        }
         self.db
             .script(Interactive, "append chat messages", move |connection| {
                 Box::pin(async move { Ok(append_in(connection, &batch).await?) })
@@ -138,16 +146,6 @@ impl ChatStore for SqliteChatStore {
                 Box::pin(async move { remove_in(tx, &step, &removal).await })
             })
             .await
-    }
-
-    async fn last_sent(&self, channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError> {
-        let last: Option<Instant> = query_scalar(LAST_SENT)
-            .bind(channel.uuid())
-            .bind(author.uuid())
-            .fetch_optional(self.db.readers())
-            .await
-            .map_err(failed("find an author's last message"))?;
-        Ok(last.map(|at| at.0))
     }
 
     async fn mark_read(&self, account: AccountId, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError> {
@@ -236,13 +234,6 @@ impl ChatStore for SqliteChatStore {
 const CREATE_CHANNEL: &str = sql::create_channel!("scope_kind, COALESCE(scope_id, x''), slug");
 
 const CHANNELS: &str = sql::channels!("COALESCE(scope_id, x'') = COALESCE($2, x'')");
-
-/// Without a hint SQLite walks the whole history: it knows nothing of how many authors there are.
-const LAST_SENT: &str = "
-    SELECT sent_at FROM chat_messages
-    WHERE channel_id = $1 AND seq = (
-        SELECT max(seq) FROM chat_messages INDEXED BY chat_messages_client_id WHERE channel_id = $1 AND author_id = $2
-    )";
 
 const WRITTEN: &str = sql::written!("INDEXED BY chat_messages_client_id");
 

@@ -1,4 +1,4 @@
-//! Connections for single statements that are asked all the time.
+//! Connections for single statements that are asked all the time, and for the few that go behind locks in their place.
 //!
 //! The pool of sqlx asks a connection twice for each statement whether it still lives, before and after: three journeys
 //! instead of one, and half the cost of a page of history. A statement that is its own transaction needs neither: there is
@@ -22,7 +22,7 @@ use super::TRUSTED_IDLE;
 /// is for those that were given up, which would otherwise stand in line for a lock as long as that is held.
 pub(super) const LONGEST: Duration = Duration::from_secs(20);
 
-/// A pool of connections that are lent for one statement at a time.
+/// A pool of connections that are lent for one statement at a time, or one short transaction.
 #[derive(Clone)]
 pub(crate) struct Statements {
     pool: Pool<Connector>,
@@ -50,6 +50,26 @@ impl Statements {
         let done = work(&mut lent.connection).await;
         lent.in_use = done.as_ref().is_err_and(ends_connection);
         done
+    }
+
+    /// Lends a connection to a `work` of a few statements, in one transaction that is rolled back if it fails. The server works
+    /// on each of them for as long as on a single one.
+    pub(crate) async fn transaction<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        self.run(async |connection| {
+            let mut tx = connection.begin().await?;
+            let done = work(&mut tx).await;
+            // Ended here either way: the next borrower must find none, and nobody waits for its locks.
+            if done.is_ok() {
+                tx.commit().await?
+            } else {
+                tx.rollback().await?
+            }
+            done
+        })
+        .await
     }
 
     pub(super) fn close(&self) {

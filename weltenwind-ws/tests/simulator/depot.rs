@@ -342,7 +342,6 @@ roads! {
     fn page(query: &MessageQuery) -> Result<Option<History>, StorageError>;
     fn head(channel: ChannelId) -> Result<Option<RoomHead>, StorageError>;
     fn find_message(id: MessageId) -> Result<Option<Message>, StorageError>;
-    fn last_sent(channel: ChannelId, author: AccountId) -> Result<Option<Timestamp>, StorageError>;
     fn mark_read(account: AccountId, channel: ChannelId, seq: Seq) -> Result<Unread, ChatError>;
     fn unread(account: AccountId) -> Result<Vec<Unread>, StorageError>;
     fn written(query: &WrittenQuery) -> Result<Vec<Written>, StorageError>;

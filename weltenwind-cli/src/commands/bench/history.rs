@@ -211,6 +211,7 @@ async fn fill(stores: &Stores, channel: ChannelId, messages: i64) -> Result<(), 
                 client_id: None,
                 reply_to: None,
                 sent_at,
+                pause: Duration::ZERO,
             })
             .collect();
         left -= 2048;

@@ -68,7 +68,6 @@ pub async fn what_does_not_exist_is_told(store: &dyn ChatStore) {
     let marked = store.mark_read(account(1), channel, Seq::new(1)).await;
     assert!(matches!(marked, Err(ChatError::ChannelNotFound)), "{marked:?}");
     assert_eq!(store.find_message(message(1, 1).id).await.expect("the store works"), None);
-    assert_eq!(store.last_sent(channel, account(1)).await.expect("the store works"), None);
     assert_eq!(store.unread(account(1)).await.expect("the store works"), []);
     assert_eq!(store.purge(channel, at(0), 10).await.expect("the store works"), 0);
 }

@@ -1,39 +1,13 @@
+use std::time::Duration;
+
 use super::{
     account, append, at, changes, edit, history, is_refused, limit, message, open, page, position, post, remove, seqs,
     step,
 };
 use crate::{
-    chat::{Author, Change, ChatStore, NewChannel, NewMessage, Position, RemovalMode, RoomPosition, Seq, Unread},
+    chat::{Change, ChatStore, NewChannel, NewMessage, Position, RemovalMode, RoomPosition, Seq, Unread},
     page::Limit,
 };
-
-/// Slow mode asks for the author's last message, not for anybody's or anywhere's.
-pub async fn the_last_sent_message_is_the_authors_own_in_the_channel(store: &dyn ChatStore) {
-    open(store, 1).await;
-    open(store, 2).await;
-    let by =
-        |n: u32, author| NewMessage { author: Author { id: account(author), ..message(1, n).author }, ..message(1, n) };
-    let channel = NewChannel::sample(1).id;
-    assert_eq!(store.last_sent(channel, account(1)).await.expect("the store works"), None);
-
-    append(store, &[by(1, 1), by(2, 1), by(3, 2), message(2, 50)]).await;
-    assert_eq!(store.last_sent(channel, account(1)).await.expect("the store works"), Some(at(2)));
-    assert_eq!(store.last_sent(channel, account(2)).await.expect("the store works"), Some(at(3)));
-    assert_eq!(store.last_sent(channel, account(3)).await.expect("the store works"), None);
-
-    let anonymous = post(store, &NewMessage { client_id: None, ..by(4, 1) }).await;
-    assert_eq!(
-        store.last_sent(channel, account(1)).await.expect("the store works"),
-        Some(at(4)),
-        "without client id too"
-    );
-    remove(store, &anonymous, RemovalMode::Purge).await;
-    assert_eq!(
-        store.last_sent(channel, account(1)).await.expect("the store works"),
-        Some(at(4)),
-        "a removal is no pause"
-    );
-}
 
 /// Two devices of one account report in any order.
 pub async fn a_mark_moves_neither_back_nor_beyond_the_last_message(store: &dyn ChatStore) {
@@ -121,7 +95,8 @@ pub async fn what_retention_deleted_is_gone_for_every_reader(store: &dyn ChatSto
     let again = NewMessage { id: message(1, 9).id, ..message(1, 1) };
     assert_eq!(post(store, &again).await.seq.get(), 3, "its client id is forgotten with it");
     assert_eq!(store.purge(first.channel, at(99), 9).await.expect("the store works"), 2);
-    assert_eq!(store.last_sent(first.channel, account(1)).await.expect("the store works"), None);
+    let at_once = NewMessage { pause: Duration::from_secs(3600), ..message(1, 10) };
+    assert_eq!(post(store, &at_once).await.seq.get(), 4, "there is no message left to pause after");
 }
 
 /// Returns for which of the positions up to the head not everything since can be told.

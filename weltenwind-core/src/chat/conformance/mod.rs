@@ -8,6 +8,7 @@ mod channels;
 mod edits;
 mod history;
 mod marks;
+mod pauses;
 mod side_by_side;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
 
 use uuid::Uuid;
 
-pub use self::{append::*, authors::*, channels::*, edits::*, history::*, marks::*, side_by_side::*};
+pub use self::{append::*, authors::*, channels::*, edits::*, history::*, marks::*, pauses::*, side_by_side::*};
 use super::{
     body::{Body, ClientId},
     error::{ChatError, Refusal},
@@ -108,7 +109,12 @@ macro_rules! chat_store_conformance {
             a_position_of_another_epoch_is_refused
             a_position_ahead_is_refused
             a_position_behind_the_window_is_refused
-            the_last_sent_message_is_the_authors_own_in_the_channel
+            a_pause_is_kept_after_the_authors_own_last_message_in_the_channel
+            a_repeat_needs_no_pause_and_is_none_to_pause_after
+            of_a_batch_that_keeps_no_pause_the_first_is_written
+            what_is_not_written_is_none_to_pause_after
+            only_whom_a_pause_is_asked_of_keeps_one
+            another_reason_is_told_before_a_pause_that_is_not_kept
             a_mark_moves_neither_back_nor_beyond_the_last_message
             open_channels_with_messages_behind_the_mark_are_unread
             what_an_author_wrote_is_found_in_every_channel
@@ -122,6 +128,7 @@ macro_rules! chat_store_conformance {
             who_missed_what_became_of_a_deleted_message_is_refused
             a_channel_that_retention_emptied_refuses_who_was_away
             appenders_at_once_leave_neither_holes_nor_doubles
+            of_messages_at_once_that_keep_no_pause_one_is_written
             one_client_id_at_once_is_stored_once
             two_texts_for_one_client_id_at_once_store_one
             posts_edits_and_removals_at_once_take_every_change_once
@@ -295,4 +302,8 @@ fn seqs(messages: &[Message]) -> Vec<i64> {
 
 fn change_numbers(messages: &[Message]) -> Vec<i64> {
     messages.iter().map(|message| message.change.get()).collect()
+}
+
+fn one_to(n: usize) -> Vec<i64> {
+    (1..=i64::try_from(n).expect("a few")).collect()
 }

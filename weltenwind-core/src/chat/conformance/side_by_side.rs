@@ -1,17 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    account, append, at, at_once, body, change_numbers, changes, channels, history, limit, message, open, page,
+    account, append, at, at_once, body, change_numbers, changes, channels, history, limit, message, one_to, open, page,
     position, post, seqs, step, step_with_key,
 };
 use crate::chat::{
     ChannelChange, ChatError, ChatStore, Edit, Message, NewChannel, NewMessage, Position, Refusal, Removal,
     RemovalMode, Seq,
 };
-
-fn one_to(n: usize) -> Vec<i64> {
-    (1..=i64::try_from(n).expect("a few")).collect()
-}
 
 /// Nodes append to the same channels at the same time, and name them in any order.
 pub async fn appenders_at_once_leave_neither_holes_nor_doubles(store: &dyn ChatStore) {

@@ -1,5 +1,6 @@
 //! How a batch of messages is judged, and answered.
 
+mod pause;
 #[cfg(feature = "postgres")]
 pub(super) mod postgres;
 #[cfg(feature = "sqlite")]
@@ -46,7 +47,7 @@ fn reused(new: &NewMessage) -> Refusal {
 
 /// The message as a read of its row would answer it.
 fn written(new: &NewMessage, seq: Seq, change: Change) -> Message {
-    let NewMessage { id, channel, author, body, client_id, reply_to, sent_at } = new.clone();
+    let NewMessage { id, channel, author, body, client_id, reply_to, sent_at, pause: _ } = new.clone();
     Message {
         id,
         channel,
@@ -57,9 +58,13 @@ fn written(new: &NewMessage, seq: Seq, change: Change) -> Message {
         body: Some(body),
         client_id,
         reply_to,
-        sent_at: Timestamp::from_microsecond(sent_at.as_microsecond())
-            .expect("an instant in whole microseconds stays in range"),
+        sent_at: whole_microseconds(sent_at),
         edited_at: None,
         tombstone: None,
     }
+}
+
+/// What both databases keep of an instant.
+fn whole_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).expect("an instant in whole microseconds stays in range")
 }

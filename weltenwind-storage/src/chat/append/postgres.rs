@@ -1,13 +1,16 @@
 //! Appending to Postgres: one statement for a whole batch.
 
-use sqlx::{FromRow, PgExecutor, Row as _, postgres::PgRow, query, query_as};
+use sqlx::{FromRow, PgConnection, Row as _, postgres::PgRow, query, query_as};
 use uuid::Uuid;
 use weltenwind_core::{
     MessageId,
     chat::{Appended, Change, ClientId, Message, NewMessage, Refusal, Seq},
 };
 
-use super::{Verdict, answers};
+use super::{
+    Verdict, answers,
+    pause::{Paced, PastRow, TooSoon},
+};
 use crate::{
     chat::{rows::MessageRow, sql},
     error::BrokenRow,
@@ -105,23 +108,89 @@ const APPEND: &str = concat!(
      ORDER BY folded.n",
 );
 
-/// Appends a batch. If a client id was stored while the first attempt waited, a second one locks before it looks.
+/// Reads what tells whether messages come too soon after their authors' last ones.
+///
+/// Its lookups are subqueries with a limit for the reason that those of [`APPEND`] are. The author's messages are found in an
+/// index of their own first: a plan that walks the history backwards instead reads all of it for who never wrote.
+const PAST: &str = "
+    WITH input AS MATERIALIZED (
+        SELECT *, row_number() OVER (PARTITION BY channel_id, author_id ORDER BY n) AS turn
+        FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS input (channel_id, author_id, client_id, reply_to, n)
+    )
+    SELECT
+        (
+            SELECT id FROM chat_channels c WHERE c.id = input.channel_id AND c.archived_at IS NULL LIMIT 1
+        ) IS NOT NULL AND (
+            SELECT seq FROM chat_messages m
+            WHERE m.channel_id = input.channel_id AND m.author_id = input.author_id AND m.client_id = input.client_id
+            LIMIT 1
+        ) IS NULL AND (
+            input.reply_to IS NULL OR (
+                SELECT seq FROM chat_messages m
+                WHERE m.id = input.reply_to AND m.channel_id = input.channel_id
+                LIMIT 1
+            ) IS NOT NULL
+        ) AS is_fresh,
+        CASE WHEN turn = 1 THEN (
+            WITH own AS MATERIALIZED (
+                SELECT seq FROM chat_messages m
+                WHERE m.channel_id = input.channel_id AND m.author_id = input.author_id
+            )
+            SELECT sent_at FROM chat_messages m
+            WHERE m.channel_id = input.channel_id AND m.seq = (SELECT max(seq) FROM own)
+            LIMIT 1
+        ) END AS last_sent_at
+    FROM input
+    ORDER BY n";
+
+/// Appends a batch. If a client id was stored while the first attempt waited, a second one locks before it looks; so does the
+/// first where a pause is asked for, because what the statement sees of others is as old as its beginning.
 pub(in crate::chat) async fn append_in(db: &PgDatabase, batch: &[NewMessage]) -> sqlx::Result<Vec<Appended>> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }
-    let columns = Columns::of(batch);
-    let rows = match db.appends().run(async |connection| columns.append_in(connection).await).await {
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            let mut tx = db.pool().begin().await?;
-            query(LOCK).bind(&columns.channels).execute(&mut *tx).await?;
-            let rows = columns.append_in(&mut *tx).await?;
-            tx.commit().await?;
-            rows
+    let paced = Paced::of(batch);
+    if paced.is_empty() {
+        match db.appends().run(async |connection| append_at_once_in(connection, batch).await).await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+            appended => return appended,
         }
-        appended => appended?,
-    };
+    }
+    db.appends().transaction(async |tx| append_behind_locks_in(tx, batch, &paced).await).await
+}
+
+async fn append_at_once_in(connection: &mut PgConnection, batch: &[NewMessage]) -> sqlx::Result<Vec<Appended>> {
+    let rows = Columns::of(batch).append_in(connection).await?;
     Ok(answers(batch, rows.into_iter().map(|row| row.verdict)))
+}
+
+/// Appends what comes soon enough, once nobody else writes in the channels of the batch.
+async fn append_behind_locks_in(
+    tx: &mut PgConnection,
+    batch: &[NewMessage],
+    paced: &Paced,
+) -> sqlx::Result<Vec<Appended>> {
+    let channels: Vec<Uuid> = batch.iter().map(|new| new.channel.uuid()).collect();
+    query(LOCK).bind(channels).execute(&mut *tx).await?;
+    if paced.is_empty() {
+        return append_at_once_in(tx, batch).await;
+    }
+    let too_soon = too_soon_in(tx, batch, paced).await?;
+    let rest = too_soon.rest(batch);
+    Ok(too_soon.among(append_at_once_in(tx, &rest).await?))
+}
+
+async fn too_soon_in(tx: &mut PgConnection, batch: &[NewMessage], paced: &Paced) -> sqlx::Result<TooSoon> {
+    let (mut channels, mut authors, mut client_ids, mut replies) = (vec![], vec![], vec![], vec![]);
+    for new in paced.messages(batch) {
+        channels.push(new.channel.uuid());
+        authors.push(new.author.id.uuid());
+        client_ids.push(new.client_id.as_ref().map(ClientId::as_str));
+        replies.push(new.reply_to.map(MessageId::uuid));
+    }
+    let past: Vec<PastRow> =
+        query_as(PAST).bind(channels).bind(authors).bind(client_ids).bind(replies).fetch_all(tx).await?;
+    Ok(paced.judge(batch, past))
 }
 
 /// A batch, column by column.
@@ -155,7 +224,7 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    async fn append_in(&self, executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<VerdictRow>> {
+    async fn append_in(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<VerdictRow>> {
         query_as(APPEND)
             .bind(&self.channels)
             .bind(&self.ids)
@@ -166,7 +235,7 @@ impl<'a> Columns<'a> {
             .bind(&self.client_ids)
             .bind(&self.replies)
             .bind(&self.instants)
-            .fetch_all(executor)
+            .fetch_all(connection)
             .await
     }
 }

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::{FromRow as _, Row as _, SqliteConnection, query, sqlite::SqliteRow, types::Json};
+use sqlx::{FromRow as _, Row as _, SqliteConnection, query, query_as, sqlite::SqliteRow, types::Json};
 use weltenwind_core::{
     AccountId, ChannelId, MessageId,
     chat::{Appended, Change, ClientId, Message, NewMessage, Refusal, Seq},
 };
 
-use super::{Verdict, answers};
+use super::{
+    Verdict, answers,
+    pause::{Paced, PastRow},
+};
 use crate::{chat::rows::MessageRow, error::BrokenRow};
 
 /// Judges, numbers and writes a batch, and answers a row per message.
@@ -23,9 +26,9 @@ use crate::{chat::rows::MessageRow, error::BrokenRow};
 /// the message, so it was committed.
 ///
 /// `CROSS JOIN` and `LEFT JOIN` keep the order: each input is looked up, whatever SQLite believes of the table's size.
-const APPEND: &str = "
-    BEGIN IMMEDIATE;
-
+macro_rules! append {
+    () => {
+        "
     WITH sound AS (
         SELECT min(input.key) AS n, c.id AS channel_id, c.last_seq, c.last_change, unhex(input.value ->> 1) AS id,
             unhex(input.value ->> 2) AS author_id, input.value ->> 3 AS author_name, input.value ->> 4 AS body,
@@ -74,17 +77,76 @@ const APPEND: &str = "
     )
     WHERE c.id IN (SELECT unhex(value ->> 0) FROM json_each($1))
         AND c.last_seq < (SELECT max(seq) FROM chat_messages m WHERE m.channel_id = c.id);
+    "
+    };
+}
 
-    COMMIT";
+const APPEND: &str = append!();
 
-/// Appends a batch. The script begins and commits by itself.
+const BEGIN_APPEND_COMMIT: &str = concat!("BEGIN IMMEDIATE;", append!(), "COMMIT");
+
+/// Reads what tells whether messages come too soon after their authors' last ones.
+///
+/// Without a hint SQLite walks the whole history for an author's last: it knows nothing of how many authors there are.
+const PAST: &str = "
+    WITH input AS (
+        SELECT key AS n, unhex(value ->> 0) AS channel_id, unhex(value ->> 2) AS author_id, value ->> 6 AS client_id,
+            unhex(value ->> 7) AS reply_to,
+            row_number() OVER (PARTITION BY value ->> 0, value ->> 2 ORDER BY key) AS turn
+        FROM json_each($1)
+    )
+    SELECT
+        EXISTS (
+            SELECT 1 FROM chat_channels c WHERE c.id = input.channel_id AND c.archived_at IS NULL
+        ) AND NOT EXISTS (
+            SELECT 1 FROM chat_messages m
+            WHERE m.channel_id = input.channel_id AND m.author_id = input.author_id AND m.client_id = input.client_id
+        ) AND (input.reply_to IS NULL OR EXISTS (
+            SELECT 1 FROM chat_messages m WHERE m.id = input.reply_to AND m.channel_id = input.channel_id
+        )) AS is_fresh,
+        CASE WHEN turn = 1 THEN (
+            SELECT sent_at FROM chat_messages m WHERE m.channel_id = input.channel_id AND m.seq = (
+                SELECT max(seq) FROM chat_messages own INDEXED BY chat_messages_client_id
+                WHERE own.channel_id = input.channel_id AND own.author_id = input.author_id
+            )
+        ) END AS last_sent_at
+    FROM input
+    ORDER BY n";
+
+/// Returns whether a batch asks nobody for a pause, so that the script alone appends it.
+pub(in crate::chat) fn is_unpaced(batch: &[NewMessage]) -> bool {
+    batch.iter().all(|new| new.pause.is_zero())
+}
+
+/// Appends a batch that asks nobody for a pause. The script begins and commits by itself.
 pub(in crate::chat) async fn append_in(
     connection: &mut SqliteConnection,
     batch: &[NewMessage],
 ) -> sqlx::Result<Vec<Appended>> {
+    run_in(connection, BEGIN_APPEND_COMMIT, batch).await
+}
+
+/// Appends what comes soon enough, within a transaction.
+pub(in crate::chat) async fn append_paced_in(
+    tx: &mut SqliteConnection,
+    batch: &[NewMessage],
+) -> sqlx::Result<Vec<Appended>> {
+    let paced = Paced::of(batch);
+    let rows: Vec<_> = paced.messages(batch).map(input).collect();
+    let past: Vec<PastRow> = query_as(PAST).bind(Json(rows)).fetch_all(&mut *tx).await?;
+    let too_soon = paced.judge(batch, past);
+    let rest = too_soon.rest(batch);
+    Ok(too_soon.among(run_in(tx, APPEND, &rest).await?))
+}
+
+async fn run_in(
+    connection: &mut SqliteConnection,
+    script: &'static str,
+    batch: &[NewMessage],
+) -> sqlx::Result<Vec<Appended>> {
     let rows: Vec<_> = batch.iter().map(input).collect();
     // Read to the end before a row is judged: who stopped at a broken one would stop the script before its commit.
-    let rows = query(APPEND).bind(Json(rows)).fetch_all(connection).await?;
+    let rows = query(script).bind(Json(rows)).fetch_all(connection).await?;
     let mut firsts: HashMap<(ChannelId, AccountId, &ClientId), usize> = HashMap::new();
     let mut verdicts = Vec::with_capacity(batch.len());
     for (n, (new, row)) in batch.iter().zip(&rows).enumerate() {
@@ -151,14 +213,14 @@ mod tests {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         crate::migrate::SQLITE.apply(&mut connection).await.unwrap();
         let mut plans = Vec::new();
-        for statement in APPEND.split(';').filter(|statement| statement.contains("chat_messages")) {
+        for statement in APPEND.split(';').chain([PAST]).filter(|statement| statement.contains("chat_messages")) {
             let explained = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
             let plan = query(explained).bind("[]").fetch_all(&mut connection).await.unwrap();
             plans.push(plan.iter().map(|row| row.get("detail")).collect::<Vec<String>>());
         }
 
         let reads = |plan: &Vec<String>| {
-            let tables = ["c", "m", "known", "fresh", "chat_channels", "chat_messages"];
+            let tables = ["c", "m", "own", "known", "fresh", "chat_channels", "chat_messages"];
             let of_a_table = |line: &&String| line.split(' ').nth(1).is_some_and(|name| tables.contains(&name));
             plan.iter().filter(of_a_table).cloned().collect::<Vec<_>>()
         };
@@ -179,7 +241,15 @@ mod tests {
             "SEARCH m USING PRIMARY KEY (channel_id=?)",
             "SEARCH m USING PRIMARY KEY (channel_id=?)",
         ];
-        assert_eq!(plans.iter().map(reads).collect::<Vec<_>>(), [insertion, verdicts, update], "{plans:#?}");
+        let past = [
+            "SEARCH c USING INDEX sqlite_autoindex_chat_channels_1 (id=?)",
+            "SEARCH m USING COVERING INDEX chat_messages_client_id (channel_id=? AND author_id=? AND client_id=?)",
+            "SEARCH m USING INDEX sqlite_autoindex_chat_messages_2 (id=?)",
+            "SEARCH m USING PRIMARY KEY (channel_id=? AND seq=?)",
+            "SEARCH own USING COVERING INDEX chat_messages_client_id (channel_id=? AND author_id=?)",
+        ];
+        let expected = [&insertion[..], &verdicts, &update, &past];
+        assert_eq!(plans.iter().map(reads).collect::<Vec<_>>(), expected, "{plans:#?}");
         assert!(!plans[1].iter().chain(&plans[2]).any(|line| line.contains("TEMP B-TREE")), "{plans:#?}");
     }
 }

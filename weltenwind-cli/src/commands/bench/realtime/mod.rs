@@ -461,6 +461,7 @@ impl Bench {
             client_id: None,
             reply_to: None,
             sent_at,
+            pause: Duration::ZERO,
         };
         let messages: Vec<NewMessage> = (0..REPLAYED).map(message).collect();
         for batch in messages.chunks(1000) {
