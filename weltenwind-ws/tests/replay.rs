@@ -36,6 +36,7 @@ async fn fill_with(node: &Node, channel: ChannelId, count: usize, text: impl Fn(
             client_id: None,
             reply_to: None,
             sent_at: node.town.services.sources.clock.now(),
+            pause: Duration::ZERO,
         })
         .collect();
     for batch in batch.chunks(256) {
@@ -315,6 +316,23 @@ async fn whoever_comes_back_from_one_place_at_once_reads_each_page_once() {
     assert_eq!(chat.changes_read.load(Ordering::SeqCst), pages);
     assert_eq!(node.metric_of("weltenwind_ws_pages_total", Some("replay")), (CLIENTS + 1) * pages);
     assert_eq!(node.metric("weltenwind_ws_page_bytes"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_is_far_behind_begins_no_reading_that_it_gives_up() {
+    const MISSED: usize = 1_000;
+    let node = Node::start().await;
+    let lobby = node.channel("lobby").await;
+    let mut mira = node.member("Mira", lobby).await;
+    let chat = Arc::clone(&node.town.chat);
+    chat.changes_take.store(5, Ordering::SeqCst);
+
+    fill(&node, lobby, MISSED).await;
+    node.town.services.chat.post(&Actor::player("Lu"), Draft::new(lobby, "heard")).await.unwrap();
+
+    expect_seqs(&mut mira, 0, i64::try_from(MISSED + 1).unwrap()).await;
+    let (begun, read) = (chat.changes_begun.load(Ordering::SeqCst), chat.changes_read.load(Ordering::SeqCst));
+    assert!(begun == read && read > 5, "{begun} were begun, {read} read to the end");
 }
 
 #[tokio::test(start_paused = true)]

@@ -164,6 +164,29 @@ impl LiveChannel {
         }
     }
 
+    /// Takes the next event if it is known already; none if it has to be waited for, or read from the store.
+    pub fn ready(&mut self) -> Option<LiveEvent> {
+        while self.pending.is_empty() && !self.behind {
+            if !self.live {
+                self.live = true;
+                return Some(LiveEvent::Live);
+            }
+            if let Some(event) = self.early.remove(&self.position.change.next()) {
+                return Some(self.advance(event));
+            }
+            match self.bus.try_next() {
+                Ok(Some(event)) => {
+                    if let Some(event) = self.place(event) {
+                        return Some(event);
+                    }
+                }
+                Ok(None) => return None,
+                Err(BusLag) => self.behind = true,
+            }
+        }
+        self.pending.pop_front()
+    }
+
     /// Hears one event from the bus, or finds that the store must be read.
     async fn hear(&mut self) -> Result<Option<LiveEvent>, ChatError> {
         if let Some(event) = self.early.remove(&self.position.change.next()) {

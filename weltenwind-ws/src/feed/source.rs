@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use weltenwind_core::{
     Class, Classify as _, Code, CursorSealer,
     bus::RoomEvent,
@@ -46,7 +45,10 @@ impl Source {
         loop {
             // Silence is as good a moment as any to look whether somebody is still there.
             let told = match tokio::time::timeout(LINGER, self.live.next()).await {
-                Ok(Ok(event)) => self.tell(event),
+                Ok(Ok(event)) => {
+                    self.tell(event);
+                    Ok(())
+                }
                 Ok(Err(error)) => Err(error),
                 Err(_) => Ok(()),
             };
@@ -78,31 +80,24 @@ impl Source {
         lock(&self.feed.bells).is_empty()
     }
 
-    /// Tells an event, and all that has happened by now along with it.
-    fn tell(&mut self, first: LiveEvent) -> Result<(), ChatError> {
+    /// Tells an event, and all that is known by now along with it.
+    fn tell(&mut self, first: LiveEvent) {
         let mut segment = SegmentBuilder::new(self.feed.position());
-        let mut next = Ok(Some(first));
-        let heard = loop {
-            let event = match next {
-                Ok(Some(event)) => event,
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            };
+        let mut next = Some(first);
+        while let Some(event) = next {
             if let LiveEvent::Gap(cause) = event {
                 self.finish(segment);
                 let (before, after) = (self.feed.position(), self.live.position());
                 self.feed.tell(Segment::gap(self.feed.gap(cause, after), cause, before, after));
-                return Ok(());
+                return;
             }
             self.push(&mut segment, event);
             if segment.len() >= FRAME_BYTES {
-                break Ok(());
+                break;
             }
-            next = self.live.next().now_or_never().transpose();
-        };
-        // What was heard before a failure is told before it.
+            next = self.live.ready();
+        }
         self.finish(segment);
-        heard
     }
 
     fn finish(&self, segment: SegmentBuilder) {

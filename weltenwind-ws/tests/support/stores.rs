@@ -568,7 +568,9 @@ pub(crate) struct FallibleChat {
     pub(crate) append_takes: Mutex<Duration>,
     /// Milliseconds until what changed is read.
     pub(crate) changes_take: AtomicU64,
-    /// How often it was.
+    /// How often it was begun.
+    pub(crate) changes_begun: AtomicU64,
+    /// How often it was done.
     pub(crate) changes_read: AtomicU64,
 }
 
@@ -621,6 +623,7 @@ macro_rules! delegated {
 
             async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError> {
                 let store = self.pass("changes").await?;
+                self.changes_begun.fetch_add(1, Ordering::SeqCst);
                 let delay = Duration::from_millis(self.changes_take.load(Ordering::SeqCst));
                 if !delay.is_zero() {
                     tokio::time::sleep(delay).await;
