@@ -43,11 +43,21 @@ struct SlowChat {
     batches: AtomicU32,
     /// So many heads are never answered.
     hung_heads: AtomicU32,
+    /// So many pages are never answered, nor what has changed.
+    hung_readings: AtomicU32,
 }
 
 impl SlowChat {
     fn set(&self, append: Append) {
         *self.append.lock().expect("no panic") = append;
+    }
+
+    /// Answers nothing if some calls are to hang.
+    async fn pass(hung: &AtomicU32) {
+        let hangs = |left: u32| left.checked_sub(1);
+        if hung.fetch_update(Ordering::SeqCst, Ordering::SeqCst, hangs).is_ok() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -73,11 +83,18 @@ macro_rules! slow {
             }
 
             async fn head(&self, channel: ChannelId) -> Result<Option<RoomHead>, StorageError> {
-                let hangs = |left: u32| left.checked_sub(1);
-                if self.hung_heads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, hangs).is_ok() {
-                    std::future::pending::<()>().await;
-                }
+                Self::pass(&self.hung_heads).await;
                 self.store.head(channel).await
+            }
+
+            async fn page(&self, query: &MessageQuery) -> Result<Option<History>, StorageError> {
+                Self::pass(&self.hung_readings).await;
+                self.store.page(query).await
+            }
+
+            async fn changes(&self, query: &ChangeQuery) -> Result<Changes, ChatError> {
+                Self::pass(&self.hung_readings).await;
+                self.store.changes(query).await
             }
 
             $(async fn $name(&self $(, $argument: $type)*) -> $answer {
@@ -92,8 +109,6 @@ slow! {
     fn find_channel(id: ChannelId) -> Result<Option<Channel>, StorageError>;
     fn channels(query: &ChannelQuery) -> Result<Page<Channel>, StorageError>;
     fn amend_channel(step: &Step, change: &ChannelChange) -> Result<Channel, ChatError>;
-    fn changes(query: &ChangeQuery) -> Result<Changes, ChatError>;
-    fn page(query: &MessageQuery) -> Result<Option<History>, StorageError>;
     fn find_message(id: MessageId) -> Result<Option<Message>, StorageError>;
     fn edit(step: &Step, edit: &Edit) -> Result<Message, ChatError>;
     fn remove(step: &Step, removal: &Removal) -> Result<Message, ChatError>;
@@ -127,10 +142,14 @@ fn is_given_up(posted: &Result<Posted, ChatError>) -> bool {
     posted.as_ref().is_err_and(|error| error.class() == Class::Unavailable)
 }
 
-async fn texts(chat: &Chat, channel: ChannelId) -> Vec<String> {
+async fn history(chat: &Chat, channel: ChannelId) -> Result<Vec<String>, ChatError> {
     let query = MessageQuery { channel, position: Position::Newest, limit: Limit::default() };
-    let history = chat.history(&Actor::player("Mira"), &query).await.expect("the history");
-    history.page.items.iter().filter_map(|message| message.text().map(str::to_owned)).collect()
+    let history = chat.history(&Actor::player("Mira"), &query).await?;
+    Ok(history.page.items.iter().filter_map(|message| message.text().map(str::to_owned)).collect())
+}
+
+async fn texts(chat: &Chat, channel: ChannelId) -> Vec<String> {
+    history(chat, channel).await.expect("the history")
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,4 +264,40 @@ async fn a_look_at_a_silent_room_that_hangs_is_given_up_and_the_next_one_finds_w
     assert!(late.as_ref().is_err_and(|error| error.class() == Class::Unavailable), "{late:?}");
     assert!(matches!(&heard, Ok(LiveEvent::Posted(event)) if event.message.text() == Some("unheard")), "{heard:?}");
     assert_eq!(start.elapsed(), 15 * SECOND, "a silence, a reading that was given up, and a silence");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_hangs_is_given_up_and_holds_up_nobody_for_longer() {
+    let (store, chat, channel) = slow_channel().await;
+    post(&chat, channel, "one").await.expect("a message");
+    let is_away = |error: &ChatError| error.class() == Class::Unavailable;
+
+    // Before there is a page in memory, and with one that has to be brought up to date.
+    for missed in ["two", "three"] {
+        let missed = NewMessage { channel, ..NewMessage::sample(missed) };
+        store.store.append(&[missed]).await.expect("a message past the bus");
+        tokio::time::sleep(SECOND).await;
+        let start = Instant::now();
+        store.hung_readings.store(1, Ordering::SeqCst);
+        let position = async {
+            let mira = Actor::player("Mira");
+            chat.position(&mira, channel).await.map(|_| start.elapsed())
+        };
+        let behind = async { history(&chat, channel).await.map(|_| start.elapsed()) };
+        let later = async {
+            tokio::time::sleep(4 * SECOND).await;
+            (history(&chat, channel).await, start.elapsed())
+        };
+
+        let (hung, position, behind, (later, later_at)) =
+            tokio::join!(history(&chat, channel), position, behind, later);
+
+        assert!(hung.as_ref().is_err_and(is_away), "{hung:?}");
+        // Whoever came at the same time as the first may get the turn at its very end.
+        for waited in [position, behind] {
+            assert!(waited.as_ref().map_or_else(is_away, |waited| *waited == 10 * SECOND), "{waited:?}");
+        }
+        assert!(later.is_ok() && later_at == 10 * SECOND, "{later:?} after {later_at:?}");
+    }
+    assert_eq!(texts(&chat, channel).await, ["three", "two", "one"]);
 }

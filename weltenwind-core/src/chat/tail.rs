@@ -19,6 +19,7 @@ use super::{
 use crate::{
     bus::Bus,
     clock::Timestamp,
+    error::StorageError,
     ids::ChannelId,
     page::{Limit, Page},
     room::Room,
@@ -32,6 +33,8 @@ const KEPT_TEXT: usize = 512 * 1024;
 const CHANNELS: u64 = 128;
 /// A channel that nobody reads for so long is forgotten, and its room is not listened to.
 const IDLE: Duration = Duration::from_mins(1);
+/// Who waits longer for a page is told that the store is away, and whoever stands behind gets the turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// For how long a tail is believed without a look at the store.
 const BELIEVED: Duration = Duration::from_millis(250);
 
@@ -65,21 +68,24 @@ impl Tails {
                 None => return Ok(None),
             },
         };
-        let mut slot = slot.lock().await;
-        let Some(tail) = self.fresh(query.channel, &mut slot).await? else { return Ok(None) };
-        let Some(page) = tail.page(query, &*self.store).await? else { return Ok(None) };
+        let page = in_time("read a channel's history", async {
+            let mut slot = slot.lock().await;
+            let Some(tail) = self.fresh(query.channel, &mut slot).await? else { return Ok(None) };
+            let page = tail.page(query, &*self.store).await?;
+            Ok(page.map(|page| History { page, position: tail.live.position() }))
+        });
         let is_kept = |message: &SharedMessage| kept_since.is_none_or(|since| message.sent_at >= since);
-        if !page.items.iter().all(is_kept) {
-            return Ok(None);
-        }
-        Ok(Some(History { page, position: tail.live.position() }))
+        Ok(page.await?.filter(|history| history.page.items.iter().all(is_kept)))
     }
 
     /// Answers how far a channel is; none while the bus is away.
     pub(super) async fn position(&self, channel: ChannelId) -> Result<Option<RoomPosition>, ChatError> {
         let slot = self.known.get_with(channel, Slot::default);
-        let mut slot = slot.lock().await;
-        Ok(self.fresh(channel, &mut slot).await?.map(|tail| tail.live.position()))
+        in_time("read how far a channel is", async {
+            let mut slot = slot.lock().await;
+            Ok(self.fresh(channel, &mut slot).await?.map(|tail| tail.live.position()))
+        })
+        .await
     }
 
     /// Brings a tail up to date, or makes it; none while the bus is away.
@@ -115,6 +121,15 @@ impl Tails {
         tail.extend_back(page.items);
         Ok(tail)
     }
+}
+
+/// Gives up what takes longer than anybody is to wait, the turns of others included. A tail loses nothing by it.
+async fn in_time<T>(
+    attempted: &'static str,
+    reading: impl Future<Output = Result<T, ChatError>>,
+) -> Result<T, ChatError> {
+    let late = |late| StorageError::transient(attempted, late);
+    tokio::time::timeout(PATIENCE, reading).await.map_err(late)?
 }
 
 /// The newest messages of one channel, without a hole.
