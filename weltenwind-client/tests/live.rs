@@ -12,7 +12,7 @@ use std::{
 
 use support::{Settings, Town, next_message, next_messages, quick, soon};
 use weltenwind_client::{ClientError, Draft, Event, HistoryQuery, Realtime, RealtimeOptions};
-use weltenwind_core::accounts::AccountsConfig;
+use weltenwind_core::{Actor, accounts::AccountsConfig, chat::ChannelAmendment};
 use weltenwind_ws::RealtimeConfig;
 
 #[tokio::test]
@@ -343,6 +343,24 @@ async fn a_post_whose_answer_the_store_lost_is_stored_once_and_answered() {
     assert_eq!(soon(realtime.publish_draft(draft)).await.unwrap().seq, 2, "it was stored before");
     assert_eq!(next_messages(&mut realtime, 2).await, ["once", "perhaps"]);
     assert_eq!(town.history(&client).await, ["once", "perhaps"]);
+}
+
+#[tokio::test]
+async fn in_slow_mode_too_a_post_whose_answer_the_store_lost_is_stored_once_and_answered() {
+    let town = Town::start().await;
+    let slow = ChannelAmendment { slowmode_seconds: Some(300), ..ChannelAmendment::default() };
+    town.services().chat.amend_channel(&Actor::operator(), town.channel, None, slow).await.unwrap();
+    let client = town.guest("Mira").await;
+    let realtime = town.member(&client).await;
+
+    town.lose_answers(1);
+    let stored = soon(realtime.publish(town.channel, "once")).await.unwrap();
+    let early = soon(realtime.publish(town.channel, "twice")).await.unwrap_err();
+
+    assert_eq!((stored.seq, stored.body.as_deref()), (1, Some("once")));
+    assert!(matches!(&early, ClientError::Refused(_)), "{early:?}");
+    assert_eq!((early.code(), early.is_retryable()), (Some("slow-mode"), true));
+    assert_eq!(town.history(&client).await, ["once"]);
 }
 
 #[tokio::test]

@@ -109,6 +109,30 @@ async fn slow_mode_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn of_many_posts_at_once_slow_mode_lets_one_pass_and_knows_it_again() {
+    let town = Town::start().await;
+    let change = json!({ "slowmodeSeconds": 300 });
+    town.server.patch(town.channel()).by(&town.owner).with("if-match", "\"1\"").json(change).await.expect(200);
+    let post = |n: usize| {
+        let wish = json!({ "body": format!("message {n}"), "clientId": format!("c{n}") });
+        town.server.post(town.messages()).by(&town.mira).json(wish).into_future()
+    };
+
+    let replies = futures_util::future::join_all((0..8).map(post)).await;
+
+    let passed: Vec<usize> = (0..8).filter(|n| replies[*n].status == 201).collect();
+    assert_eq!(passed.len(), 1, "{passed:?}");
+    for (n, reply) in replies.into_iter().enumerate().filter(|(n, _)| *n != passed[0]) {
+        let reply = reply.expect(429);
+        assert_eq!((reply.code().as_str(), reply.header("retry-after")), ("slow-mode", "301"));
+        assert_eq!(post(n).await.expect(429).code(), "slow-mode");
+    }
+    let repeated = post(passed[0]).await.expect(200).json();
+    assert_eq!((&repeated["seq"], &repeated["clientId"]), (&json!(1), &json!(format!("c{}", passed[0]))));
+    assert_eq!(seqs(&town.history("").await), [1]);
+}
+
+#[tokio::test]
 async fn history_is_walked_both_ways() {
     let town = Town::start().await;
     for n in 1..=5 {

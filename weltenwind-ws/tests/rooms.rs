@@ -101,6 +101,39 @@ async fn records_may_share_a_frame_in_both_directions() {
 }
 
 #[tokio::test]
+async fn of_many_posts_in_one_frame_slow_mode_lets_one_pass_and_knows_it_again() {
+    let node = Node::start().await;
+    let draft = ChannelDraft { slowmode_seconds: 300, ..ChannelDraft::new(Scope::Global, "slow", "Slow") };
+    let slow = node.town.services.chat.open_channel(&Actor::operator(), draft).await.unwrap().id;
+    let grant = node.guest("Mira").await;
+    let mut mira = node.connect(&grant).await;
+    let post = |n| json!({ "t": "pub", "id": n, "room": room(slow), "clientId": format!("c{n}"), "body": "hi" });
+    mira.join(slow, None).await;
+    mira.expect("live").await;
+
+    mira.send_text(&(0..20).map(|n| post(n).to_string()).collect::<Vec<_>>().join("\n")).await;
+
+    let stored = mira.skip_to("ok").await;
+    let mut refused = Vec::new();
+    while refused.len() < 19 {
+        let err = mira.skip_to("err").await;
+        assert_eq!((&err["code"], &err["retryAfterMs"]), (&json!("slow-mode"), &json!(301_000)), "{err}");
+        refused.push(err["id"].as_i64().unwrap());
+    }
+    assert_eq!((&stored["id"], refused), (&json!(0), (1..20).collect()));
+
+    // The connection is lost before the answer comes.
+    drop(mira);
+    let mut mira = node.connect(&grant).await;
+    mira.join(slow, None).await;
+    mira.expect("live").await;
+    mira.send(post(0)).await;
+    assert_eq!(mira.expect("ok").await, stored);
+    mira.send(post(1)).await;
+    mira.expect_err("slow-mode").await;
+}
+
+#[tokio::test]
 async fn a_room_that_was_left_is_not_heard_any_more() {
     let node = Node::start().await;
     let (lobby, other) = (node.channel("lobby").await, node.channel("other").await);

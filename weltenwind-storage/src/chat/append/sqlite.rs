@@ -115,7 +115,7 @@ const PAST: &str = "
 
 /// Returns whether a batch asks nobody for a pause, so that the script alone appends it.
 pub(in crate::chat) fn is_unpaced(batch: &[NewMessage]) -> bool {
-    batch.iter().all(|new| new.pause.is_zero())
+    Paced::of(batch).is_empty()
 }
 
 /// Appends a batch that asks nobody for a pause. The script begins and commits by itself.
