@@ -6,8 +6,9 @@ mod fixture;
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
 use weltenwind_core::{
-    Actor, ChannelId, Class, Classify as _, Limit, Step, Timestamp,
+    Actor, ChannelId, Class, Classify as _, Limit, MessageId, Step, Timestamp,
     chat::{AppendConfig, Chat, ChatError, Draft, LiveEvent, MessageQuery, NewChannel, NewMessage, Position, Posted},
 };
 
@@ -118,4 +119,60 @@ async fn a_batch_that_waits_for_a_lock_is_given_up_and_heard_when_it_is_written_
     let again = post(&chat, channel, "a1").await.expect("the lane goes on");
     assert_eq!((again.message.id, again.fresh), (heard.message.id, false));
     assert_eq!(messages(&fixture, channel).await, 2, "one that was there, and one that was posted three times");
+}
+
+/// Waits until so many connections of the store stand in line for a lock.
+async fn waiting(fixture: &Fixture, count: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND state = 'active'";
+    while fixture.count(waiting).await != count {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs WW_TEST_POSTGRES_URL"]
+async fn an_attempt_behind_locks_is_ended_by_the_server_too() {
+    const MINUTE: Duration = Duration::from_mins(1);
+    let (fixture, channel) = one_reader().await;
+    let store = Arc::clone(&fixture.stores.chat);
+    let append = |new: NewMessage| {
+        let store = Arc::clone(&store);
+        let new = NewMessage { channel, ..new };
+        tokio::spawn(async move { store.append(&[new]).await })
+    };
+    let mut first = PgConnection::connect(&fixture.config.url).await.expect("the database");
+    let mut second = PgConnection::connect(&fixture.config.url).await.expect("the database");
+    let mut locking = first.begin().await.expect("a transaction");
+    sqlx::query("SELECT 1 FROM chat_channels FOR UPDATE").execute(&mut *locking).await.expect("the lock");
+    let repeat = append(NewMessage { id: MessageId::new(Uuid::from_u128(1)), ..NewMessage::sample("Twice") });
+    waiting(&fixture, 1).await;
+
+    // Stored while the first attempt waits, which then fails; the second one finds the lock taken by the next in line.
+    let stored = "INSERT INTO chat_messages
+        (channel_id, seq, change, posted_change, id, author_id, author_name, body, fingerprint, client_id, sent_at)
+        SELECT channel_id, 2, 2, 2, gen_random_uuid(), author_id, author_name, body, fingerprint, 'Twice', sent_at
+        FROM chat_messages";
+    sqlx::query(stored).execute(&mut *locking).await.expect("a message");
+    let counted = "UPDATE chat_channels SET last_seq = 2, last_change = 2";
+    sqlx::query(counted).execute(&mut *locking).await.expect("the counters");
+    let next_in_line = tokio::spawn(async move {
+        let mut locking = second.begin().await.expect("a transaction");
+        // Of a table, because these are given in the order in which they were asked for.
+        sqlx::query("LOCK TABLE chat_channels IN EXCLUSIVE MODE").execute(&mut *locking).await.expect("the lock");
+        std::future::pending::<()>().await;
+    });
+    waiting(&fixture, 2).await;
+    locking.commit().await.expect("the message is stored");
+    waiting(&fixture, 1).await;
+    let given_up = repeat.await.expect("no panic").expect_err("the lock is not free");
+
+    let told = weltenwind_core::chain(&given_up);
+    assert!(given_up.is_transient() && told.contains("statement timeout"), "{told}");
+    next_in_line.abort();
+    let paced = NewMessage::sample("Paced");
+    let paced = NewMessage { sent_at: paced.sent_at + MINUTE, pause: MINUTE, ..paced };
+    let written =
+        append(paced).await.expect("no panic").expect("the lock is free, and the connection as good as before");
+    assert_eq!(written[0].as_ref().map(|message| message.seq.get()), Ok(3), "nothing was written before");
 }
