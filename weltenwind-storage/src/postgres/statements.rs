@@ -63,9 +63,9 @@ impl Statements {
             let done = work(&mut tx).await;
             // Ended here either way: the next borrower must find none, and nobody waits for its locks.
             if done.is_ok() {
-                tx.commit().await?
+                tx.commit().await?;
             } else {
-                tx.rollback().await?
+                tx.rollback().await?;
             }
             done
         })

@@ -243,7 +243,7 @@ mod tests {
 
     /// Messages by the changes that posted them and that were their last.
     fn messages(changes: &[(i64, i64)]) -> Vec<Message> {
-        let NewMessage { id, channel, author, body, client_id, reply_to, sent_at } = NewMessage::sample("well met");
+        let NewMessage { id, channel, author, body, client_id, reply_to, sent_at, .. } = NewMessage::sample("well met");
         let message = Message {
             id,
             channel,

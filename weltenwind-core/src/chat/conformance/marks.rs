@@ -95,7 +95,7 @@ pub async fn what_retention_deleted_is_gone_for_every_reader(store: &dyn ChatSto
     let again = NewMessage { id: message(1, 9).id, ..message(1, 1) };
     assert_eq!(post(store, &again).await.seq.get(), 3, "its client id is forgotten with it");
     assert_eq!(store.purge(first.channel, at(99), 9).await.expect("the store works"), 2);
-    let at_once = NewMessage { pause: Duration::from_secs(3600), ..message(1, 10) };
+    let at_once = NewMessage { pause: Duration::from_hours(1), ..message(1, 10) };
     assert_eq!(post(store, &at_once).await.seq.get(), 4, "there is no message left to pause after");
 }
 

@@ -63,7 +63,7 @@ pub async fn a_repeat_needs_no_pause_and_is_none_to_pause_after(store: &dyn Chat
     // In one batch with what it is a repeat of, and with what comes later.
     let (first, repeat, next) = (sent(10, paced(1, 3)), sent(11, paced(1, 3)), sent(20, paced(1, 4)));
     let answers = append(store, &[first, NewMessage { id: message(1, 300).id, ..repeat }, again(12), next]).await;
-    assert_eq!((seqs(&answers), &answers[0] == &answers[1]), (vec![3, 3, 1, 4], true));
+    assert_eq!((seqs(&answers), answers[0] == answers[1]), (vec![3, 3, 1, 4], true));
     assert_eq!(history(store, 1).await.len(), 4);
 }
 
