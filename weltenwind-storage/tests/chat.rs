@@ -38,9 +38,23 @@ mod sqlite {
 }
 
 mod postgres {
-    use super::{fixture, port};
+    use std::sync::Arc;
 
-    weltenwind_core::chat_store_conformance!(fixture::postgres_with(port), ignore = "needs WW_TEST_POSTGRES_URL");
+    use weltenwind_core::{Stores, chat::ChatStore};
+    use weltenwind_storage::StorageConfig;
+
+    use super::fixture::{self, Fixture};
+
+    weltenwind_core::chat_store_conformance!(wide(), ignore = "needs WW_TEST_POSTGRES_URL");
+
+    /// A store with four connections for batches: calls side by side meet in the database, as those of several nodes do.
+    async fn wide() -> ((Fixture, Stores), Arc<dyn ChatStore>) {
+        let fixture = fixture::postgres().await;
+        let config = StorageConfig { max_connections: 20, ..fixture.config.clone() };
+        let stores = weltenwind_storage::open(&config).await.expect("the store opens");
+        let chat = Arc::clone(&stores.chat);
+        ((fixture, stores), chat)
+    }
 }
 
 #[test]
