@@ -612,12 +612,11 @@ impl Player {
         let room = &mut stage.rooms[self.place.room];
         stage.records += 1;
         let plain;
-        let heard = match stage.dialect.hear(record, &room.finder) {
-            Ok(heard) => heard,
-            Err(_) => {
-                plain = stage.dialect.plain(record);
-                stage.dialect.hear(&plain, &room.finder)?
-            }
+        let heard = if let Ok(heard) = stage.dialect.hear(record, &room.finder) {
+            heard
+        } else {
+            plain = stage.dialect.plain(record);
+            stage.dialect.hear(&plain, &room.finder)?
         };
         match heard {
             Heard::Message { in_its_room: false, .. }

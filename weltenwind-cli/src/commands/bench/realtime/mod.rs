@@ -202,11 +202,14 @@ fn workloads(args: &RealtimeArgs) -> Result<Vec<Option<Workload>>, Failure> {
     Ok(named.into_iter().flat_map(Named::workloads).collect())
 }
 
+/// A token, and the account that it is of.
+type Guest = (Arc<str>, Arc<str>);
+
 /// Where what is said goes.
 enum Rooms {
     /// Into channels that are opened for it.
     Opened {
-        stores: Stores,
+        stores: Box<Stores>,
         chat: Chat,
     },
     Given(Vec<String>),
@@ -225,8 +228,8 @@ struct Bench {
     args: RealtimeArgs,
     rooms: Rooms,
     start: Start,
-    /// Who opens sockets: a token each, and the account that it is of.
-    tokens: Vec<(Arc<str>, Arc<str>)>,
+    /// Who opens sockets.
+    tokens: Vec<Guest>,
     watched: Watched,
 }
 
@@ -250,7 +253,7 @@ impl Bench {
             // The database's processes are known by a connection to them.
             stores.health.check().await?;
             let chat = Chat::builder(Arc::clone(&stores.chat)).build();
-            Rooms::Opened { stores, chat }
+            Rooms::Opened { stores: Box::new(stores), chat }
         };
         let watched = Watched {
             server: args.processes.clone(),
@@ -300,7 +303,7 @@ impl Bench {
     }
 
     /// Makes accounts before anything is measured.
-    async fn sign_in(&self, count: usize) -> Result<Vec<(Arc<str>, Arc<str>)>, Failure> {
+    async fn sign_in(&self, count: usize) -> Result<Vec<Guest>, Failure> {
         if let Some(file) = &self.args.tokens {
             return given_tokens(file, count);
         }
@@ -590,7 +593,7 @@ fn measure(
 }
 
 /// Reads who opens sockets.
-fn given_tokens(file: &Path, count: usize) -> Result<Vec<(Arc<str>, Arc<str>)>, Failure> {
+fn given_tokens(file: &Path, count: usize) -> Result<Vec<Guest>, Failure> {
     let text = fs::read_to_string(file).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
     let split = |line: &str| {
         let (token, user) = line.split_once(' ').unwrap_or((line, ""));
