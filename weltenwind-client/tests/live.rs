@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use support::{Settings, Town, next_message, next_messages, quick, soon};
 use weltenwind_client::{ClientError, Draft, Event, HistoryQuery, Realtime, RealtimeOptions};
-use weltenwind_core::{Actor, accounts::AccountsConfig, chat::ChannelAmendment};
+use weltenwind_core::{Actor, accounts::AccountsConfig, chat::ChannelAmendment, limits::LimitsConfig};
 use weltenwind_ws::RealtimeConfig;
 
 #[tokio::test]
@@ -361,6 +362,34 @@ async fn in_slow_mode_too_a_post_whose_answer_the_store_lost_is_stored_once_and_
     assert!(matches!(&early, ClientError::Refused(_)), "{early:?}");
     assert_eq!((early.code(), early.is_retryable()), (Some("slow-mode"), true));
     assert_eq!(town.history(&client).await, ["once"]);
+}
+
+#[tokio::test]
+async fn what_was_said_without_a_connection_is_stored_in_order_and_once_though_it_exceeds_the_quota() {
+    const POSTS: usize = 60;
+
+    let town = Town::with(Settings { limits: LimitsConfig::default(), ..Settings::default() }).await;
+    let client = town.guest("Mira").await;
+    let mut realtime = town.member(&client).await;
+    town.wire.lead_nowhere();
+    assert!(matches!(soon(realtime.next()).await, Some(Event::Disconnected { .. })));
+
+    let channel = town.channel;
+    let posting: FuturesOrdered<_> = (0..POSTS).map(|n| realtime.publish(channel, n.to_string())).collect();
+    let (posted, ()) = tokio::join!(soon(posting.collect::<Vec<_>>()), async {
+        // This is answered behind all of them, so that they wait by then.
+        realtime.presence(town.room()).await.unwrap();
+        town.show();
+    });
+    let seqs: Vec<i64> = posted.into_iter().map(|posted| posted.expect("it is stored").seq).collect();
+    assert_eq!(seqs, (1..=60).collect::<Vec<_>>());
+    let expected: Vec<_> = (0..POSTS).map(|n| n.to_string()).collect();
+    assert_eq!(town.history(&client).await, expected);
+    assert_eq!(next_messages(&mut realtime, POSTS).await, expected);
+    // Who stands by is told at once.
+    let crowd: FuturesOrdered<_> = (0..POSTS).map(|n| realtime.publish(channel, n.to_string())).collect();
+    let refused = soon(crowd.filter_map(async |posted| posted.err()).collect::<Vec<_>>()).await;
+    assert!(refused.iter().all(|error| error.code() == Some("rate-limited")) && refused.len() > 20, "{refused:?}");
 }
 
 #[tokio::test]

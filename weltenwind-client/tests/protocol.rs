@@ -257,15 +257,101 @@ async fn a_post_that_may_be_stored_is_sent_again_under_its_name_and_before_what_
     }
     let second = post("two");
 
-    let again = [peer.expect("pub").await, peer.expect("pub").await];
-    for (seq, post) in (1..).zip(&again) {
+    let mut again = Vec::new();
+    for seq in 1..=2 {
+        let post = peer.expect("pub").await;
+        // Nothing more is sent until this one is stored.
+        peer.send(json!({ "t": "ping" })).await;
+        peer.expect("pong").await;
         peer.send(json!({ "t": "ok", "id": post["id"], "message": message(seq) })).await;
+        again.push(post);
     }
 
     assert_eq!((&again[0]["clientId"], &again[0]["body"]), (&sent["clientId"], &json!("one")));
     assert_eq!(again[1]["body"], "two", "it waits behind the one before it");
     assert_eq!(soon(first).await.unwrap().unwrap().seq, 1);
     assert_eq!(soon(second).await.unwrap().unwrap().seq, 2);
+}
+
+#[tokio::test]
+async fn what_waited_for_a_connection_waits_out_a_passing_refusal_and_nothing_overtakes_it() {
+    let mut script = Script::start().await;
+    let (mut realtime, peer) = joined(&mut script).await;
+    drop(peer);
+    assert_eq!(told(&mut realtime, 1).await, ["lost"]);
+    let handle = realtime.handle();
+    let post = async |body: &'static str| {
+        let handle = handle.clone();
+        let posting = tokio::spawn(async move { handle.publish(channel(), body).await });
+        // It is in the queue before the next one is.
+        tokio::task::yield_now().await;
+        posting
+    };
+    let mut posting = vec![post("one").await, post("two").await];
+    let (mut peer, _) = reconnected(&mut script).await;
+
+    let mut stored = Vec::new();
+    let (mut refusals, mut seq) = (vec!["slow-mode", "rate-limited"], 0);
+    while stored.len() < 3 {
+        let sent = peer.expect("pub").await;
+        peer.send(json!({ "t": "ping" })).await;
+        peer.expect("pong").await;
+        if let Some(code) = refusals.pop() {
+            peer.send(err(&sent["id"], &passing(code))).await;
+            continue;
+        }
+        if posting.len() == 2 {
+            // What is said while others wait is said behind them.
+            posting.push(post("three").await);
+        }
+        seq += 1;
+        peer.send(json!({ "t": "ok", "id": sent["id"], "message": message(seq) })).await;
+        stored.push(sent["body"].clone());
+    }
+    for (seq, posted) in (1..).zip(posting) {
+        assert_eq!(soon(posted).await.unwrap().unwrap().seq, seq);
+    }
+
+    assert_eq!(stored, ["one", "two", "three"]);
+    // Who stands by hears at once that it came too soon, and whoever would have to wait for too long, too.
+    let alone = post("alone").await;
+    let sent = peer.expect("pub").await;
+    peer.send(err(&sent["id"], &passing("rate-limited"))).await;
+    assert_eq!(soon(alone).await.unwrap().unwrap_err().code(), Some("rate-limited"));
+    drop(peer);
+    assert_eq!(told(&mut realtime, 2).await, ["back", "lost"]);
+    let late = post("late").await;
+    let (mut peer, _) = reconnected(&mut script).await;
+    let sent = peer.expect("pub").await;
+    let mut refusal = passing("slow-mode");
+    refusal["retryAfterMs"] = 120_001.into();
+    peer.send(err(&sent["id"], &refusal)).await;
+    assert!(matches!(soon(late).await.unwrap().unwrap_err(), ClientError::Refused(_)));
+}
+
+#[tokio::test]
+async fn what_has_waited_goes_faster_the_longer_the_server_takes_all_of_it() {
+    const WAITING: usize = 40;
+
+    let mut script = Script::start().await;
+    let (mut realtime, peer) = joined(&mut script).await;
+    drop(peer);
+    assert_eq!(told(&mut realtime, 1).await, ["lost"]);
+    for n in 0..WAITING {
+        let handle = realtime.handle();
+        tokio::spawn(async move { handle.publish(channel(), n.to_string()).await });
+    }
+    let (mut peer, _) = reconnected(&mut script).await;
+
+    for seq in 1..=32 {
+        let sent = peer.expect("pub").await;
+        peer.send_all([json!({ "t": "ok", "id": sent["id"], "message": message(seq) })]).await;
+    }
+
+    peer.expect("pub").await;
+    peer.expect("pub").await;
+    peer.send(json!({ "t": "ping" })).await;
+    peer.expect("pong").await;
 }
 
 #[tokio::test]

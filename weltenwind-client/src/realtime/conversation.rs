@@ -328,10 +328,9 @@ impl Conversation {
     }
 
     fn send_posts_at(&mut self, now: Instant) {
-        if self.is_online {
-            let may_send = |room| self.rooms.get(&room).is_none_or(|room| room.standing == Standing::Joined);
-            self.outbox.extend(self.posts.send(&mut self.last_id, now, may_send));
-        }
+        let is_joined = |room| self.rooms.get(&room).is_none_or(|room| room.standing == Standing::Joined);
+        let may_send = |room| self.is_online && is_joined(room);
+        self.outbox.extend(self.posts.send(&mut self.last_id, now, may_send));
     }
 
     /// Returns whether a room is about to be joined.
