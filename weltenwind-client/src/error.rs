@@ -121,11 +121,26 @@ impl ClientError {
         }
     }
 
+    /// Returns whether a socket that was open before is opened again after this. What the server refuses by name is final; a
+    /// defect of its, and whatever something before it says, is not.
+    pub(crate) fn spares_the_socket(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => {
+                refusal.is_retryable() || refusal.is_foreign() || refusal.status.is_some_and(|status| status >= 500)
+            }
+            Self::Unreadable { .. } => true,
+            _ => self.is_retryable(),
+        }
+    }
+
     /// Returns whether another access token may help.
     pub(crate) fn is_stale_token(&self) -> bool {
         matches!(self.code(), Some("token-expired" | "token-invalid"))
     }
 }
+
+/// What the codes begin with that stand for a status without a problem body.
+const FOREIGN: &str = "http-";
 
 /// A refusal in the server's words, over HTTP (RFC 9457) or on the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +180,7 @@ impl Refusal {
                 errors: problem.errors,
             },
             Err(_) => Self {
-                code: format!("http-{status}"),
+                code: format!("{FOREIGN}{status}"),
                 detail: "The answer has no problem body; something before the server may have given it.".to_owned(),
                 status: Some(status),
                 correlation_id,
@@ -175,11 +190,12 @@ impl Refusal {
         }
     }
 
-    /// Returns whether the same request may pass later: it came too often, or too slowly, its first copy is still running, or
-    /// a part of the server is away.
+    /// Returns whether the same request may pass later: it came too often, or too slowly, its first copy is still running, a
+    /// part of the server is away, or something before the server cannot reach it.
     pub fn is_retryable(&self) -> bool {
         match self.status {
             Some(409) => self.code == Code::IdempotencyInProgress.as_str(),
+            Some(500..) if self.is_foreign() => true,
             Some(status) => matches!(status, 408 | 429 | 502 | 503 | 504),
             None => self.retry_after.is_some(),
         }
@@ -187,6 +203,11 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// Returns whether the answer is not the server's own.
+    fn is_foreign(&self) -> bool {
+        self.code.starts_with(FOREIGN)
+    }
+
     /// Returns whether what was asked for may have been done all the same: the server failed, perhaps behind the effect.
     pub(crate) fn is_undecided(&self) -> bool {
         is_of_the_moment(&self.code) && self.code != Code::Overloaded.as_str()
@@ -228,9 +249,23 @@ mod tests {
         let refusal = Refusal::of_answer(502, b"<html>Bad Gateway", "request-1".to_owned(), None);
 
         assert_eq!((refusal.code.as_str(), refusal.is_retryable()), ("http-502", true));
-        assert!(Refusal::of_answer(408, b"", String::new(), None).is_retryable());
-        assert!(!Refusal::of_answer(409, b"", String::new(), None).is_retryable());
+        for (status, is_retryable) in [(408, true), (409, false), (404, false), (500, true), (520, true), (530, true)] {
+            assert_eq!(Refusal::of_answer(status, b"", String::new(), None).is_retryable(), is_retryable, "{status}");
+        }
         assert_eq!(refusal.correlation_id, "request-1");
+    }
+
+    #[test]
+    fn only_what_the_server_refuses_by_name_keeps_a_socket_closed() {
+        let foreign = |status| Refusal::of_answer(status, b"<html>", String::new(), None);
+        let named = |code: Code| Refusal::of_record(code.to_string(), String::new(), String::new(), None);
+        let spares = |refusal: Refusal| ClientError::from(Box::new(refusal)).spares_the_socket();
+
+        assert!([200, 301, 403, 404, 500, 520].into_iter().all(|status| spares(foreign(status))));
+        assert!([Code::Internal, Code::Unavailable, Code::RateLimited].into_iter().all(|code| spares(named(code))));
+        assert!(
+            ![Code::SessionEnded, Code::OriginNotAllowed, Code::NotFound].into_iter().any(|code| spares(named(code)))
+        );
     }
 
     #[test]

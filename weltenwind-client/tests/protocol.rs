@@ -450,6 +450,61 @@ async fn a_socket_whose_token_expired_comes_back_with_another() {
     assert_eq!(told(&mut realtime, 2).await, ["lost", "back"]);
 }
 
+#[tokio::test]
+async fn once_a_socket_was_open_only_what_the_server_refuses_by_name_is_the_end() {
+    let mut script = Script::start().await;
+    let (mut realtime, peer) = joined(&mut script).await;
+    for status in [500, 520, 404, 200] {
+        script.turn_away(status);
+    }
+    script.refuse_socket(500, "internal");
+
+    drop(peer);
+    let (peer, since) = reconnected(&mut script).await;
+
+    assert_eq!((script.refusals_left(), since), (0, json!("c0")));
+    assert_eq!(told(&mut realtime, 2).await, ["lost", "back"]);
+    script.refuse_socket(403, "origin-not-allowed");
+    drop(peer);
+    let refused = "closed: origin-not-allowed: Not now (request request-1)";
+    assert_eq!(told(&mut realtime, 2).await, ["lost", refused]);
+}
+
+#[tokio::test]
+async fn at_first_a_defect_of_the_server_and_what_is_no_server_are_told_and_a_proxy_without_one_is_waited_at() {
+    let mut script = Script::start().await;
+    let client = script.guest().await;
+
+    for (status, code) in [(500, "internal"), (404, "http-404")] {
+        match code {
+            "internal" => script.refuse_socket(status, code),
+            _ => script.turn_away(status),
+        }
+        let error = soon(Realtime::connect_with(&client, &quick())).await.unwrap_err();
+        assert_eq!(error.code(), Some(code));
+    }
+    for status in [500, 502, 520] {
+        script.turn_away(status);
+    }
+    connected(&mut script, &client, quick()).await;
+
+    assert_eq!(script.refusals_left(), 0);
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_renewed_at_first_is_renewed_before_the_next_attempt() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined(&mut script).await;
+
+    script.fail_refreshes(2);
+    peer.send(bye(4101, true)).await;
+    peer.close(4101).await;
+    let (peer, _) = reconnected(&mut script).await;
+
+    assert_eq!((peer.token.as_str(), script.refreshes()), ("Bearer access-1", 1));
+    assert_eq!(told(&mut realtime, 2).await, ["lost", "back"]);
+}
+
 fn bye(code: u16, resume: bool) -> Value {
     json!({ "t": "bye", "code": code, "reason": "over", "retryMinMs": 10, "retryMaxMs": 20, "resume": resume })
 }

@@ -180,7 +180,7 @@ fn renew(client: Client, stale: String) -> NewToken {
             }
             let Err(error) = client.renew(&tokens, client.until()).await else { continue };
             tracing::warn!(correlation_id = error.correlation_id(), %error, "the socket's token is not renewed");
-            if !error.is_retryable() {
+            if !error.spares_the_socket() {
                 return None;
             }
             sleep(TOKEN_PAUSE).await;

@@ -112,7 +112,9 @@ impl Realtime {
     ///
     /// # Errors
     ///
-    /// [`ClientError::NotSignedIn`], or the server's refusal.
+    /// [`ClientError::NotSignedIn`], or the server's refusal unless it [is retryable](ClientError::is_retryable): a defect
+    /// (`internal`) is told here, and so is an answer below 500 that is not the server's. Once the socket was open, neither ends
+    /// it, for it may pass: then only what the server refuses by name does, `session-ended` for example.
     pub async fn connect(client: &Client) -> Result<Self, ClientError> {
         Self::connect_with(client, &RealtimeOptions::default()).await
     }

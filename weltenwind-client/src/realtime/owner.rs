@@ -80,7 +80,7 @@ impl Owner {
     async fn connect_again_and_again(&mut self, opened: &mut Option<oneshot::Sender<Result<(), ClientError>>>) -> Over {
         let (mut pause, mut needs_token) = (Duration::ZERO, false);
         loop {
-            let socket = match self.connect(pause, needs_token).await {
+            let socket = match self.connect(pause, needs_token, opened.is_none()).await {
                 Ok(socket) => socket,
                 Err(over) => return over,
             };
@@ -117,32 +117,33 @@ impl Owner {
         }
     }
 
-    /// Opens a connection, however long that takes; what the program asks for meanwhile waits.
-    async fn connect(&mut self, mut pause: Duration, mut needs_token: bool) -> Result<Socket, Over> {
+    /// Opens a connection, however long that takes; what the program asks for meanwhile waits. After one that `was_open`, only
+    /// what the server refuses by name is the end.
+    async fn connect(&mut self, mut pause: Duration, mut needs_token: bool, was_open: bool) -> Result<Socket, Over> {
         loop {
-            let error = match self.attempt(pause, needs_token).await? {
+            let error = match self.attempt(pause, &mut needs_token).await? {
                 Ok(socket) => return Ok(socket),
-                Err(error) if !error.is_retryable() => return Err(Over::Failed(error)),
-                Err(error) => error,
+                Err(error) if error.is_retryable() || (was_open && error.spares_the_socket()) => error,
+                Err(error) => return Err(Over::Failed(error)),
             };
-            // A second refresh would be of no more use than the first.
-            needs_token = needs_token && error.refusal().is_none();
             let asked = error.refusal().and_then(|refusal| refusal.retry_after).unwrap_or_default();
             pause = self.backoff.next().max(asked);
             tracing::info!(correlation_id = error.correlation_id(), %error, ?pause, "no connection yet");
         }
     }
 
-    async fn attempt(&mut self, pause: Duration, needs_token: bool) -> Result<Result<Socket, ClientError>, Over> {
+    async fn attempt(&mut self, pause: Duration, needs_token: &mut bool) -> Result<Result<Socket, ClientError>, Over> {
         let client = &self.client;
         let mut opening = pin!(async {
             sleep(pause).await;
-            if needs_token {
+            if *needs_token {
                 match client.refresh().await {
                     // A token that came from elsewhere cannot be renewed; the server says what is wrong with it.
                     Ok(()) | Err(ClientError::NotSignedIn) => {}
                     Err(error) => return Err(error),
                 }
+                // A second one would be of no more use than the first.
+                *needs_token = false;
             }
             socket::open(client).await
         });

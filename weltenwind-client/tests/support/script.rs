@@ -12,6 +12,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Request, State},
+    http::StatusCode,
     response::{IntoResponse as _, Response},
     routing::{any, post},
 };
@@ -48,9 +49,13 @@ pub(crate) struct Script {
 struct Shared {
     peers: mpsc::UnboundedSender<Peer>,
     refreshes: AtomicU32,
+    /// Renewals that are still to fail by a defect.
+    failing_refreshes: AtomicU32,
     /// What calls are answered, one after the other: a status, `Retry-After` and a code.
     refusals: std::sync::Mutex<VecDeque<(u16, Option<String>, &'static str)>>,
     calls: AtomicU32,
+    /// What handshakes are answered, one after the other: a status and a body.
+    turned_away: std::sync::Mutex<VecDeque<(u16, String)>>,
     /// The idempotency key of each call.
     keys: std::sync::Mutex<Vec<Option<String>>>,
 }
@@ -61,8 +66,10 @@ impl Script {
         let shared = Arc::new(Shared {
             peers: sender,
             refreshes: AtomicU32::new(0),
+            failing_refreshes: AtomicU32::new(0),
             refusals: std::sync::Mutex::default(),
             calls: AtomicU32::new(0),
+            turned_away: std::sync::Mutex::default(),
             keys: std::sync::Mutex::default(),
         });
         let router = Router::new()
@@ -92,6 +99,11 @@ impl Script {
         self.shared.refreshes.load(Ordering::SeqCst)
     }
 
+    /// Answers the next so many renewals with a defect.
+    pub(crate) fn fail_refreshes(&self, failures: u32) {
+        self.shared.failing_refreshes.store(failures, Ordering::SeqCst);
+    }
+
     pub(crate) fn calls(&self) -> u32 {
         self.shared.calls.load(Ordering::SeqCst)
     }
@@ -99,6 +111,23 @@ impl Script {
     /// The idempotency key of each call.
     pub(crate) fn keys(&self) -> Vec<Option<String>> {
         self.shared.keys.lock().expect("the state is sound").clone()
+    }
+
+    /// Answers the next handshake with something before the server.
+    pub(crate) fn turn_away(&self, status: u16) {
+        let body = format!("<html><h1>Error {status}</h1>");
+        self.shared.turned_away.lock().expect("the state is sound").push_back((status, body));
+    }
+
+    /// Refuses the next handshake.
+    pub(crate) fn refuse_socket(&self, status: u16, code: &str) {
+        let refusal = (status, problem(status, code).to_string());
+        self.shared.turned_away.lock().expect("the state is sound").push_back(refusal);
+    }
+
+    /// How many handshakes are still to be refused.
+    pub(crate) fn refusals_left(&self) -> usize {
+        self.shared.turned_away.lock().expect("the state is sound").len()
     }
 
     /// Refuses the next call.
@@ -146,8 +175,12 @@ fn world() -> Value {
     })
 }
 
-async fn refresh(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    Json(session(shared.refreshes.fetch_add(1, Ordering::SeqCst) + 1))
+async fn refresh(State(shared): State<Arc<Shared>>) -> Response {
+    let is_failing = |left: u32| left.checked_sub(1);
+    if shared.failing_refreshes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_failing).is_ok() {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(problem(500, "internal"))).into_response();
+    }
+    Json(session(shared.refreshes.fetch_add(1, Ordering::SeqCst) + 1)).into_response()
 }
 
 /// Every other call reads one's own account, or makes a world.
@@ -160,10 +193,7 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         let answer = if request.uri().path().ends_with("/worlds") { world() } else { user() };
         return Json(answer).into_response();
     };
-    let problem = json!({
-        "type": "about:blank", "title": code, "status": status, "detail": "Not now.", "instance": "about:blank",
-        "code": code, "correlationId": "request-1",
-    });
+    let problem = problem(status, code);
     let mut response = Response::builder().status(status);
     if let Some(wait) = retry_after {
         response = response.header("retry-after", wait);
@@ -171,7 +201,18 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     response.body(Body::from(problem.to_string())).expect("an answer")
 }
 
+fn problem(status: u16, code: &str) -> Value {
+    json!({
+        "type": "about:blank", "title": code, "status": status, "detail": "Not now.", "instance": "about:blank",
+        "code": code, "correlationId": "request-1",
+    })
+}
+
 async fn upgrade(State(shared): State<Arc<Shared>>, mut request: Request) -> Response {
+    let turned_away = shared.turned_away.lock().expect("the state is sound").pop_front();
+    if let Some((status, body)) = turned_away {
+        return Response::builder().status(status).body(Body::from(body)).expect("an answer");
+    }
     let text = |name: &str| request.headers()[name].to_str().expect("a text").to_owned();
     let (key, token) = (text("sec-websocket-key"), text("authorization"));
     let upgrade = hyper::upgrade::on(&mut request);
