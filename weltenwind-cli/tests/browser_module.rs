@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use fixture::{Guest, PATIENCE, Server, Store};
 use serde_json::{Value, json};
+use weltenwind_core::limits::LimitsConfig;
 use window::{Driver, Window};
 use wire::Wire;
 
@@ -221,6 +222,7 @@ async fn a_post_that_may_be_stored_is_sent_again_under_its_name_or_its_outcome_i
         const until = async (count) => {
             while (sent.length < count) await new Promise((go) => setTimeout(go, 1));
         };
+        const store = (seq) => conversation.take({ t: 'ok', id: sent.at(-1).id, message: { seq } });
         const said = () => sent.splice(0).map(({ clientId, body }) => [clientId, body]);
         open();
 
@@ -229,9 +231,13 @@ async fn a_post_that_may_be_stored_is_sent_again_under_its_name_or_its_outcome_i
         await until(2);
         refuse('slow-mode', 50);
         stored.push(post('two'));
+        await until(3);
+        // Nothing more is sent until this one is stored.
+        const before = sent.length;
+        store(1);
         await until(4);
-        for (const [n, { id }] of sent.slice(2).entries()) conversation.take({ t: 'ok', id, message: { seq: n + 1 } });
-        const ordered = [await Promise.all(stored), said()];
+        store(2);
+        const ordered = [await Promise.all(stored), said(), before];
 
         const farewell = post('farewell');
         conversation.lose(true);
@@ -261,12 +267,48 @@ async fn a_post_that_may_be_stored_is_sent_again_under_its_name_or_its_outcome_i
     let told = told.expect("an answer").json().clone();
     let [ordered, lost, unknown] = [0, 1, 2].map(|n| told[n].clone());
     let (one, two) = (&ordered[1][0], &ordered[1][3]);
-    assert_eq!(ordered, json!([[1, 2], [one, one, one, two]]), "and in its place");
+    assert_eq!(ordered, json!([[1, 2], [one, one, one, two], 3]), "and in its place");
     assert_eq!((&one[1], &two[1]), (&json!("one"), &json!("two")));
     let (farewell, away) = (&lost[1][0], &unknown[1][0]);
     assert_eq!(lost, json!([["outcome-unknown", "permission-denied", farewell[0], false], [farewell, farewell]]));
     assert_eq!(unknown, json!([["outcome-unknown", "unavailable", away[0], false], vec![away; 10]]));
     assert_eq!((&told[3], &told[4]), (&json!(["slow-mode", null, "", true]), &json!(0)), "this one was not stored");
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn what_was_said_without_a_connection_is_stored_in_order_and_once_though_it_exceeds_the_quota() {
+    const POSTS: usize = 60;
+
+    let (store, driver, wire) = (Store::sqlite(), Driver::start(), Wire::new().await);
+    let own_quota = format!("limits.chat={}", LimitsConfig::default().chat);
+    let server = store.serve(&["--set", &format!("public_url={}", wire.url()), "--set", &own_quota]);
+    let address = server.url.replace("http://", "");
+    wire.lead_to(&address);
+    let channel = server.general().await;
+    let mira = server.guest("Mira").await;
+    let window = driver.window().await;
+    open(&window, &wire.url(), &[&mira.token], json!({ "shortestPauseMs": 20, "longestPauseMs": 200 })).await;
+    act(&window, &format!("realtime.join('channel:{channel}')")).await;
+
+    wire.lead_to("127.0.0.1:1");
+    wire.cut();
+    window.until("realtime.state", json!("waiting")).await;
+    let crowd =
+        format!("Array.from({{ length: {POSTS} }}, (_, n) => realtime.publish('channel:{channel}', String(n)))");
+    act(&window, &format!("void (globalThis.posted = Promise.all({crowd}))")).await;
+    wire.lead_to(&address);
+
+    window.until("realtime.waitingPosts", json!(0)).await;
+    let seqs = act(&window, "posted.then((all) => all.map(({ seq }) => seq))").await;
+    assert_eq!(seqs, json!((1..=POSTS).collect::<Vec<_>>()));
+    let bodies: Vec<Value> = server.history(&channel).await.iter().map(|message| message["body"].clone()).collect();
+    assert_eq!(bodies, (0..POSTS).map(|n| json!(n.to_string())).collect::<Vec<_>>());
+    // Who stands by is told at once.
+    let codes =
+        act(&window, &format!("Promise.allSettled({crowd}).then((all) => all.map((it) => it.reason?.code))")).await;
+    assert!(codes.as_array().expect("a list").iter().filter(|code| **code == "rate-limited").count() > 20, "{codes}");
     window.close().await;
 }
 

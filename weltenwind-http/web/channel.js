@@ -1,6 +1,6 @@
 /** One channel as this page knows it: its messages by seq, the place in its history, and what is not sent yet. */
 import { Problem } from './problem.js';
-import { newId } from './realtime-conversation.js';
+import { newId } from './realtime-posts.js';
 
 /**
  * @typedef {import('./realtime.js').Author} Author

@@ -1,57 +1,27 @@
 /** What is said on a socket and what it means, without a socket: records and wishes in, records and events out. */
 import { Problem } from './problem.js';
 import { Membership } from './realtime-membership.js';
+import { FOR_THE_MOMENT, Posts } from './realtime-posts.js';
 import { View } from './realtime-present.js';
 import { Statement } from './realtime-statement.js';
 
 /** A room that the server could not let in, or could not keep up, is asked for again after this. */
 const ROOM_PAUSE_MS = 2_000;
-/** Why a room is taken away, or a message refused, for the moment only. */
-const FOR_THE_MOMENT = ['internal', 'unavailable', 'overloaded', 'timed-out'];
-/** How often a message is sent of which the server cannot say what became of it; by default that takes about a minute. */
-const MOST_TRIES = 10;
-/** A server that asks for a longer pause is not asked again. */
-const LONGEST_PAUSE_MS = 120_000;
-/** Pauses between these tries. */
+/** Pauses between tries of a message that is refused for the moment. */
 const PAUSES_MS = { shortest: 500, longest: 20_000 };
 
-/** Full jitter between the shortest pause and a bound that doubles up to the longest. @param {Pauses} pauses  @param {number} failures */
-export const drawPause = ({ shortest, longest }, failures) =>
-  atRandom(shortest, Math.max(shortest, Math.min(longest, shortest * 2 ** failures)));
-
-/** @param {number} low  @param {number} high */
-export const atRandom = (low, high) => low + Math.random() * (high - low);
-
-/** Unique enough for a message, also where crypto.randomUUID is missing (plain http). */
-export const newId = () =>
-  Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-
-/**
- * @typedef {import('./realtime-statement.js').Asker} Asker
- * @typedef {{shortest: number, longest: number}} Pauses  in milliseconds
- * @typedef {object} Post
- * @property {string} room
- * @property {string} clientId
- * @property {string} body
- * @property {string} [replyTo]
- * @property {number} sentAs  the request of the present connection; 0 if it was not sent there
- * @property {boolean} isUnsure  whether it may be stored: it was sent, and the server did not say what became of it
- * @property {number} failures  how often the server refused it for the moment
- * @property {number} heldUntil  it is not sent before
- * @property {Asker} asker
- */
+/** @typedef {import('./realtime-posts.js').Pauses} Pauses */
 
 /** The state of a conversation over any number of connections. */
 export class Conversation {
   /** What the present connection is called in the server's log. */ connection = '';
   /** @type {Map<string, Membership>} */ #rooms = new Map();
-  /**
-   * Not acknowledged: what is in it is sent again under its client id, after a reconnect and after a pause if the server could
-   * not say what became of it. @type {Post[]}
-   */
-  #posts = [];
+  /** @type {Posts} */ #posts;
   /** Whether somebody looks at the program. */ #foreground = new Statement(false);
-  /** Requests of the present connection that are not made again on the next. @type {Map<number, Asker[]>} */
+  /**
+   * Requests of the present connection that are not made again on the next.
+   * @type {Map<number, import('./realtime-statement.js').Asker[]>}
+   */
   #asks = new Map();
   /** Sends a record on the present connection; none without one. @type {((record: any) => void)|null} */ #send = null;
   #lastId = 0;
@@ -63,9 +33,8 @@ export class Conversation {
    * @param {Pauses} [pauses]  between tries of a message that is refused for the moment
    */
   constructor(pendingPosts, tell, pauses = PAUSES_MS) {
-    this.pendingPosts = pendingPosts;
+    this.#posts = new Posts(pendingPosts, pauses);
     this.tell = tell;
-    this.pauses = pauses;
   }
 
   /** How many posts wait for their acknowledgement. */
@@ -85,10 +54,7 @@ export class Conversation {
   lose(keepsPositions) {
     this.#send = null;
     clearTimeout(this.#timer);
-    for (const post of this.#posts) {
-      post.isUnsure ||= post.sentAs > 0;
-      post.sentAs = 0;
-    }
+    this.#posts.putAllBack();
     this.#foreground.lose();
     for (const membership of this.#rooms.values()) {
       membership.want();
@@ -103,7 +69,7 @@ export class Conversation {
     this.lose(true);
     for (const room of [...this.#rooms.keys()]) this.#forget(room, problem);
     for (const [, askers] of this.#foreground.giveUp(problem)) askers.forEach((asker) => asker.reject(problem));
-    for (const { asker } of this.#posts.splice(0)) asker.reject(problem);
+    this.#posts.end(problem);
   }
 
   /** @param {string} room  @param {string|null} since */
@@ -125,13 +91,11 @@ export class Conversation {
   }
 
   /** @param {string} room  @param {string} body  @param {{clientId?: string, replyTo?: string}} draft */
-  publish(room, body, { clientId = newId(), replyTo }) {
-    const asker = Promise.withResolvers();
-    if (!room.startsWith('channel:')) asker.reject(new Problem({ code: 'not-a-channel' }));
-    else if (this.#posts.length >= this.pendingPosts) asker.reject(new Problem({ code: 'queue-full' }));
-    else this.#posts.push({ room, clientId, body, replyTo, sentAs: 0, isUnsure: false, failures: 0, heldUntil: 0, asker });
+  publish(room, body, draft) {
+    if (!room.startsWith('channel:')) return Promise.reject(new Problem({ code: 'not-a-channel' }));
+    const posted = this.#posts.push(room, body, draft);
     this.#sendPosts();
-    return asker.promise;
+    return posted;
   }
 
   /** @param {string} room  @param {string|null} state */
@@ -251,7 +215,7 @@ export class Conversation {
       else if (standing === 'wanted') this.#askFor(room, membership);
     }
     this.#sendPosts();
-    for (const { heldUntil } of this.#posts) if (heldUntil > now) next = Math.min(next, heldUntil);
+    next = Math.min(next, this.#posts.due(now));
     if (next < Infinity) this.#timer = setTimeout(() => this.#passTime(), next - now);
   }
 
@@ -266,19 +230,12 @@ export class Conversation {
   }
 
   /**
-   * Sends what waits, in order. A message for a room that is about to be joined waits for that; one for a room that nobody
-   * joined is sent, and refused by the server in its words. Behind one that is held back, those for the same room wait too.
+   * Sends what waits. A message for a room that is about to be joined waits for that; one for a room that nobody joined is sent,
+   * and refused by the server in its words.
    */
   #sendPosts() {
-    if (!this.#send) return;
-    const now = Date.now();
-    const held = new Set();
-    for (const post of this.#posts) {
-      const { room, clientId, body, replyTo } = post;
-      if (!post.sentAs && post.heldUntil > now) held.add(room);
-      if (post.sentAs || held.has(room) || (this.#rooms.get(room)?.standing ?? 'joined') !== 'joined') continue;
-      post.sentAs = this.#request({ t: 'pub', room, clientId, body, replyTo });
-    }
+    const isJoined = (/** @type {string} */ room) => (this.#rooms.get(room)?.standing ?? 'joined') === 'joined';
+    this.#posts.send(Date.now(), (room) => this.#send !== null && isJoined(room), (record) => this.#request(record));
   }
 
   #joined(/** @type {Membership} */ membership, /** @type {any} */ record) {
@@ -292,10 +249,11 @@ export class Conversation {
   }
 
   #done(/** @type {number} */ id, /** @type {any} */ message) {
-    const at = this.#posts.findIndex(({ sentAs }) => sentAs === id);
-    if (at >= 0) {
+    const post = this.#posts.find(id);
+    if (post) {
       if (!message) throw new Problem({ code: 'unreadable', detail: `The answer to post ${id} has no message.` });
-      this.#posts.splice(at, 1)[0].asker.resolve(message);
+      this.#posts.stored(post, message);
+      this.#sendPosts();
     } else if (this.#asks.has(id)) {
       for (const asker of this.#asks.get(id) ?? []) asker.resolve(undefined);
       this.#asks.delete(id);
@@ -311,12 +269,13 @@ export class Conversation {
     }
     const isLate = (/** @type {string} */ room) => problem.code === 'not-joined' && this.#rooms.has(room)
       && this.#rooms.get(room)?.standing !== 'joined';
-    const post = this.#posts.find(({ sentAs }) => sentAs === id);
+    const post = this.#posts.find(id);
     if (post && isLate(post.room)) {
       // The room was lost while the message was on its way; it goes once the room is joined again.
       post.sentAs = 0;
     } else if (post) {
-      this.#postRefused(post, problem);
+      this.#posts.refuse(post, problem);
+      this.#passTime();
     } else if (this.#asks.has(id)) {
       for (const asker of this.#asks.get(id) ?? []) asker.reject(problem);
       this.#asks.delete(id);
@@ -324,28 +283,6 @@ export class Conversation {
       || [...this.#rooms].some(([room, { state }]) => state.refuse(id, problem, isLate(room)))) {
       this.#passTime();
     }
-  }
-
-  /**
-   * If a refusal says nothing of what became of a message, or may pass while nobody knows that, the message goes back to its
-   * place and is sent again: under its client id it is stored once.
-   * @param {Post} post
-   * @param {Problem} problem
-   */
-  #postRefused(post, problem) {
-    const isOfTheMoment = FOR_THE_MOMENT.includes(problem.code);
-    post.isUnsure ||= isOfTheMoment && problem.code !== 'overloaded';
-    const mayPass = isOfTheMoment || (post.isUnsure && problem.isRetryable);
-    if (mayPass && ++post.failures < MOST_TRIES && problem.retryAfterMs <= LONGEST_PAUSE_MS) {
-      post.sentAs = 0;
-      post.heldUntil = Date.now() + Math.max(problem.retryAfterMs, drawPause(this.pauses, post.failures));
-      return this.#passTime();
-    }
-    this.#posts.splice(this.#posts.indexOf(post), 1);
-    const { isUnsure, clientId, asker } = post;
-    const detail = `Nobody knows whether the message was stored. ${problem.detail}`.trim();
-    const { correlationId } = problem;
-    asker.reject(isUnsure ? new Problem({ code: 'outcome-unknown', detail, correlationId, clientId, cause: problem }) : problem);
   }
 
   /** @param {string} room  @param {Membership} membership  @param {Problem} problem */

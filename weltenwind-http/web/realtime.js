@@ -4,7 +4,8 @@
  */
 import { Problem } from './problem.js';
 import { Connection, getTicket } from './realtime-connection.js';
-import { Conversation, atRandom, drawPause } from './realtime-conversation.js';
+import { Conversation } from './realtime-conversation.js';
+import { atRandom, drawPause } from './realtime-posts.js';
 
 /** A connection that held for so long is no failed attempt. */
 const HELD_MS = 10_000;
