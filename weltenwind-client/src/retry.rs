@@ -87,6 +87,11 @@ impl Backoff {
         Self { shortest, longest, failures: 0 }
     }
 
+    /// The same with pauses of a bound's length at least.
+    pub(crate) const fn no_shorter_than(&self, shortest: Duration) -> Self {
+        Self::new(shortest, self.longest)
+    }
+
     /// Draws the pause before the next attempt.
     pub(crate) fn next(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);

@@ -10,6 +10,7 @@ use support::{
     script::{Peer, Script, channel, message, msg, room},
     soon,
 };
+use tokio::time::Instant;
 use weltenwind_client::{Client, ClientError, Event, GapCause, Realtime, RealtimeOptions, Room};
 
 /// A client's socket and the server's side of it, with the channel joined at position `c0`.
@@ -152,6 +153,32 @@ async fn a_room_that_cannot_be_read_for_the_moment_is_asked_for_again() {
 
     assert_eq!(since, "c0");
     assert_eq!(told(&mut realtime, 1).await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_joined_room_is_asked_for_again_whatever_the_server_fails_by_and_less_and_less_often() {
+    let mut script = Script::start().await;
+    let options = RealtimeOptions { longest_pause: Duration::from_secs(20), ..quick() };
+    let (mut realtime, peer) = joined_with(&mut script, options).await;
+    drop(peer);
+    let mut peer = script.accept().await;
+    peer.welcome().await;
+
+    tokio::time::pause();
+    let (mut pauses, mut refused_at) = (Vec::new(), None);
+    for code in ["internal", "unavailable", "timed-out", "overloaded", "internal", "internal"] {
+        let join = peer.expect("join").await;
+        pauses.extend(refused_at.map(|at: Instant| at.elapsed()));
+        refused_at = Some(Instant::now());
+        peer.send(err(&join["id"], &json!({ "code": code, "detail": "No.", "correlationId": "request-1" }))).await;
+    }
+    assert_eq!(peer.let_in("c0").await, "c0");
+    tokio::time::resume();
+    peer.send(msg(1, "c1")).await;
+
+    assert_eq!(told(&mut realtime, 3).await, ["lost", "back", "1"]);
+    assert!(pauses.iter().all(|pause| (2..=20).contains(&pause.as_secs())), "{pauses:?}");
+    assert!(pauses.iter().sum::<Duration>() > Duration::from_secs(11), "they grow: {pauses:?}");
 }
 
 #[tokio::test]

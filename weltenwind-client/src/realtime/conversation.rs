@@ -28,7 +28,7 @@ use crate::{
 /// Events that may wait here while the socket is read for the sake of answers. What comes on top is thrown away and
 /// replayed later.
 const MAX_WAITING: usize = 4096;
-/// A room that the server could not let in, or could not keep up, is asked for again after this.
+/// A room that the server could not let the program into, or could not keep up, is asked for again after this at the earliest.
 const ROOM_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the program asks for.
@@ -68,6 +68,8 @@ pub(super) enum Wish {
 pub(super) struct Conversation {
     rooms: BTreeMap<Room, Membership>,
     posts: Posts,
+    /// For each room anew.
+    backoff: Backoff,
     /// Whether somebody looks at the program.
     foreground: Statement<bool>,
     /// Requests of the present connection that are not made again on the next.
@@ -83,10 +85,11 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// `backoff` draws the pauses of a message that the server refuses for the moment.
+    /// `backoff` draws the pauses of what the server refuses for the moment.
     pub(super) fn new(pending_posts: usize, backoff: Backoff) -> Self {
         Self {
             rooms: BTreeMap::new(),
+            backoff: backoff.no_shorter_than(ROOM_PAUSE),
             posts: Posts::new(pending_posts, backoff),
             foreground: Statement::default(),
             asks: BTreeMap::new(),
@@ -151,7 +154,7 @@ impl Conversation {
                 let _ = asker.send(Err(ClientError::AlreadyJoined(room)));
             }
             Command::Join { room, since, asker } => {
-                self.rooms.insert(room, Membership::new(since, asker));
+                self.rooms.insert(room, Membership::new(since, asker, self.backoff.clone()));
                 if self.is_online {
                     self.ask_for(room);
                 }
@@ -249,7 +252,8 @@ impl Conversation {
             ServerRecord::Msg { room, cursor, message, .. } => self.take(room, Kind::News, cursor, message),
             ServerRecord::Update { room, cursor, message } => self.take(room, Kind::Change, cursor, message),
             ServerRecord::Live { room } => {
-                if self.heard(room).is_some() {
+                if let Some(membership) = self.heard(room) {
+                    membership.backoff.reset();
                     self.inbox.push_back(Event::Live { room });
                 }
             }
@@ -453,9 +457,8 @@ impl Conversation {
         } else if refusal.code == "cursor-invalid" {
             membership.lose_position(GapCause::Cursor);
             self.ask_for(room);
-        } else if refusal.is_retryable() {
-            let pause = refusal.retry_after.unwrap_or_default().max(ROOM_PAUSE);
-            membership.standing = Standing::Wanted(Some(Instant::now() + pause));
+        } else if refusal.is_retryable() || is_of_the_moment(&refusal.code) {
+            membership.wait(refusal.retry_after.unwrap_or_default());
         } else {
             self.forget(room, refusal.code);
         }
@@ -466,7 +469,7 @@ impl Conversation {
         let Some(membership) = self.rooms.get_mut(&room) else { return };
         tracing::warn!(connection = %self.connection, %room, code, "a room is taken away");
         if is_of_the_moment(&code) {
-            membership.standing = Standing::Wanted(Some(Instant::now() + ROOM_PAUSE));
+            membership.wait(Duration::ZERO);
         } else {
             self.forget(room, code);
         }

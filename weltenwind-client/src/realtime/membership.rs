@@ -1,5 +1,7 @@
 //! One room that the program wants to be in.
 
+use std::time::Duration;
+
 use tokio::{sync::oneshot, time::Instant};
 use weltenwind_core::{
     Room,
@@ -13,7 +15,7 @@ use super::{
     seen::Seen,
     statement::Statement,
 };
-use crate::error::ClientError;
+use crate::{error::ClientError, retry::Backoff};
 
 /// How a room stands on the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(super) struct Membership {
     pub(super) asker: Option<oneshot::Sender<Result<Joined, ClientError>>>,
     /// Something was thrown away for want of room, and is replayed once there is some.
     pub(super) behind: bool,
+    /// Draws the pauses before it is asked for again, until it has told everything that was missed.
+    pub(super) backoff: Backoff,
     /// What the program says of itself there.
     pub(super) state: Statement<Option<String>>,
     /// Who is there; none in a room that is not told of.
@@ -53,17 +57,27 @@ pub(super) enum Kind {
 }
 
 impl Membership {
-    pub(super) fn new(since: Option<String>, asker: oneshot::Sender<Result<Joined, ClientError>>) -> Self {
+    pub(super) fn new(
+        since: Option<String>,
+        asker: oneshot::Sender<Result<Joined, ClientError>>,
+        backoff: Backoff,
+    ) -> Self {
         Self {
             standing: Standing::Wanted(None),
             cursor: since,
             asker: Some(asker),
             behind: false,
+            backoff,
             state: Statement::default(),
             view: None,
             lost: None,
             seen: Seen::default(),
         }
+    }
+
+    /// The server cannot let the program in for the moment, and asks for a pause, perhaps none.
+    pub(super) fn wait(&mut self, asked: Duration) {
+        self.standing = Standing::Wanted(Some(Instant::now() + self.backoff.next().max(asked)));
     }
 
     /// Notes that the position does not hold any more.
@@ -135,7 +149,8 @@ mod tests {
     use super::*;
 
     fn membership() -> Membership {
-        let mut membership = Membership::new(None, oneshot::channel().0);
+        let pause = Duration::from_secs(2);
+        let mut membership = Membership::new(None, oneshot::channel().0, Backoff::new(pause, pause));
         membership.joined(Room::Global, Some("0".to_owned()), false);
         membership
     }
