@@ -243,6 +243,32 @@ async fn a_silent_client_answers_pings_and_stays() {
 }
 
 #[tokio::test]
+async fn a_program_that_takes_nothing_for_a_while_stays_connected() {
+    let realtime = RealtimeConfig { ping_every_seconds: 1, pong_grace_seconds: 1, ..RealtimeConfig::default() };
+    let town = Town::with(Settings { realtime, ..Settings::default() }).await;
+    let client = town.guest("Mira").await;
+    let options = RealtimeOptions { events: 1, ..quick() };
+    let mut realtime = soon(Realtime::connect_with(&client, &options)).await.unwrap();
+    soon(realtime.join(town.room(), None)).await.unwrap();
+    let expected: Vec<_> = (0..5).map(|n| n.to_string()).collect();
+    for text in &expected {
+        client.post(&Draft::new(town.channel, text)).await.unwrap();
+    }
+
+    // Several pings would be due.
+    tokio::time::sleep(Duration::from_millis(4500)).await;
+
+    assert!(matches!(soon(realtime.next()).await, Some(Event::Live { .. })));
+    for text in expected {
+        let Some(Event::Message { message, .. }) = soon(realtime.next()).await else { panic!("a message") };
+        assert_eq!(message.body.unwrap(), text);
+    }
+    soon(realtime.publish(town.channel, "still here")).await.unwrap();
+    assert!(matches!(soon(realtime.next()).await, Some(Event::Message { .. })), "and nothing before it");
+    assert_eq!(town.answered("/realtime/v1", 101), 1);
+}
+
+#[tokio::test]
 async fn a_message_that_was_edited_during_a_long_absence_is_news_in_its_newest_state() {
     // More than the server reads from its store at once.
     const POSTS: usize = 450;

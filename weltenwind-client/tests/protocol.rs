@@ -607,6 +607,23 @@ async fn a_server_that_falls_silent_is_left() {
 }
 
 #[tokio::test]
+async fn who_does_not_read_says_every_ten_seconds_that_it_is_there() {
+    let mut script = Script::start().await;
+    let (mut realtime, mut peer) = joined_with(&mut script, RealtimeOptions { events: 1, ..quick() }).await;
+    peer.send_all((1..=3).map(|seq| msg(seq, &format!("c{seq}")))).await;
+
+    tokio::time::pause();
+    let begin = Instant::now();
+    for _ in 0..4 {
+        peer.expect("pong").await;
+    }
+    tokio::time::resume();
+
+    assert!((39..=41).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    assert_eq!(told(&mut realtime, 3).await, ["1", "2", "3"]);
+}
+
+#[tokio::test]
 async fn a_joined_room_is_awaited_over_a_lost_connection() {
     let mut script = Script::start().await;
     let client = script.guest().await;

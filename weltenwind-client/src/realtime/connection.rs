@@ -7,6 +7,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
+use weltenwind_core::wire::ClientRecord;
+
 use super::{
     conversation::{Bye, Command, Conversation, Wish},
     event::Event,
@@ -18,6 +20,10 @@ use crate::{client::Client, error::ClientError};
 const GRACE: Duration = Duration::from_secs(15);
 /// How long beyond the pings' interval a server may be silent before the connection counts as lost.
 const SILENCE: Duration = Duration::from_secs(20);
+/// How often a client that does not read says of itself that it is there, at least: it does not hear that it is asked.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// … and at most, however often the server would ask.
+const SHORTEST_SIGN: Duration = Duration::from_millis(100);
 /// The pause after a token could not be renewed.
 const TOKEN_PAUSE: Duration = Duration::from_secs(2);
 
@@ -74,6 +80,8 @@ pub(super) struct Connection<'a> {
     /// How long the server may be silent, and since when it is.
     patience: Duration,
     heard: Instant,
+    /// When something was said last.
+    spoke: Instant,
 }
 
 impl<'a> Connection<'a> {
@@ -87,6 +95,7 @@ impl<'a> Connection<'a> {
             new_token: None,
             patience: GRACE,
             heard: Instant::now(),
+            spoke: Instant::now(),
         }
     }
 
@@ -95,6 +104,9 @@ impl<'a> Connection<'a> {
         self.conversation.open();
         loop {
             let wake_at = self.conversation.pass_time(Instant::now());
+            if !self.conversation.outbox.is_empty() {
+                self.spoke = Instant::now();
+            }
             self.outgoing.extend(self.conversation.outbox.drain(..).map(|record| socket::frame(&record)));
             let (has_work, is_reading) = (self.socket.writer.has_work(&self.outgoing), self.conversation.is_reading());
             if !is_reading {
@@ -102,6 +114,7 @@ impl<'a> Connection<'a> {
                 self.heard = Instant::now();
             }
             let silent_until = self.heard + self.patience;
+            let sign_due = self.spoke + (self.conversation.pings_every / 2).clamp(SHORTEST_SIGN, SIGN_OF_LIFE);
             tokio::select! {
                 written = self.socket.writer.write(&mut self.outgoing), if has_work => {
                     if let Err(end) = written {
@@ -134,6 +147,9 @@ impl<'a> Connection<'a> {
                     let reason = format!("nothing was heard for {} seconds", self.patience.as_secs());
                     return self.lost(End { code: None, reason });
                 }
+                () = sleep_until(sign_due), if !is_reading && !has_work => {
+                    self.conversation.outbox.push_back(ClientRecord::Pong);
+                }
                 () = sleep_until(wake_at.unwrap_or(silent_until)), if wake_at.is_some() => {}
             }
         }
@@ -148,7 +164,7 @@ impl<'a> Connection<'a> {
             let record = socket::read(line).map_err(|error| self.conversation.unreadable(error))?;
             let Some(record) = record else { continue };
             match self.conversation.record(record)? {
-                Some(Wish::PingsEvery(interval)) => self.patience = interval + SILENCE,
+                Some(Wish::Welcome) => self.patience = self.conversation.pings_every + SILENCE,
                 Some(Wish::NewToken) => self.new_token = Some(renew(self.client.clone(), self.socket.token.clone())),
                 Some(Wish::Goodbye(bye)) => {
                     tracing::debug!(connection = %self.conversation.connection, ?bye, "the server says goodbye");

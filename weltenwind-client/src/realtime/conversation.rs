@@ -31,6 +31,9 @@ const MAX_WAITING: usize = 4096;
 /// A room that the server could not let the program into, or could not keep up, is asked for again after this at the earliest.
 const ROOM_PAUSE: Duration = Duration::from_secs(2);
 
+/// How often a server pings by default.
+const PINGS_EVERY: Duration = Duration::from_secs(25);
+
 /// What the program asks for.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -55,8 +58,8 @@ pub(super) struct Bye {
 /// What a record asks of whoever owns the socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// The server sends a ping after so much silence.
-    PingsEvery(Duration),
+    /// The server is heard, and has said how often it pings.
+    Welcome,
     /// The access token ends soon.
     NewToken,
     /// The connection is about to end.
@@ -82,6 +85,8 @@ pub(super) struct Conversation {
     pub(super) outbox: VecDeque<ClientRecord>,
     /// What the present connection is called in the server's log.
     pub(super) connection: String,
+    /// After so much silence the server sends a ping, as it said last.
+    pub(super) pings_every: Duration,
 }
 
 impl Conversation {
@@ -98,6 +103,7 @@ impl Conversation {
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
             connection: String::new(),
+            pings_every: PINGS_EVERY,
         }
     }
 
@@ -244,7 +250,8 @@ impl Conversation {
             ServerRecord::Welcome { conn, node, ping_every_seconds, .. } => {
                 tracing::info!(connection = %conn, %node, "the socket is open");
                 self.connection = conn;
-                return Ok(Some(Wish::PingsEvery(Duration::from_secs(ping_every_seconds))));
+                self.pings_every = Duration::from_secs(ping_every_seconds);
+                return Ok(Some(Wish::Welcome));
             }
             ServerRecord::Joined { id, room, cursor, recovered, presence } => {
                 self.joined(id, room, cursor, recovered, presence);

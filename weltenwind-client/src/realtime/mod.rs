@@ -36,7 +36,8 @@ pub struct RealtimeOptions {
     pub shortest_pause: Duration,
     /// The longest one: pauses are drawn at random, up to a bound that doubles with each attempt that fails.
     pub longest_pause: Duration,
-    /// Events that may wait for the program. With so many, the server holds back what comes next, and nothing is lost.
+    /// Events that may wait for the program. With so many, the server holds back what comes next, and nothing is lost; if it has
+    /// to for 30 seconds, it closes the connection, and what was held back comes over the next one.
     pub events: usize,
     /// Messages that may wait for their acknowledgement; one more is refused as [`ClientError::QueueFull`].
     pub pending_posts: usize,
@@ -71,7 +72,9 @@ pub struct Joined {
 /// again. The program hears of each message once, and posts it once.
 ///
 /// A program that is slow to take events slows the server down, and nothing else: nothing is queued beyond
-/// [`RealtimeOptions::events`] here and a bounded number of frames there. Dropping this closes the socket.
+/// [`RealtimeOptions::events`] here and a bounded number of frames there. If it takes nothing while more comes than fits there and
+/// on the line, the server closes the connection after 30 seconds (4001): it is opened again, and goes on from the last event
+/// that was kept. Dropping this closes the socket.
 ///
 /// ```no_run
 /// # async fn listen(client: weltenwind_client::Client) -> Result<(), weltenwind_client::ClientError> {
