@@ -55,14 +55,14 @@ pub enum ClientError {
     /// Too many messages wait for their acknowledgement; this one was not queued.
     #[error("{0} messages wait to be sent, and no more are taken")]
     QueueFull(usize),
-    /// Nobody knows whether a message was stored: the server could not say so, however often it was asked. Posted again under
-    /// the same client id, the message is stored once.
+    /// Nobody knows whether a message was stored: the server could not say so, however often it was asked, or the socket was
+    /// closed for good before it did. Posted again under the same client id, the message is stored once.
     #[error("nobody knows whether the message {client_id} was stored")]
     OutcomeUnknown {
         /// What the message is called: the `client_id` of a [`Draft`](crate::Draft).
         client_id: String,
-        /// What the server said last.
-        source: Box<Refusal>,
+        /// What the server said last; none if the socket was closed instead.
+        source: Option<Box<Refusal>>,
     },
     /// The server closed the socket for good.
     #[error("the server ended the connection: {reason} ({code}, connection {connection})")]
@@ -106,7 +106,7 @@ impl ClientError {
     /// Returns the server's refusal, if there is one.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
-            Self::Refused(refusal) | Self::OutcomeUnknown { source: refusal, .. } => Some(refusal),
+            Self::Refused(refusal) | Self::OutcomeUnknown { source: Some(refusal), .. } => Some(refusal),
             _ => None,
         }
     }
@@ -114,7 +114,9 @@ impl ClientError {
     /// Returns what the request, or the connection, is called in the server's log.
     pub fn correlation_id(&self) -> Option<&str> {
         match self {
-            Self::Refused(refusal) | Self::OutcomeUnknown { source: refusal, .. } => Some(&refusal.correlation_id),
+            Self::Refused(refusal) | Self::OutcomeUnknown { source: Some(refusal), .. } => {
+                Some(&refusal.correlation_id)
+            }
             Self::Unreachable { correlation_id, .. } | Self::Unreadable { correlation_id, .. } => Some(correlation_id),
             Self::Ended { connection, .. } | Self::Lost { connection, .. } => Some(connection),
             _ => None,

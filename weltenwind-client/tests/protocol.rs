@@ -11,7 +11,7 @@ use support::{
     soon,
 };
 use tokio::time::Instant;
-use weltenwind_client::{Client, ClientError, Event, GapCause, Realtime, RealtimeOptions, Room};
+use weltenwind_client::{Client, ClientError, Draft, Event, GapCause, Realtime, RealtimeOptions, Room};
 
 /// A client's socket and the server's side of it, with the channel joined at position `c0`.
 async fn joined(script: &mut Script) -> (Realtime, Peer) {
@@ -417,6 +417,39 @@ async fn a_post_that_was_lost_with_its_connection_and_is_refused_then_may_be_sto
     let error = soon(posting).await.unwrap().unwrap_err();
     assert!(matches!(&error, ClientError::OutcomeUnknown { client_id, .. } if post["clientId"] == client_id.as_str()));
     assert_eq!(error.code(), Some("permission-denied"));
+}
+
+#[tokio::test]
+async fn a_post_that_is_under_way_when_the_socket_ends_may_be_stored_and_one_that_was_not_sent_is_not() {
+    for is_ended_by_the_program in [false, true] {
+        let mut script = Script::start().await;
+        let (realtime, mut peer) = joined(&mut script).await;
+        let (handle, draft) = (realtime.handle(), Draft::new(channel(), "farewell"));
+        let client_id = draft.client_id.clone();
+        let sent = tokio::spawn(async move { handle.publish_draft(draft).await });
+        peer.expect("pub").await;
+        // The room is asked for again after a while, and what is said there waits for that.
+        peer.send_all([json!({ "t": "left", "room": room(), "code": "internal" }), json!({ "t": "ping" })]).await;
+        peer.expect("pong").await;
+        let handle = realtime.handle();
+        let unsent = tokio::spawn(async move { handle.publish(channel(), "unheard").await });
+        // This is answered behind it, so that it waits by then.
+        realtime.presence(Room::Global).await.unwrap();
+
+        if is_ended_by_the_program {
+            drop(realtime);
+        } else {
+            peer.close(4202).await;
+        }
+
+        let error = soon(sent).await.unwrap().unwrap_err();
+        assert!(
+            matches!(&error, ClientError::OutcomeUnknown { client_id: named, source: None } if *named == client_id),
+            "{error:?}"
+        );
+        assert!(!error.is_retryable() && error.code().is_none(), "{error:?}");
+        assert!(matches!(soon(unsent).await.unwrap(), Err(ClientError::Closed)));
+    }
 }
 
 #[tokio::test]

@@ -137,6 +137,12 @@ impl Conversation {
         }
     }
 
+    /// Nothing follows: tells whoever waits for an answer, and returns what the program is still to hear.
+    pub(super) fn end(self) -> VecDeque<Event> {
+        self.posts.end();
+        self.inbox
+    }
+
     /// Tells the program that the connection is lost. One that has not heard yet that the last one was back hears of one long
     /// loss, so that a program which takes nothing is not told of one loss after the other.
     pub(super) fn tell_lost(&mut self, error: ClientError, retry_in: Duration) {

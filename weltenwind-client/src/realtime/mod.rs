@@ -225,10 +225,14 @@ impl RealtimeHandle {
     /// client id, up to ten times, and this waits for a plain answer; later messages to the same room wait behind it, unless
     /// they were on their way already.
     ///
+    /// A message that came too often (`rate-limited`, `slow-mode`) is refused at once if it was sent at once. If it had to wait
+    /// before, it is sent again after the pause that the server names, up to two minutes and ten times, and keeps its place.
+    ///
     /// # Errors
     ///
-    /// [`ClientError::QueueFull`], the server's refusal, or [`ClientError::OutcomeUnknown`] if nobody knows what became of the
-    /// message: post it again under the client id that is named there, or not at all.
+    /// [`ClientError::QueueFull`], the server's refusal, [`ClientError::Closed`] if the socket was closed before it was sent, or
+    /// [`ClientError::OutcomeUnknown`] if nobody knows what became of the message: post it again under the client id that is
+    /// named there, or not at all.
     pub async fn publish(&self, channel: ChannelId, body: impl Into<String>) -> Result<MessageBody, ClientError> {
         self.publish_draft(Draft::new(channel, body)).await
     }

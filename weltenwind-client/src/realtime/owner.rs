@@ -62,7 +62,7 @@ impl Owner {
         let Self { conversation, program: Program { commands, events }, .. } = self;
         // Whoever waits for an answer learns by this that there will be none.
         drop(commands);
-        let Conversation { inbox, .. } = conversation;
+        let inbox = conversation.end();
         let Over::Failed(error) = over else { return };
         tracing::warn!(correlation_id = error.correlation_id(), %error, "the socket stays closed");
         if let Some(opened) = opened {

@@ -184,7 +184,7 @@ impl Posts {
         }
         let source = Box::new(refusal);
         let error = if post.is_unsure {
-            ClientError::OutcomeUnknown { client_id: post.draft.client_id.clone(), source }
+            ClientError::OutcomeUnknown { client_id: post.draft.client_id.clone(), source: Some(source) }
         } else {
             source.into()
         };
@@ -198,6 +198,19 @@ impl Posts {
         }
         if self.waiting.is_empty() {
             self.stored_in_a_row = 0;
+        }
+    }
+
+    /// The socket is closed for good: nobody will say what became of what was sent. Who posted the rest learns that it is
+    /// closed.
+    pub(super) fn end(mut self) {
+        self.put_all_back();
+        for post in self.waiting {
+            let client_id = post.draft.client_id;
+            let unknown = ClientError::OutcomeUnknown { client_id, source: None };
+            let error = if post.is_unsure { unknown } else { ClientError::Closed };
+            // Who posted may have gone.
+            let _ = post.asker.send(Err(error));
         }
     }
 
