@@ -139,6 +139,47 @@ async fn behind_a_hole_the_room_is_joined_anew_and_the_difference_told() {
 }
 
 #[tokio::test]
+async fn a_room_that_is_taken_away_while_it_is_joined_anew_stays_joined() {
+    for code in ["internal", "room-not-found"] {
+        let mut script = Script::start().await;
+        let (mut realtime, mut peer) = joined(&mut script, &[member(MIRA, None)], 1).await;
+        assert_eq!(told_of(&mut realtime, 2).await, ["+0b =1", "live"]);
+
+        // The hole makes the client leave and join, and the server has lost the room before it reads that.
+        peer.send_all([change(3, &[], &[], 1), json!({ "t": "left", "room": "global", "code": code })]).await;
+        let leave = peer.expect("leave").await;
+        peer.send(
+            json!({ "t": "err", "id": leave["id"], "code": "not-joined", "detail": "No.", "correlationId": "c.7" }),
+        )
+        .await;
+        let_in(&mut peer, 4, &[member(MIRA, None), member(LU, None)], 2).await;
+
+        assert_eq!(told_of(&mut realtime, 2).await, ["+1b =2", "live"]);
+        say(&realtime, &mut peer, Some("here")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_the_server_thinks_joined_is_left_and_joined() {
+    let mut script = Script::start().await;
+    let (mut realtime, peer) = joined(&mut script, &[member(MIRA, None)], 1).await;
+    assert_eq!(told_of(&mut realtime, 2).await, ["+0b =1", "live"]);
+    drop(peer);
+    let mut peer = script.accept().await;
+    peer.welcome().await;
+
+    let join = peer.expect("join").await;
+    peer.send(
+        json!({ "t": "err", "id": join["id"], "code": "already-joined", "detail": "It is.", "correlationId": "c.7" }),
+    )
+    .await;
+    peer.expect("leave").await;
+    let_in(&mut peer, 7, &[member(LU, None)], 1).await;
+
+    assert_eq!(told_of(&mut realtime, 4).await, ["lost", "back", "+1b -0b =1", "live"]);
+}
+
+#[tokio::test]
 async fn what_is_told_as_a_whole_is_the_new_beginning_and_the_room_stays_joined() {
     let mut script = Script::start().await;
     let (mut realtime, mut peer) = joined(&mut script, &[member(MIRA, None), member(LU, None)], 2).await;

@@ -470,6 +470,10 @@ impl Conversation {
         } else if refusal.code == "cursor-invalid" {
             membership.lose_position(GapCause::Cursor);
             self.ask_for(room);
+        } else if refusal.code == "already-joined" {
+            // The server thinks otherwise, so it is told to begin anew.
+            self.tell_leave(room);
+            self.ask_for(room);
         } else if refusal.is_retryable() || is_of_the_moment(&refusal.code) {
             membership.wait(refusal.retry_after.unwrap_or_default());
         } else {
@@ -477,9 +481,11 @@ impl Conversation {
         }
     }
 
-    /// The server takes a room away: for good, or because it cannot read it for the moment.
+    /// The server takes a room away: for good, or because it cannot read it for the moment. Of one that is asked for anew, that
+    /// is about the membership before; the answer to the request tells how it stands.
     fn taken_away(&mut self, room: Room, code: String) {
-        let Some(membership) = self.rooms.get_mut(&room) else { return };
+        let joined = self.rooms.get_mut(&room).filter(|membership| membership.standing == Standing::Joined);
+        let Some(membership) = joined else { return };
         tracing::warn!(connection = %self.connection, %room, code, "a room is taken away");
         if is_of_the_moment(&code) {
             membership.wait(Duration::ZERO);
