@@ -242,6 +242,28 @@ async fn what_was_not_answered_is_said_on_the_next_connection_and_only_the_newes
 }
 
 #[tokio::test]
+async fn what_was_said_already_is_not_said_twice() {
+    let mut script = Script::start().await;
+    let (realtime, mut peer) = joined(&mut script, &[member(MIRA, None)], 1).await;
+    let looks = [realtime.handle(), realtime.handle()].map(|handle| async move { handle.foreground(true).await });
+    let [first, second] = looks.map(tokio::spawn);
+    let said = peer.expect("foreground").await;
+    // Whoever asks is answered behind both.
+    realtime.presence(Room::Global).await.unwrap();
+    peer.send(json!({ "t": "ok", "id": said["id"] })).await;
+    for asked in [first, second] {
+        soon(asked).await.unwrap().expect("it is said");
+    }
+
+    soon(realtime.foreground(true)).await.unwrap();
+    say(&realtime, &mut peer, Some("away")).await;
+    soon(realtime.say(Room::Global, Some("away"))).await.unwrap();
+    peer.send(json!({ "t": "ping" })).await;
+
+    peer.expect("pong").await;
+}
+
+#[tokio::test]
 async fn what_is_refused_is_refused_in_the_servers_words_and_what_held_before_is_said_again() {
     let mut script = Script::start().await;
     let (realtime, mut peer) = joined(&mut script, &[member(MIRA, None)], 1).await;

@@ -328,6 +328,7 @@ impl Conversation {
         self.last_id += 1;
         if let Some(membership) = self.rooms.get_mut(&room) {
             membership.standing = Standing::Asked(self.last_id);
+            membership.state.forget();
             let since = membership.cursor.clone();
             self.outbox.push_back(ClientRecord::Join { id: self.last_id, room, since });
         }

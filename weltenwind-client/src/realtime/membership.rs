@@ -78,6 +78,7 @@ impl Membership {
     /// The server cannot let the program in for the moment, and asks for a pause, perhaps none.
     pub(super) fn wait(&mut self, asked: Duration) {
         self.standing = Standing::Wanted(Some(Instant::now() + self.backoff.next().max(asked)));
+        self.state.forget();
     }
 
     /// Notes that the position does not hold any more.

@@ -68,8 +68,10 @@ pub(super) type Sent<T> = VecDeque<(i64, Saying<T>)>;
 /// Something of which the newest counts. What was said and is not the default is said again on the next connection.
 #[derive(Debug)]
 pub(super) struct Statement<T> {
-    /// What the server knows.
+    /// What the server was told, and is told again on the next connection.
     holds: Option<T>,
+    /// What the server knows on the present connection, if that is known.
+    known: Option<T>,
     /// What it is to be told, not before a moment if there is one.
     unsaid: Option<(Saying<T>, Option<Instant>)>,
     /// What it was told on the present connection and has not answered, in order.
@@ -79,12 +81,19 @@ pub(super) struct Statement<T> {
 
 impl<T> Default for Statement<T> {
     fn default() -> Self {
-        Self { holds: None, unsaid: None, sent: VecDeque::new(), turn: 0 }
+        Self { holds: None, known: None, unsaid: None, sent: VecDeque::new(), turn: 0 }
     }
 }
 
 impl<T: Clone + Default + PartialEq> Statement<T> {
+    /// Says something. What the server knows already, or is being told, is not said a second time.
     pub(super) fn say(&mut self, what: T, asker: Asker) {
+        let is_settled = self.unsaid.is_none();
+        match self.sent.back_mut() {
+            Some((_, last)) if is_settled && last.what == what => return last.askers.0.push(asker),
+            None if is_settled && self.known.as_ref() == Some(&what) => return Askers::from(asker).answer(None),
+            _ => {}
+        }
         self.turn += 1;
         self.put_back(Saying { turn: self.turn, what, askers: asker.into() });
     }
@@ -103,8 +112,14 @@ impl<T: Clone + Default + PartialEq> Statement<T> {
         self.unsaid = Some((newest, None));
     }
 
+    /// Whoever listened knows nothing any more.
+    pub(super) fn forget(&mut self) {
+        self.known = None;
+    }
+
     /// The connection is lost: what was not answered is said again.
     pub(super) fn lose(&mut self) {
+        self.forget();
         while let Some((_, saying)) = self.sent.pop_front() {
             self.put_back(saying);
         }
@@ -112,6 +127,7 @@ impl<T: Clone + Default + PartialEq> Statement<T> {
 
     /// Whoever listens now knows nothing: what holds is said again, unless something newer is about to be.
     pub(super) fn renew(&mut self) {
+        self.forget();
         if self.unsaid.is_none()
             && self.sent.is_empty()
             && let Some(what) = self.holds.clone()
@@ -142,6 +158,7 @@ impl<T: Clone + Default + PartialEq> Statement<T> {
     /// The server has heard; answers whether this request was one of these.
     pub(super) fn settle(&mut self, id: i64) -> bool {
         let Some(saying) = self.take(id) else { return false };
+        self.known = Some(saying.what.clone());
         self.holds = Some(saying.what).filter(|what| *what != T::default());
         saying.askers.answer(None);
         true
@@ -202,6 +219,31 @@ mod tests {
         statement.lose();
         statement.renew();
         assert_eq!(statement.send(&mut id, now), Some((3, Some("away"))), "what was refused does not hold");
+    }
+
+    #[test]
+    fn what_the_server_knows_or_is_being_told_is_not_said_twice() {
+        let (mut statement, mut id, now) = (Statement::default(), 0, Instant::now());
+        let mut answers: Vec<Answer> = (0..2).map(|_| say(&mut statement, Some("away"))).collect();
+        assert_eq!(statement.send(&mut id, now), Some((1, Some("away"))));
+
+        answers.push(say(&mut statement, Some("away")));
+        assert_eq!(statement.send(&mut id, now), None, "it is on its way");
+        statement.settle(1);
+        answers.push(say(&mut statement, Some("away")));
+        assert_eq!(statement.send(&mut id, now), None, "it is known");
+
+        assert!(answers.iter_mut().all(|answer| matches!(answer.try_recv(), Ok(Ok(())))));
+        drop(say(&mut statement, Some("back")));
+        statement.send(&mut id, now);
+        drop(say(&mut statement, Some("away")));
+        assert_eq!(statement.send(&mut id, now), Some((3, Some("away"))), "something else was said between");
+        statement.settle(2);
+        statement.settle(3);
+        statement.lose();
+        let mut waits = say(&mut statement, Some("away"));
+        assert!(waits.try_recv().is_err(), "nobody knows it without a connection");
+        assert_eq!(statement.send(&mut id, now), Some((4, Some("away"))));
     }
 
     #[test]
