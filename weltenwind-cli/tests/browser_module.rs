@@ -6,10 +6,20 @@ mod window;
 #[path = "fixture/wire.rs"]
 mod wire;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use fixture::{Guest, PATIENCE, Server, Store};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use weltenwind_core::limits::LimitsConfig;
 use window::{Driver, Window};
 use wire::Wire;
@@ -441,6 +451,207 @@ async fn a_server_that_names_a_pause_is_not_asked_before() {
     let asked = act(&window, asked).await.as_u64().expect("a number");
     assert!((4..=9).contains(&asked), "asked {asked} times");
     window.close().await;
+}
+
+/// Something before a server, which answers by itself for want of one.
+struct Proxy {
+    address: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    /// Gives these answers, a status and a body each, and the last of them again and again.
+    async fn answering(answers: Vec<(u16, String)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                if !matches!(stream.read(&mut request).await, Ok(1..)) {
+                    continue;
+                }
+                let (status, body) = &answers[counted.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 {status} No\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                // Who asked may have gone.
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        Self { address, asked }
+    }
+
+    async fn until_asked(&self, times: usize) {
+        let asked = async {
+            while self.asked.load(Ordering::SeqCst) < times {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.expect("it is asked");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn once_the_socket_was_open_only_what_the_server_refuses_by_name_is_the_end() {
+    let (store, driver, wire) = (Store::sqlite(), Driver::start(), Wire::new().await);
+    let server = store.serve(&["--set", &format!("public_url={}", wire.url())]);
+    let address = server.url.replace("http://", "");
+    wire.lead_to(&address);
+    let mira = server.guest("Mira").await;
+    let window = driver.window().await;
+    let page = |status| (status, format!("<html><h1>Error {status}</h1>"));
+    let defect = json!({ "code": "internal", "correlationId": "request-1", "detail": "Not now." }).to_string();
+    open(&window, &wire.url(), &[&mira.token], json!({ "shortestPauseMs": 5, "longestPauseMs": 20 })).await;
+
+    let proxy = Proxy::answering(vec![page(500), page(520), page(404), (500, "{}".to_owned()), (500, defect)]).await;
+    wire.lead_to(&proxy.address);
+    wire.cut();
+    proxy.until_asked(6).await;
+    assert_eq!(act(&window, "realtime.problem.code").await, json!("internal"));
+    wire.lead_to(&address);
+
+    window.until("realtime.state", json!("open")).await;
+    assert_eq!(heard(&window, &["closed"]).await, Vec::<Value>::new());
+    // At first, a defect is told; a server that something before it cannot reach is waited for.
+    let again = format!(
+        "void (globalThis.another = new realtime.constructor({{ token: () => '{}', shortestPauseMs: 5, longestPauseMs: 20 }}),
+            globalThis.opened = another.open().then(() => null, (problem) => problem.code))",
+        mira.token
+    );
+    wire.lead_to(&proxy.address);
+    wire.cut();
+    act(&window, &again).await;
+    assert_eq!(act(&window, "opened").await, json!("internal"));
+    let proxy = Proxy::answering(vec![page(520)]).await;
+    wire.lead_to(&proxy.address);
+    act(&window, &again).await;
+    proxy.until_asked(3).await;
+    wire.lead_to(&address);
+    assert_eq!(act(&window, "opened").await, Value::Null);
+    window.close().await;
+}
+
+/// Runs a conversation without a socket, whose part of the server the script has.
+async fn converse(script: &str) -> Value {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let window = driver.window().await;
+    window.driver.goto(format!("{}{EMPTY_PAGE}", server.url)).await.expect("the page loads");
+    let whole = format!(
+        "return (async () => {{
+            const {{ Conversation }} = await import('/assets/realtime-conversation.js');
+            const {{ Problem }} = await import('/assets/problem.js');
+            const [sent, heard] = [[], []];
+            const conversation = new Conversation(256, (type) => heard.push(type), {{ shortest: 1, longest: 4 }});
+            const open = () => conversation.open((record) => sent.push(record));
+            const until = async (count) => {{
+                while (sent.length < count) await new Promise((go) => setTimeout(go, 1));
+            }};
+            const said = () => sent.splice(0).map(({{ t, id }}) => [t, id]);
+            const room = 'global';
+            const joined = (id) => {{
+                const presence = {{ version: id, members: [{{ id: String(id), displayName: 'Lu' }}], count: 1 }};
+                conversation.take({{ t: 'joined', id, room, recovered: false, presence }});
+            }};
+            const refuse = (id, code) => conversation.take({{ t: 'err', id, code, detail: 'No.', correlationId: 'c.7' }});
+            open();
+            {script}
+        }})();"
+    );
+    let told = window.driver.execute(whole, Vec::new()).await.expect("an answer").json().clone();
+    window.close().await;
+    told
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_joined_room_is_asked_for_again_whatever_the_server_fails_by() {
+    let told = converse(
+        "conversation.join(room, null);
+        joined(1);
+        conversation.lose(true);
+        open();
+        const begin = performance.now();
+        refuse(2, 'internal');
+        await until(3);
+        const pause = performance.now() - begin;
+        joined(3);
+        return [said(), heard, pause >= 1_990];",
+    );
+
+    let expected = json!([[["join", 1], ["join", 2], ["join", 3]], ["presence", "presence"], true]);
+    assert_eq!(told.await, expected);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_room_that_is_joined_anew_outlives_what_crosses_its_request() {
+    let told = converse(
+        "conversation.join(room, null);
+        joined(1);
+        conversation.take({ t: 'presence', room, version: 9, join: [], leave: [], count: 1 });
+        for (const code of ['internal', 'room-not-found']) conversation.take({ t: 'left', room, code });
+        refuse(2, 'not-joined');
+        joined(3);
+        const crossed = [said(), conversation.present(room).members[0].id];
+        conversation.lose(true);
+        open();
+        refuse(4, 'already-joined');
+        joined(6);
+        return [...crossed, said(), conversation.present(room).members[0].id, heard];",
+    );
+
+    let (first, then) = ([("join", 1), ("leave", 2), ("join", 3)], [("join", 4), ("leave", 5), ("join", 6)]);
+    assert_eq!(told.await, json!([first, "3", then, "6", ["presence", "presence", "presence"]]));
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_post_that_is_under_way_when_the_socket_ends_may_be_stored_and_one_that_was_not_sent_is_not() {
+    let told = converse(
+        "const post = (room) => conversation.publish(room, 'farewell', { clientId: 'a7' })
+            .then(null, ({ code, cause, clientId }) => [code, cause?.code ?? null, clientId]);
+        const underWay = post('channel:c');
+        conversation.join('channel:d', null).catch(() => {});
+        const unsent = post('channel:d');
+        conversation.end(new Problem({ code: 'ended' }));
+        return [await underWay, await unsent, said(), conversation.waiting];",
+    );
+
+    let expected = json!([["outcome-unknown", "ended", "a7"], ["ended", null, ""], [["pub", 1], ["join", 2]], 0]);
+    assert_eq!(told.await, expected);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn what_the_server_knows_or_is_being_told_is_not_said_twice() {
+    let told = converse(
+        "const ok = (id) => conversation.take({ t: 'ok', id });
+        conversation.join(room, null);
+        joined(1);
+        const says = [conversation.foreground(true), conversation.foreground(true)];
+        says.push(conversation.say(room, 'away'), conversation.say(room, 'away'));
+        ok(2);
+        ok(3);
+        says.push(conversation.foreground(true), conversation.say(room, 'away'));
+        await Promise.all(says);
+        const once = said();
+        conversation.lose(true);
+        const waits = conversation.foreground(true);
+        open();
+        const again = said();
+        ok(5);
+        ok(4);
+        await waits;
+        return [once, again.length, again.map(([t]) => t).sort()];",
+    );
+
+    let once = [("join", 1), ("foreground", 2), ("presence", 3)];
+    assert_eq!(told.await, json!([once, 2, ["foreground", "join"]]));
 }
 
 /// Holds the conversations of the documents with the module's own part of them, and answers for each its title, what it said

@@ -1,5 +1,9 @@
 /** What went wrong, over HTTP or on the socket. */
 
+/** What the codes begin with that stand for a status: the answer is not the server's own, but of something before it. */
+export const FOREIGN = 'http-';
+/** The code of what has none. */
+const UNNAMED = 'unknown';
 const PASSING = [408, 429, 502, 503, 504];
 /** Codes with these statuses: the socket does not name a status. */
 const PASSING_CODES = ['body-too-slow', 'idempotency-in-progress', 'overloaded', 'rate-limited', 'slow-mode', 'timed-out',
@@ -21,7 +25,7 @@ export class Problem extends Error {
     super(body.detail || body.title || body.code, { cause: body.cause });
     this.name = 'Problem';
     this.status = status;
-    this.code = String(body.code ?? 'unknown');
+    this.code = String(body.code ?? UNNAMED);
     this.detail = String(body.detail || body.title || '');
     this.correlationId = String(body.correlationId ?? '');
     /** @type {{pointer?: string, code: string, detail?: string}[]} */
@@ -37,7 +41,21 @@ export class Problem extends Error {
   /** Whether the same may pass later. */
   get isRetryable() {
     if (OWN_PASSING_CODES.includes(this.code) || PASSING_CODES.includes(this.code)) return true;
+    if (this.isForeign && this.status >= 500) return true;
     return this.status ? PASSING.includes(this.status) : this.retryAfterMs > 0;
+  }
+
+  /** Whether the answer is not the server's own: it has no code of the catalogue. */
+  get isForeign() {
+    return this.status > 0 && (this.code === UNNAMED || this.code.startsWith(FOREIGN));
+  }
+
+  /**
+   * Whether a socket that was open before is opened again after this. What the server refuses by name is final; a defect of its,
+   * and whatever something before it says, is not.
+   */
+  get sparesTheSocket() {
+    return this.isRetryable || this.isForeign || this.status >= 500;
   }
 
   /** Whether another access token may help. */

@@ -1,5 +1,5 @@
 /** One connection, from its ticket to its end. */
-import { Problem, retryAfterMs } from './problem.js';
+import { FOREIGN, Problem, retryAfterMs } from './problem.js';
 
 /** How long the server has for its first record, and to close once it has said goodbye. */
 const GRACE_MS = 15_000;
@@ -27,12 +27,12 @@ export async function getTicket(server, token) {
   const response = await fetch(address, { method: 'POST', headers, body: '{}', signal, credentials: 'omit' });
   const answer = await response.json().catch((error) => {
     if (response.ok) throw error;
-    // What stands before the server, a proxy say, has no problem body.
-    return { code: `http-${response.status}` };
   });
   if (response.ok) return answer.ticket;
-  if (!answer.retryAfter) answer.retryAfterMs = retryAfterMs(response.headers);
-  return new Problem(answer, response.status);
+  // What stands before the server, a proxy say, has no problem body.
+  const problem = answer?.code && answer.correlationId ? answer : { code: FOREIGN + response.status };
+  if (!problem.retryAfter) problem.retryAfterMs = retryAfterMs(response.headers);
+  return new Problem(problem, response.status);
 }
 
 export class Connection {

@@ -1,13 +1,13 @@
 /** What is said on a socket and what it means, without a socket: records and wishes in, records and events out. */
 import { Problem } from './problem.js';
 import { Membership } from './realtime-membership.js';
-import { FOR_THE_MOMENT, Posts } from './realtime-posts.js';
+import { FOR_THE_MOMENT, Posts, drawPause } from './realtime-posts.js';
 import { View } from './realtime-present.js';
 import { Statement } from './realtime-statement.js';
 
-/** A room that the server could not let in, or could not keep up, is asked for again after this. */
+/** A room that the server could not let the program into, or could not keep up, is asked for again after this at the earliest. */
 const ROOM_PAUSE_MS = 2_000;
-/** Pauses between tries of a message that is refused for the moment. */
+/** Pauses between tries of what is refused for the moment. */
 const PAUSES_MS = { shortest: 500, longest: 20_000 };
 
 /** @typedef {import('./realtime-posts.js').Pauses} Pauses */
@@ -30,11 +30,12 @@ export class Conversation {
   /**
    * @param {number} pendingPosts  how many posts may wait for their acknowledgement
    * @param {(type: string, detail: any) => void} tell  what the program hears
-   * @param {Pauses} [pauses]  between tries of a message that is refused for the moment
+   * @param {Pauses} [pauses]  between tries of what is refused for the moment
    */
   constructor(pendingPosts, tell, pauses = PAUSES_MS) {
     this.#posts = new Posts(pendingPosts, pauses);
     this.tell = tell;
+    /** Between tries of a room. */ this.pauses = { ...pauses, shortest: ROOM_PAUSE_MS };
   }
 
   /** How many posts wait for their acknowledgement. */
@@ -155,6 +156,7 @@ export class Conversation {
         if (heard) this.tell('gap', { room, cause: record.cause, cursor: record.cursor });
         return;
       case 'live':
+        if (heard) heard.failures = 0;
         if (heard) this.tell('live', { room });
         return;
       case 'presence': {
@@ -174,8 +176,8 @@ export class Conversation {
       case 'err':
         return this.#refused(id, new Problem(record));
       case 'left':
-        // Otherwise it was left as the program asked.
-        if (membership && id == null) this.#takenAway(room, membership, record.code ?? '');
+        // Otherwise it was left as the program asked, or is asked for anew: the answer to that tells how it stands.
+        if (heard && id == null) this.#takenAway(room, heard, record.code ?? '');
         return;
       case 'ping':
         this.#send?.({ t: 'pong' });
@@ -296,9 +298,11 @@ export class Conversation {
       membership.losePosition();
       membership.want();
       this.#passTime();
-    } else if (problem.isRetryable) {
-      membership.want(Math.max(problem.retryAfterMs, ROOM_PAUSE_MS));
-      this.#passTime();
+    } else if (problem.code === 'already-joined') {
+      // The server thinks otherwise, so it is told to begin anew.
+      this.#joinAnew(room);
+    } else if (problem.isRetryable || FOR_THE_MOMENT.includes(problem.code)) {
+      this.#wait(membership, problem.retryAfterMs);
     } else {
       this.#giveAway(room, problem);
     }
@@ -307,7 +311,12 @@ export class Conversation {
   /** The server takes a room away: for good, or because it cannot read it for the moment. */
   #takenAway(/** @type {string} */ room, /** @type {Membership} */ membership, /** @type {string} */ code) {
     if (!FOR_THE_MOMENT.includes(code)) return this.#giveAway(room, new Problem({ code }));
-    membership.want(ROOM_PAUSE_MS);
+    this.#wait(membership, 0);
+  }
+
+  /** The server cannot let the program in for the moment, and asks for a pause, perhaps none. */
+  #wait(/** @type {Membership} */ membership, /** @type {number} */ askedMs) {
+    membership.want(Math.max(askedMs, drawPause(this.pauses, ++membership.failures)));
     this.#passTime();
   }
 

@@ -9,6 +9,7 @@ export class Membership {
   standing = 'wanted';
   /** When it is wanted: from when on it is asked for. */ at = 0;
   /** When it is asked for: by this request. */ askedAs = 0;
+  /** How often the server could not let the program in or keep it there since all that was missed was told. */ failures = 0;
   /** What the program says of itself there. */ state = new Statement(null);
   /** Who is there; none in a room that does not tell. @type {import('./realtime-present.js').View|null} */ view = null;
   /** The position does not hold any more, which is told with the next join. */ #isLost = false;
@@ -26,6 +27,7 @@ export class Membership {
   /** @param {number} [pauseMs] */
   want(pauseMs = 0) {
     this.standing = 'wanted';
+    this.state.forget();
     this.at = pauseMs && Date.now() + pauseMs;
   }
 

@@ -10,7 +10,8 @@ const PAUSE_MS = 2_000;
 
 /** Something of which the newest counts. What was said and is not `nothing` is said again on the next connection. */
 export class Statement {
-  /** What the server knows. */ #holds;
+  /** What the server was told, and is told again on the next connection. */ #holds;
+  /** What the server knows on the present connection, if that is known. */ #known = /** @type {any} */ (undefined);
   /** What it is to be told, and from when on. @type {(Saying & {at: number})|null} */ #unsaid = null;
   /** What it was told on the present connection and has not answered. @type {Map<number, Saying>} */ #sent = new Map();
   #turn = 0;
@@ -21,8 +22,11 @@ export class Statement {
     this.#holds = nothing;
   }
 
-  /** @param {any} what  @param {Asker} asker */
+  /** What the server knows already, or is being told, is not said a second time. @param {any} what  @param {Asker} asker */
   say(what, asker) {
+    const last = [...this.#sent.values()].at(-1);
+    if (!this.#unsaid && last?.what === what) return void last.askers.push(asker);
+    if (!this.#unsaid && !last && this.#known === what) return asker.resolve(undefined);
     this.#putBack({ turn: ++this.#turn, what, askers: [asker] });
   }
 
@@ -35,12 +39,19 @@ export class Statement {
 
   /** The connection is lost: what was not answered is said again. */
   lose() {
+    this.forget();
     for (const saying of this.#sent.values()) this.#putBack(saying);
     this.#sent.clear();
   }
 
+  /** Whoever listened knows nothing any more. */
+  forget() {
+    this.#known = undefined;
+  }
+
   /** Whoever listens now knows nothing: what holds is said again, unless something newer is about to be. */
   renew() {
+    this.forget();
     if (this.#unsaid || this.#sent.size || this.#holds === this.nothing) return;
     this.#unsaid = { turn: this.#turn, what: this.#holds, askers: [], at: 0 };
   }
@@ -62,7 +73,7 @@ export class Statement {
   settle(id) {
     const saying = this.#take(id);
     if (!saying) return false;
-    this.#holds = saying.what;
+    this.#holds = this.#known = saying.what;
     for (const asker of saying.askers) asker.resolve(undefined);
     return true;
   }

@@ -82,14 +82,16 @@ export class Realtime extends EventTarget {
 
   /**
    * Opens the socket; listen to events and join rooms before or after. A server that is away is waited for.
-   * @returns {Promise<void>}  fails if there is no connection to be had
+   * @returns {Promise<void>}  fails if there is no connection to be had, also for a defect of the server's (`internal`), or an
+   *   answer below 500 that is not the server's. Once the socket was open, neither ends it, for it may pass: then only what the
+   *   server refuses by name does, `session-ended` for example
    */
   open() {
     if (this.state === 'idle') this.#run();
     return this.#opened.promise;
   }
 
-  /** Closes the socket for good. What waits for an answer fails as `closed`. */
+  /** Closes the socket for good. What waits for an answer fails as `closed`, a message that was sent as `outcome-unknown`. */
   close() {
     this.#finish(new Problem({ code: 'closed' }));
   }
@@ -124,12 +126,14 @@ export class Realtime extends EventTarget {
   /**
    * Posts a message to a channel that is joined. While the connection is lost, it waits for the next one. A server that fails
    * may have stored it all the same, so it is sent again under its client id, up to ten times; later messages to the same
-   * room wait behind it, unless they were on their way already.
+   * room wait behind it, unless they were on their way already. One that came too often (`rate-limited`, `slow-mode`) is refused
+   * at once if it was sent at once. If it had to wait before, it is sent again after the pause that the server names, up to two
+   * minutes and ten times, and keeps its place.
    * @param {string} room
    * @param {string} body
    * @param {{clientId?: string, replyTo?: string}} [draft]  a client id that the program knows, so that it may post it again
    * @returns {Promise<Message>}  once it is stored; fails as `queue-full` if too much waits, and as `outcome-unknown` if nobody
-   *   knows what became of it: post it again under `problem.clientId`, or not at all
+   *   knows what became of it, also because the socket was closed for good: post it again under `problem.clientId`, or not at all
    */
   async publish(room, body, draft = {}) {
     this.#demand();
@@ -212,15 +216,13 @@ export class Realtime extends EventTarget {
       await this.#sleep(next.pauseMs);
       if (this.#over) break;
       try {
-        next = this.#after(await this.#connect(next.stale));
+        next = this.#after(await this.#connect(next));
       } catch (/** @type {any} */ error) {
         const problem = error instanceof Problem ? error : new Problem({ code: 'network', detail: String(error) });
-        const { status, retryAfterMs: asked, isRetryable } = problem;
+        const { retryAfterMs: asked } = problem;
         this.problem = problem;
-        if (!isRetryable) this.#finish(problem);
-        // A second token would be of no more use than the first.
-        const stale = status ? undefined : next.stale;
-        next = { pauseMs: Math.max(this.#backoff(), asked), isNamed: asked > 0, stale };
+        if (!(this.#wasOpen ? problem.sparesTheSocket : problem.isRetryable)) this.#finish(problem);
+        next = { pauseMs: Math.max(this.#backoff(), asked), isNamed: asked > 0, stale: next.stale };
       }
       if (!this.#over) this.#set('waiting');
     }
@@ -274,11 +276,14 @@ export class Realtime extends EventTarget {
     });
   }
 
-  /** Opens a connection, and answers how it ended. @param {string} [stale]  a token that does not serve any more */
-  async #connect(stale) {
+  /** Opens a connection, and answers how it ended. @param {Next} next */
+  async #connect(next) {
     const { server = '' } = this.#options;
-    // A token that came from elsewhere cannot be renewed; the server says what is wrong with it.
-    let token = (stale && await this.#options.token(stale)) || await this.#options.token();
+    let token = next.stale && await this.#options.token(next.stale);
+    // A second token would be of no more use than the first.
+    next.stale = undefined;
+    // One that came from elsewhere cannot be renewed; the server says what is wrong with it.
+    token ||= await this.#options.token();
     let answer = token && await getTicket(server, token);
     if (answer instanceof Problem && answer.isStaleToken) {
       const newer = await this.#options.token(token ?? undefined);
@@ -384,4 +389,7 @@ export class Room {
   }
 }
 
-/** @typedef {{pauseMs: number, isNamed: boolean, stale?: string}} Next  whether the server named the pause */
+/**
+ * @typedef {{pauseMs: number, isNamed: boolean, stale?: string}} Next  whether the server named the pause, and a token that does
+ *   not serve any more
+ */
