@@ -307,14 +307,11 @@ async fn what_waited_for_a_connection_waits_out_a_passing_refusal_and_nothing_ov
     drop(peer);
     assert_eq!(told(&mut realtime, 1).await, ["lost"]);
     let handle = realtime.handle();
-    let post = async |body: &'static str| {
+    let post = |body: &'static str| {
         let handle = handle.clone();
-        let posting = tokio::spawn(async move { handle.publish(channel(), body).await });
-        // It is in the queue before the next one is.
-        tokio::task::yield_now().await;
-        posting
+        tokio::spawn(async move { handle.publish(channel(), body).await })
     };
-    let mut posting = vec![post("one").await, post("two").await];
+    let mut posting = vec![post("one"), post("two")];
     let (mut peer, _) = reconnected(&mut script).await;
 
     let mut stored = Vec::new();
@@ -329,7 +326,7 @@ async fn what_waited_for_a_connection_waits_out_a_passing_refusal_and_nothing_ov
         }
         if posting.len() == 2 {
             // What is said while others wait is said behind them.
-            posting.push(post("three").await);
+            posting.push(post("three"));
         }
         seq += 1;
         peer.send(json!({ "t": "ok", "id": sent["id"], "message": message(seq) })).await;
@@ -341,13 +338,13 @@ async fn what_waited_for_a_connection_waits_out_a_passing_refusal_and_nothing_ov
 
     assert_eq!(stored, ["one", "two", "three"]);
     // Who stands by hears at once that it came too soon, and whoever would have to wait for too long, too.
-    let alone = post("alone").await;
+    let alone = post("alone");
     let sent = peer.expect("pub").await;
     peer.send(err(&sent["id"], &passing("rate-limited"))).await;
     assert_eq!(soon(alone).await.unwrap().unwrap_err().code(), Some("rate-limited"));
     drop(peer);
     assert_eq!(told(&mut realtime, 2).await, ["back", "lost"]);
-    let late = post("late").await;
+    let late = post("late");
     let (mut peer, _) = reconnected(&mut script).await;
     let sent = peer.expect("pub").await;
     let mut refusal = passing("slow-mode");

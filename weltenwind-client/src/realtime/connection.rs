@@ -6,7 +6,6 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
 };
-
 use weltenwind_core::wire::ClientRecord;
 
 use super::{

@@ -30,7 +30,6 @@ use crate::{
 const MAX_WAITING: usize = 4096;
 /// A room that the server could not let the program into, or could not keep up, is asked for again after this at the earliest.
 const ROOM_PAUSE: Duration = Duration::from_secs(2);
-
 /// How often a server pings by default.
 const PINGS_EVERY: Duration = Duration::from_secs(25);
 
