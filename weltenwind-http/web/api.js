@@ -16,14 +16,24 @@ function ownDevice() {
   }
 }
 
+/** The longest pause between two questions for the session, unless the server names a longer one. */
+const LONGEST_PAUSE_MS = 30_000;
+/** A timer with a longer one goes off at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /**
- * Fires `session` with {changed}: true when another session, or none, took the place of the last.
+ * Fires `session` with {changed, ended}: `changed` when another session, or none, took the place of the last, and when it is
+ * known for the first time who is signed in; `ended` when there was a session and now is none. Fires `doubt` with a problem when
+ * nobody can tell; it is asked again.
  * @typedef {{accessToken: string, expiresIn: number, sessionId: string,
  *   user: {id: string, kind: string, displayName: string}}} Session
  */
 export class Api extends EventTarget {
   /** @type {Session|null} In memory only. */
   session = null;
+  /** Whether it is known who is signed in, or that nobody is. Until then nobody may sign in: that would cost a guest the account. */
+  known = false;
+  #doubts = 0;
   /** @type {Promise<void>|null} */ #refreshing = null;
   #timer = 0;
   #tabs = 'BroadcastChannel' in self ? new BroadcastChannel('weltenwind-session') : null;
@@ -31,7 +41,10 @@ export class Api extends EventTarget {
   constructor() {
     super();
     // The cookie is shared: when another tab signs in or out, this one follows.
-    this.#tabs?.addEventListener('message', () => this.refresh().catch(() => {}));
+    this.#tabs?.addEventListener('message', () => {
+      this.known &&= Boolean(this.session);
+      this.refresh().catch(() => {});
+    });
   }
 
   /**
@@ -90,7 +103,8 @@ export class Api extends EventTarget {
 
   /**
    * Trades the cookie for a fresh access token: one refresh at a time in this tab, and across tabs where
-   * the browser has locks. Ends with session null when there is none; throws when nobody can tell.
+   * the browser has locks. Ends with session null when there is none, which 401 alone says; throws when nobody can tell, and then
+   * asks again by itself: no sooner than the server wants, and spread over a span that doubles.
    */
   refresh() {
     const once = async () => {
@@ -98,7 +112,9 @@ export class Api extends EventTarget {
         this.#adopt(await this.request('POST', '/auth/refresh', { body: {}, auth: false, csrf: true }));
       } catch (/** @type {any} */ problem) {
         if (problem.status === 401) return this.#adopt(null);
-        if (this.session) this.#refreshIn(5_000 + Math.random() * 10_000);
+        const span = Math.min(LONGEST_PAUSE_MS, 1_000 * 2 ** this.#doubts++);
+        this.#refreshIn(problem.retryAfterMs + Math.random() * span);
+        this.dispatchEvent(new CustomEvent('doubt', { detail: problem }));
         throw problem;
       }
     };
@@ -118,14 +134,17 @@ export class Api extends EventTarget {
 
   #refreshIn(/** @type {number} */ ms) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.refresh().catch(() => {}), ms);
+    this.#timer = setTimeout(() => this.refresh().catch(() => {}), Math.min(ms, LONGEST_TIMER_MS));
   }
 
   #adopt(/** @type {Session|null} */ session) {
-    const changed = session?.sessionId !== this.session?.sessionId;
+    const changed = !this.known || session?.sessionId !== this.session?.sessionId;
+    const ended = Boolean(this.session) && !session;
     this.session = session;
+    this.known = true;
+    this.#doubts = 0;
     clearTimeout(this.#timer);
     if (session) this.#refreshIn(session.expiresIn * 800);
-    this.dispatchEvent(new CustomEvent('session', { detail: { changed } }));
+    this.dispatchEvent(new CustomEvent('session', { detail: { changed, ended } }));
   }
 }

@@ -7,7 +7,8 @@ import { wireComposer } from './composer.js';
 import { $, disc, h, setText } from './format.js';
 import { Live } from './live.js';
 import { News } from './news.js';
-import { notice } from './notice.js';
+import { describe, notice } from './notice.js';
+import { Problem } from './problem.js';
 import { drawHere, drawWriters, Typing } from './people.js';
 import { accountSignIn, bootstrapSignIn, guestSignIn } from './sign-in.js';
 import { has, lang, t } from './text.js';
@@ -15,6 +16,8 @@ import { listWorlds } from './worlds.js';
 
 const MANY = 1_500;
 const POLL_MS = 5_000;
+/** The page shows what everybody may read if nobody has said by then who is signed in. */
+const PATIENCE_MS = 2_000;
 
 const api = new Api();
 const news = new News(api);
@@ -80,7 +83,7 @@ function drawTyping() {
 
 function drawStatus() {
   const { state } = live;
-  const shown = !api.session || active?.refused ? (failures ? 'offline' : 'reading')
+  const shown = !api.known ? 'connecting' : !api.session || active?.refused ? (failures ? 'offline' : 'reading')
     : state === 'open' ? (active?.live ? 'live' : 'connecting') : state === 'connecting' ? state : 'offline';
   $('status').dataset.state = shown;
   setText($('status'), t(state === 'closed' && api.session ? 'state.stopped' : `state.${shown}`));
@@ -105,7 +108,7 @@ function drawAccount() {
   const name = active?.info.name ?? '';
   const kept = user?.kind === 'guest' && active?.info.guestsMayPost === false;
   $('account').hidden = $('compose').hidden = !user;
-  $('sign-in').hidden = Boolean(user);
+  $('sign-in').hidden = Boolean(user) || !api.known;
   $('composer').disabled = $('send').disabled = kept;
   $('composer').placeholder = t(kept ? 'composer.guests' : 'composer.label', { name });
   $('composer').setAttribute('aria-label', t('composer.label', { name }));
@@ -148,6 +151,7 @@ async function open() {
     return 'door';
   }
   if (place === 'account' && !named) {
+    if (!api.known) return 'failed';
     if (!api.session) location.replace('/sign-in?next=/account');
     else await showAccount(api);
     return 'mine';
@@ -166,7 +170,8 @@ async function start() {
   try {
     shown = await open();
   } catch (/** @type {any} */ problem) {
-    notice(problem.status === 404 ? t('world.missing') : problem, start);
+    // A private world is not there for nobody, and who somebody is may still be found out.
+    if (problem.status !== 404 || api.known) notice(problem.status === 404 ? t('world.missing') : problem, start);
   }
   document.body.dataset.view = shown;
   for (const section of ['worlds', 'door', 'mine']) $(section).hidden = shown !== section;
@@ -232,7 +237,10 @@ function wire() {
   accountSignIn(api);
   bootstrapSignIn(api);
   addEventListener('hashchange', showChannel);
-  addEventListener('online', poll);
+  addEventListener('online', () => {
+    poll();
+    if (!api.known) ask();
+  });
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) return;
     unseen = 0;
@@ -242,11 +250,25 @@ function wire() {
   });
 }
 
+/** Asks who is signed in. What cannot be told is told as a doubt, and asked again. */
+function ask() {
+  return api.refresh().catch((problem) => console.debug(problem));
+}
+
+function doubt(/** @type {any} */ problem) {
+  if (api.known) return;
+  const words = t('session.unknown', { why: describe(problem) });
+  // Said once, not with each attempt.
+  if ($('notice').firstChild?.textContent !== words) notice(words, ask);
+  drawSoon();
+}
+
+api.addEventListener('doubt', (/** @type {any} */ { detail }) => doubt(detail));
 api.addEventListener('session', (/** @type {any} */ { detail }) => {
   if (!detail.changed) return;
   const { session } = api;
   const focused = document.activeElement?.closest('#sign-in, #bootstrap');
-  notice(session ? null : t('ended'));
+  notice(detail.ended ? t('ended') : null);
   for (const channel of channels) channel.discard();
   if (session) live.start();
   else live.stop();
@@ -258,6 +280,11 @@ api.addEventListener('session', (/** @type {any} */ { detail }) => {
 });
 
 wire();
-await api.refresh().catch(notice);
+const slow = setTimeout(() => doubt(new Problem({ code: 'no-answer' })), PATIENCE_MS);
+await Promise.race([ask(), new Promise((go) => setTimeout(go, PATIENCE_MS))]);
+clearTimeout(slow);
+const { known } = api;
 await start();
 ready = true;
+// Meanwhile it may have become known who looks.
+if (known !== api.known && !active) await start();

@@ -92,6 +92,7 @@ export default {
   'leave': 'Gehen',
   'leave.label': 'Gehen: die Sitzung von {name} beenden',
   'ended': 'Deine Sitzung ist beendet. Wähl einen Namen, um wieder beizutreten.',
+  'session.unknown': '{why} Ob du angemeldet bist, ist noch nicht bekannt. Die Seite fragt weiter nach.',
 
   'boot.title': 'Erste Anmeldung eines Eigentümers',
   'boot.lead': 'Mit diesem Link wirst du Eigentümer dieses Servers. Wähl, womit du dich künftig anmeldest.',
@@ -109,6 +110,7 @@ export default {
   'state.stopped': 'Getrennt',
 
   'error.network': 'Der Server ist nicht erreichbar.',
+  'error.no-answer': 'Der Server hat noch nicht geantwortet.',
   'error.lost': 'Die Verbindung ist abgerissen. Sie wird neu aufgebaut.',
   'error.not-connected': 'Im Moment besteht keine Verbindung.',
   'error.queue-full': 'Zu viele Nachrichten warten darauf, gesendet zu werden. Warte, bis die Verbindung wieder steht.',
@@ -135,7 +137,6 @@ export default {
   'error.dismiss': 'Schließen',
   'close.4200': 'Dieses Gerät wurde abgemeldet. Wähl einen Namen, um wieder beizutreten.',
   'close.4201': 'Deine Sitzung ist beendet. Wähl einen Namen, um wieder beizutreten.',
-  'close.4202': 'Dieses Konto ist gesperrt.',
   'close.4202': 'Du wurdest ausgeschlossen.',
   'close.4203': 'Die Verbindung wurde beendet, weil diese Seite und der Server einander nicht verstehen. Lade die Seite neu.',
   'close.other': 'Der Server hat die Verbindung beendet. Lade die Seite neu, um es erneut zu versuchen.',

@@ -89,6 +89,7 @@ export default {
   'leave': 'Leave',
   'leave.label': 'Leave: end the session of {name}',
   'ended': 'Your session has ended. Pick a name to join again.',
+  'session.unknown': '{why} Whether you are signed in is not known yet. This page keeps asking.',
 
   'boot.title': 'First sign-in of an owner',
   'boot.lead': 'This link makes you an owner of this server. Choose how you will sign in from now on.',
@@ -106,6 +107,7 @@ export default {
   'state.stopped': 'Disconnected',
 
   'error.network': 'The server cannot be reached.',
+  'error.no-answer': 'The server has not answered yet.',
   'error.lost': 'The connection is lost. It is opened again.',
   'error.not-connected': 'There is no connection at the moment.',
   'error.queue-full': 'Too many messages are waiting to be sent. Wait until the connection is back.',
@@ -122,7 +124,6 @@ export default {
   'error.dismiss': 'Dismiss',
   'close.4200': 'This device was signed out. Pick a name to join again.',
   'close.4201': 'Your session has ended. Pick a name to join again.',
-  'close.4202': 'This account is banned.',
   'close.4202': 'You have been banned.',
   'close.4203': 'The connection was closed because this page and the server do not understand each other. Reload the page.',
   'close.other': 'The server closed the connection. Reload the page to try again.',

@@ -1,0 +1,90 @@
+//! Whom the page takes its reader for, while the server cannot say it, and after it said that somebody is nobody any more.
+
+mod fixture;
+#[path = "fixture/window.rs"]
+mod window;
+
+use fixture::Store;
+use serde_json::json;
+use sqlx::{Connection as _, SqliteConnection};
+use window::{Driver, Window};
+
+const NOTICE: &str = "document.getElementById('notice').textContent";
+const SIGN_IN: &str = "document.getElementById('sign-in').checkVisibility()";
+const REFRESH: &str = "*/api/v1/auth/refresh";
+
+/// The page reads along, says why it does not know its reader, and offers nobody another account.
+async fn does_not_know_its_reader(window: &Window, why: &str) {
+    window.until(&format!("{NOTICE}.includes({})", json!(why)), json!(true)).await;
+    window.until(&format!("{NOTICE}.includes('signed in is not known yet')"), json!(true)).await;
+    window.until("document.querySelector('#rows .body')?.textContent", json!("well met")).await;
+    assert_eq!(window.eval(SIGN_IN).await.expect("an answer"), json!(false), "nobody is asked for a name");
+    window.until(window::STATUS, json!("connecting")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_guest_stays_that_guest_while_nobody_can_say_who_is_signed_in() {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&["--set", "limits.auth=20/min"]);
+    let window = driver.window().await;
+    window.open(&server).await;
+    window.join("Mira").await;
+    window.say("well met").await;
+    window.shows(&[("Mira", "well met")]).await;
+    let me = "document.getElementById('me').dataset.id";
+    let mira = window.eval(me).await.expect("an id");
+
+    // Nobody is reached.
+    window.block(&[REFRESH]).await;
+    window.reload().await;
+    does_not_know_its_reader(&window, "cannot be reached").await;
+    window.block(&[]).await;
+    window.is_signed_in_as("Mira").await;
+    window.until(NOTICE, json!("")).await;
+
+    // Nobody says anything at all.
+    window.hold(REFRESH).await;
+    window.reload().await;
+    does_not_know_its_reader(&window, "has not answered yet").await;
+    window.let_go().await;
+    window.is_signed_in_as("Mira").await;
+
+    // Too many have asked from this address.
+    let other = json!({ "refreshToken": "wwr_of-nobody" });
+    while server.post("/api/v1/auth/refresh", None, &other).await.0 != 429 {}
+    window.reload().await;
+    does_not_know_its_reader(&window, "The limit `auth` is reached").await;
+    window.is_signed_in_as("Mira").await;
+
+    assert_eq!(window.eval(me).await.expect("an id"), mira);
+    window.say("still me").await;
+    window.shows(&[("Mira", "well met"), ("Mira", "still me")]).await;
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_guest_stays_that_guest_while_the_store_takes_nothing() {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&["--set", "storage.busy_timeout_ms=50"]);
+    let window = driver.window().await;
+    window.open(&server).await;
+    window.join("Mira").await;
+    window.say("well met").await;
+    window.shows(&[("Mira", "well met")]).await;
+
+    let mut connection = SqliteConnection::connect(store.url()).await.expect("the file");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the file is locked");
+    window.reload().await;
+    does_not_know_its_reader(&window, "A part of the server is away").await;
+    window.driver.goto(format!("{}/account", server.url)).await.expect("the page loads");
+    window.until(&format!("{NOTICE}.includes('signed in is not known yet')"), json!(true)).await;
+    sqlx::query("ROLLBACK").execute(&mut connection).await.expect("the lock goes");
+
+    window.until("document.getElementById('mine-who').textContent.startsWith('Mira, a guest')", json!(true)).await;
+    assert_eq!(window.eval("location.pathname").await.expect("an answer"), json!("/account"));
+    window.open(&server).await;
+    window.is_signed_in_as("Mira").await;
+    window.close().await;
+}
