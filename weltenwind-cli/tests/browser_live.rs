@@ -51,6 +51,18 @@ async fn owner(store: &Store, server: &Server) -> String {
     session["accessToken"].as_str().expect("a token").to_owned()
 }
 
+/// Makes the store what a backup of it was when it had one message.
+async fn restore_the_first_message(store: &Store) {
+    let mut connection = SqliteConnection::connect(store.url()).await.expect("the file");
+    for statement in [
+        "DELETE FROM chat_messages WHERE seq = 2",
+        "UPDATE chat_channels SET epoch = epoch + 1, last_seq = 1, last_change = 1, purged_change = 0",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await.expect("the statement");
+    }
+    connection.close().await.expect("the file is closed");
+}
+
 async fn announce(server: &Server, owner: &str, title: &str) {
     let body = json!({ "title": title, "body": "Season 7 begins tonight.", "audience": { "kind": "global" } });
     let key = format!("the-key-of-{}", title.to_lowercase().replace(' ', "-"));
@@ -220,14 +232,7 @@ async fn a_restored_backup_is_noticed_and_the_history_read_anew() {
     }
     let address = server.address().to_owned();
     server.kill();
-    let mut connection = SqliteConnection::connect(store.url()).await.expect("the file");
-    for statement in [
-        "DELETE FROM chat_messages WHERE seq = 2",
-        "UPDATE chat_channels SET epoch = epoch + 1, last_seq = 1, last_change = 1, purged_change = 0",
-    ] {
-        sqlx::query(statement).execute(&mut connection).await.expect("the statement");
-    }
-    connection.close().await.expect("the file is closed");
+    restore_the_first_message(&store).await;
     there.until(&format!("{STATUS} !== 'live'"), json!(true)).await;
     there.say("is it you?").await;
 
@@ -244,6 +249,90 @@ async fn a_restored_backup_is_noticed_and_the_history_read_anew() {
     assert_eq!(server.history(&channel).await.len(), 3);
     here.close().await;
     there.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_history_that_could_not_be_read_anew_at_once_takes_the_place_of_the_old_one_all_the_same() {
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let window = driver.window().await;
+    window.open(&server).await;
+    window.join("Mira").await;
+    for body in ["the first word", "a word that the backup does not have"] {
+        window.say(body).await;
+        window.until(&format!("({CONVERSATION}).at(-1)"), json!(["Mira", body])).await;
+    }
+    let address = server.address().to_owned();
+    server.kill();
+    restore_the_first_message(&store).await;
+    window.until(&format!("{STATUS} !== 'live'"), json!(true)).await;
+    window.block(&["*/messages?limit=50*"]).await;
+
+    let _server = store.serve_at(&address);
+
+    let notice = "document.getElementById('notice').textContent.includes('cannot be reached')";
+    let asked =
+        "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/messages?limit=50')).length";
+    window.until(&format!("{notice} && {asked} > 1"), json!(true)).await;
+    window.block(&[]).await;
+    window.shows(&[("Mira", "the first word")]).await;
+    window.until(STATUS, json!("live")).await;
+    window.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn history_is_not_read_out_as_news_and_what_comes_is() {
+    const ROWS: &str = "document.querySelectorAll('#rows .message').length";
+    const BUSY: &str = "document.getElementById('log').getAttribute('aria-busy')";
+    const WATCH: &str = "void (globalThis.added = [], new MutationObserver((changes) => {
+        for (const { addedNodes } of changes) if (addedNodes.length) added.push(document.getElementById('log').ariaBusy);
+    }).observe(document.getElementById('rows'), { childList: true }))";
+    const WHILE_BUSY: &str = "[...new Set(added)]";
+
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let owner = owner(&store, &server).await;
+    let (_, welcome) = server.get("/api/v1/worlds/welcome").await;
+    let scope = format!("world:{}", welcome["id"].as_str().expect("an id"));
+    let quiet = json!({ "scope": scope, "slug": "quiet", "name": "Quiet" });
+    let (status, made) = server.post("/api/v1/channels", Some(&owner), &quiet).await;
+    assert_eq!(status, 201, "{made}");
+    let path = format!("/api/v1/channels/{}/messages", server.general().await);
+    let other = server.guest("Nadia").await;
+    for number in 0..70 {
+        server.post(&path, Some(&other.token), &json!({ "body": format!("word {number}") })).await;
+    }
+    let elsewhere = format!("/api/v1/channels/{}/messages", made["id"].as_str().expect("an id"));
+    server.post(&elsewhere, Some(&other.token), &json!({ "body": "a word elsewhere" })).await;
+    let window = driver.window().await;
+    window.open(&server).await;
+    window.join("Mira").await;
+    window.until(ROWS, json!(50)).await;
+    window.until(BUSY, json!("false")).await;
+
+    act(&window, WATCH).await;
+    act(&window, "document.getElementById('older').focus()").await;
+    act(&window, "document.getElementById('older').click()").await;
+    window.until(ROWS, json!(70)).await;
+    assert_eq!(act(&window, WHILE_BUSY).await, json!(["true"]), "an older page is no news");
+    window.until("document.activeElement.id", json!("log")).await;
+    window.until(BUSY, json!("false")).await;
+
+    for (channel, rows) in [("quiet", 1), ("general", 70)] {
+        act(&window, "void (added = [])").await;
+        act(&window, &format!("void (location.hash = '#channel={channel}')")).await;
+        window.until(ROWS, json!(rows)).await;
+        assert_eq!(act(&window, WHILE_BUSY).await, json!(["true"]), "another channel is no news");
+        window.until(BUSY, json!("false")).await;
+    }
+
+    act(&window, "void (added = [])").await;
+    server.post(&path, Some(&other.token), &json!({ "body": "this is news" })).await;
+    window.until(ROWS, json!(71)).await;
+    assert_eq!(act(&window, WHILE_BUSY).await, json!(["false"]), "news are read out");
+    window.close().await;
 }
 
 #[tokio::test]

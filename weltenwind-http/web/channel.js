@@ -24,9 +24,11 @@ export class Channel {
   /** Joined, and caught up. */ live = false;
   /** Why the socket may not join. @type {Problem|null} */ refused = null;
   unread = 0;
+  /** How many pages of history were taken. */ pages = 0;
   /** @type {Map<string, Message>} */ #byId = new Map();
   /** @type {Map<string, string>} */ #rowKeys = new Map();
   #generation = 0;
+  /** What may belong to another history, and goes once a page of this one is here. @type {Set<Message>} */ #doubtful = new Set();
 
   /**
    * @param {{id: string, slug: string, name: string, guestsMayPost?: boolean}} info
@@ -46,7 +48,7 @@ export class Channel {
    */
   async load(anew = false) {
     const generation = ++this.#generation;
-    const before = new Set(anew ? this.messages : []);
+    if (anew) this.#doubtful = new Set(this.messages);
     this.loading = true;
     this.changed();
     const page = await this.fetch('limit=50').catch((problem) => ({ problem }));
@@ -55,12 +57,14 @@ export class Channel {
     this.problem = page.problem ?? null;
     if (!page.problem) {
       const first = page.items.at(-1)?.seq ?? 0;
-      this.messages = this.messages.filter((m) => m.seq >= first && !before.has(m));
+      this.messages = this.messages.filter((m) => m.seq >= first && !this.#doubtful.has(m));
+      this.#doubtful.clear();
       this.#byId = new Map(this.messages.map((m) => [m.id, m]));
       for (const message of page.items) this.#put(message);
       this.cursor = page.roomCursor;
       this.older = page.nextCursor;
       this.loaded = true;
+      this.pages++;
     }
     this.changed();
   }
@@ -75,6 +79,7 @@ export class Channel {
       if (generation !== this.#generation) return;
       for (const message of page.items) this.#put(message);
       this.older = page.nextCursor;
+      this.pages++;
     } finally {
       if (generation === this.#generation) this.loading = false;
       this.changed();
@@ -131,6 +136,16 @@ export class Channel {
     draft.state = 'failed';
     draft.problem = problem;
     this.changed();
+  }
+
+  /** Whoever wrote what is not sent yet is signed in no more: it stays for them to copy, or to send as who they are then. */
+  endSession() {
+    for (const draft of this.outbox) if (draft.state === 'sending') this.fail(draft, new Problem({ code: 'session-over' }));
+  }
+
+  /** Makes a failed draft another person's. The name under which the first one sent it is used up. @param {Draft} draft  @param {Author} author */
+  handOver(draft, author) {
+    if (draft.author.id !== author.id) Object.assign(draft, { author, clientId: newId() });
   }
 
   /** @param {Draft} [draft]  without one, everything unsent */

@@ -1,11 +1,13 @@
 /** Draws a channel: rows in order, and a scroll position that stays where the reader is. */
 import { $, dayName, dayOf, disc, fullTime, h, hue, setText, time } from './format.js';
-import { describe, link } from './notice.js';
+import { describe, goOn, link } from './notice.js';
 import { has, plural, t } from './text.js';
 
 /** @typedef {import('./channel.js').Channel} Channel */
 
 const GROUP_MS = 5 * 60_000;
+/** So long after it is drawn, history is no news to whoever has the page read out. */
+const HUSH_MS = 250;
 
 export class ChatView {
   /** Whether the reader is at the end and wants to stay there. */
@@ -13,6 +15,8 @@ export class ChatView {
   #log = $('log');
   #rows = $('rows');
   #fresh = 0;
+  #pages = 0;
+  #hush = 0;
   /** @type {Map<any, HTMLElement>} */ #known = new Map();
   /** @type {Channel|null} */ #channel = null;
 
@@ -42,7 +46,18 @@ export class ChatView {
    * @param {number} [fresh]  how many messages are new since the last time
    */
   draw(channel, me, fresh = 0) {
-    const { loaded, loading, older, info: { name } } = channel;
+    const { loaded, loading, older, pages, info: { name } } = channel;
+    // History is read by whoever goes there; what a log gains while it is not busy is read out to all.
+    if (loading || channel !== this.#channel || pages !== this.#pages) {
+      clearTimeout(this.#hush);
+      this.#hush = 0;
+      this.#log.setAttribute('aria-busy', 'true');
+    }
+    this.#pages = pages;
+    const focused = /** @type {HTMLElement|null} */ (document.activeElement);
+    const held = focused && this.#log.contains(focused) ? focused : null;
+    const row = held?.closest('#rows > li');
+    const place = row ? [...this.#rows.children].indexOf(row) : Infinity;
     if (channel !== this.#channel) {
       this.#channel = channel;
       this.#known.clear();
@@ -50,9 +65,9 @@ export class ChatView {
       this.stick = true;
       this.#log.setAttribute('aria-label', t('log.label', { name }));
     }
-    this.#log.setAttribute('aria-busy', String(loading));
     $('older').hidden = !older;
-    $('older').disabled = loading;
+    // A disabled button would lose the focus.
+    $('older').setAttribute('aria-disabled', String(loading));
     const empty = loaded && !channel.messages.length && !channel.outbox.length;
     $('start').classList.toggle('still', empty);
     setText($('start').firstElementChild, loading ? t('log.loading') : empty ? t('log.empty')
@@ -67,6 +82,24 @@ export class ChatView {
     this.#fresh += fresh;
     if (this.stick) this.toEnd();
     this.#drawJump();
+    if (held) this.#holdFocus(held, place);
+    if (!loading && !this.#hush) this.#hush = setTimeout(() => this.#log.setAttribute('aria-busy', 'false'), HUSH_MS);
+  }
+
+  /**
+   * Whoever works through the log by keyboard goes on from there, also when the button that was pressed is no more: with the next
+   * message that was not sent, else by writing.
+   * @param {HTMLElement} focused  @param {number} place  of its row, if it is in one
+   */
+  #holdFocus(focused, place) {
+    if (focused.isConnected && focused.checkVisibility()) {
+      if (focused !== document.activeElement) focused.focus();
+      return;
+    }
+    const next = [...this.#rows.children].slice(place).map((row) => row.querySelector('button')).find(Boolean);
+    if (next) next.focus();
+    else if (place === Infinity) this.#log.focus();
+    else goOn();
   }
 
   #place(/** @type {Channel} */ channel, /** @type {string|undefined} */ me) {
@@ -120,13 +153,14 @@ export class ChatView {
     const marks = item.state === 'sending' ? [t('message.sending')]
       : item.state === 'failed' ? [t('message.failed', { why: describe(item.problem) })] : item.tombstone ? []
         : [item.editedAt && 'edited', ...item.flags ?? []].map((mark) => `message.${mark}`).filter(has).map((key) => t(key));
-    if (meta.dataset.text === marks.join()) return;
-    meta.dataset.text = marks.join();
+    // Nobody can send anything as nobody.
+    const actions = item.state !== 'failed' ? [] : me ? ['retry', 'discard'] : ['discard'];
+    const drawn = [...marks, ...actions].join();
+    if (meta.dataset.text === drawn) return;
+    meta.dataset.text = drawn;
     meta.replaceChildren(marks.join(' · '));
-    if (item.state === 'failed') {
-      meta.append(' ', link(t('retry'), () => this.actions.retry(item)),
-        ' ', link(t('message.discard'), () => this.actions.discard(item)));
-    }
+    if (actions.includes('retry')) meta.append(' ', link(t('retry'), () => this.actions.retry(item)));
+    if (actions.length) meta.append(' ', link(t('message.discard'), () => this.actions.discard(item)));
   }
 
   #drawJump() {

@@ -34,7 +34,9 @@ const live = new Live(api, {
 const view = new ChatView({
   older: () => active?.loadOlder().catch(notice),
   retry: (draft) => {
-    if (active) live.post(active, draft);
+    if (!active || !api.session) return;
+    active.handOver(draft, api.session.user);
+    live.post(active, draft);
     drawSoon();
   },
   discard: (draft) => active?.discard(draft),
@@ -206,7 +208,12 @@ async function poll() {
 function closed({ status, closeCode }) {
   const words = `close.${closeCode || (status === 401 ? 4201 : 'other')}`;
   if (status === 401 || closeCode === 4200 || closeCode === 4201) api.drop();
-  notice(t(has(words) ? words : 'close.other'));
+  notice(parting(has(words) ? words : 'close.other'));
+}
+
+/** Words for whoever is signed in no more, and for what they wrote and nobody has. @param {string} key */
+function parting(key) {
+  return channels.some(({ outbox }) => outbox.length) ? `${t(key)} ${t('ended.kept')}` : t(key);
 }
 
 function wire() {
@@ -225,7 +232,11 @@ function wire() {
   $('people-toggle').addEventListener('click', () => {
     $('people-toggle').setAttribute('aria-expanded', String(document.body.classList.toggle('people-open')));
   });
-  $('leave').addEventListener('click', () => api.signOut().then(() => notice(null), notice));
+  $('leave').addEventListener('click', () => api.signOut().then(() => {
+    // Who leaves leaves nothing behind.
+    for (const channel of channels) channel.discard();
+    notice(null);
+  }, notice));
   wireComposer((body) => {
     if (!active || !api.session) return false;
     if (live.isFull(channels)) return notice(t('error.queue-full')), false;
@@ -268,8 +279,8 @@ api.addEventListener('session', (/** @type {any} */ { detail }) => {
   if (!detail.changed) return;
   const { session } = api;
   const focused = document.activeElement?.closest('#sign-in, #bootstrap');
-  notice(detail.ended ? t('ended') : null);
-  for (const channel of channels) channel.discard();
+  for (const channel of channels) channel.endSession();
+  notice(detail.ended ? parting('ended') : null);
   if (session) live.start();
   else live.stop();
   news.start();

@@ -27,6 +27,11 @@ export function link(label, act) {
   return button;
 }
 
+/** Puts the focus where the reader goes on, in place of a button that is no more. */
+export function goOn() {
+  [$('composer'), $('name'), $('log')].find((element) => element.checkVisibility() && !element.disabled)?.focus();
+}
+
 /**
  * The page-wide notice: a sentence, a problem, or null for none.
  * @param {any} what
@@ -37,6 +42,7 @@ export function notice(what, retry) {
   if (!what) return;
   $('notice').append(' ', link(t(retry ? 'retry' : 'error.dismiss'), () => {
     notice(null);
+    goOn();
     retry?.();
   }));
 }

@@ -92,6 +92,7 @@ export default {
   'leave': 'Gehen',
   'leave.label': 'Gehen: die Sitzung von {name} beenden',
   'ended': 'Deine Sitzung ist beendet. Wähl einen Namen, um wieder beizutreten.',
+  'ended.kept': 'Was du geschrieben hast und nicht gesendet ist, bleibt in seinem Kanal stehen: zum Kopieren oder um es erneut zu senden.',
   'session.unknown': '{why} Ob du angemeldet bist, ist noch nicht bekannt. Die Seite fragt weiter nach.',
 
   'boot.title': 'Erste Anmeldung eines Eigentümers',
@@ -115,6 +116,7 @@ export default {
   'error.not-connected': 'Im Moment besteht keine Verbindung.',
   'error.queue-full': 'Zu viele Nachrichten warten darauf, gesendet zu werden. Warte, bis die Verbindung wieder steht.',
   'error.outcome-unknown': 'Der Server konnte nicht sagen, ob die Nachricht gespeichert ist. Noch einmal gesendet, wird sie nur einmal gespeichert.',
+  'error.session-over': 'Deine Sitzung endete, bevor der Server es bestätigt hatte.',
   'error.ended': 'Der Server hat die Verbindung beendet.',
   'error.closed': 'Die Verbindung ist geschlossen.',
   'error.unreadable': 'Diese Seite und der Server verstehen einander nicht. Lade die Seite neu.',

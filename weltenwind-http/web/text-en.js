@@ -89,6 +89,7 @@ export default {
   'leave': 'Leave',
   'leave.label': 'Leave: end the session of {name}',
   'ended': 'Your session has ended. Pick a name to join again.',
+  'ended.kept': 'What you wrote and was not sent is kept in its channel, to be copied or sent again.',
   'session.unknown': '{why} Whether you are signed in is not known yet. This page keeps asking.',
 
   'boot.title': 'First sign-in of an owner',
@@ -112,6 +113,7 @@ export default {
   'error.not-connected': 'There is no connection at the moment.',
   'error.queue-full': 'Too many messages are waiting to be sent. Wait until the connection is back.',
   'error.outcome-unknown': 'The server could not say whether the message was stored. Sent again, it is stored once.',
+  'error.session-over': 'Your session ended before the server had confirmed it.',
   'error.ended': 'The server closed the connection.',
   'error.closed': 'The connection is closed.',
   'error.unreadable': 'This page and the server do not understand each other. Reload the page.',
