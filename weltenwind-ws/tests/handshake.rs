@@ -8,7 +8,7 @@ use axum::body::Body;
 use serde_json::Value;
 use support::{Node, ORIGIN};
 use tower::ServiceExt as _;
-use weltenwind_core::accounts::SessionGrant;
+use weltenwind_core::{Actor, access::Permission, accounts::SessionGrant};
 use weltenwind_ws::RealtimeConfig;
 
 /// A handshake that passes, with `replace` instead of its headers of the same names; an empty value takes one away.
@@ -134,6 +134,23 @@ async fn an_expired_token_and_an_ended_session_open_nothing() {
 
     assert_eq!(ended["code"], "session-ended");
     assert_eq!(expired["code"], "token-expired");
+}
+
+#[tokio::test]
+async fn a_device_that_was_signed_out_and_a_deleted_key_open_nothing() {
+    let node = Node::start().await;
+    let lu = node.guest("Lu").await;
+    let lu_actor = node.actor(&lu).await;
+    let (made, _arena) = node.key(&[Permission::ChatPost]).await;
+    let services = &node.town.services;
+
+    services.accounts.end_device(&lu_actor, lu_actor.device.unwrap()).await.unwrap();
+    let (_, signed_out) = node.handshake(&request(Some(lu.access_token.expose()), &[])).await;
+    services.api_keys.delete(&Actor::operator(), made.key.id).await.unwrap();
+    let (_, deleted) = node.handshake(&request(Some(made.secret.expose()), &[])).await;
+
+    assert_eq!(signed_out["code"], "device-revoked");
+    assert_eq!(deleted["code"], "api-key-invalid");
 }
 
 async fn with_ticket(node: &Node, ticket: &str, origin: Option<&str>) -> (String, Value) {

@@ -7,6 +7,7 @@ mod feed;
 mod http;
 mod problem;
 mod realtime;
+pub mod refusal;
 #[cfg(feature = "openapi")]
 mod schema;
 mod time;

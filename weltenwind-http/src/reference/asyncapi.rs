@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use weltenwind_core::{
     Code,
-    wire::{ClientRecord, SUBPROTOCOL, ServerRecord, Transcript, TranscriptLine, close},
+    wire::{ClientRecord, SUBPROTOCOL, ServerRecord, Transcript, TranscriptLine, close, refusal},
 };
 
 use super::{records, schemas};
@@ -35,47 +35,6 @@ const REPLIES: [(&str, &[&str]); 8] = [
     ("foreground", &["ok", "err"]),
     ("refresh", &["ok", "err"]),
     ("pong", &[]),
-];
-
-/// Why there is no socket: a problem (RFC 9457) before the upgrade.
-const REFUSALS: &[Code] = &[
-    Code::Malformed,
-    Code::Unauthenticated,
-    Code::TokenInvalid,
-    Code::TokenExpired,
-    Code::SessionEnded,
-    Code::TicketInvalid,
-    Code::OriginNotAllowed,
-    Code::MethodNotAllowed,
-    Code::UpgradeRequired,
-    Code::TooManyConnections,
-    Code::Unavailable,
-    Code::Internal,
-];
-
-/// What `err` and `left` tell.
-const TOLD: &[Code] = &[
-    Code::RecordUnreadable,
-    Code::ValidationFailed,
-    Code::CursorInvalid,
-    Code::ReplyNotFound,
-    Code::Unauthenticated,
-    Code::TokenInvalid,
-    Code::TokenExpired,
-    Code::SessionEnded,
-    Code::PermissionDenied,
-    Code::GuestsMayNotPost,
-    Code::RoomNotFound,
-    Code::ChannelNotFound,
-    Code::ClientIdReused,
-    Code::AlreadyJoined,
-    Code::NotJoined,
-    Code::SlowMode,
-    Code::RateLimited,
-    Code::TooManyRooms,
-    Code::Overloaded,
-    Code::Unavailable,
-    Code::Internal,
 ];
 
 /// What the server says by itself.
@@ -373,8 +332,8 @@ fn channel_description() -> String {
          **Refusals before the upgrade.** A problem, with one of these codes.\n\n{}\n\n\
          **Codes of `err` and `left`.** Of the same catalogue.\n\n{}",
         codes.join("\n"),
-        table(REFUSALS, true),
-        table(TOLD, false)
+        table(refusal::OF_HANDSHAKES, true),
+        table(refusal::OF_RECORDS, false)
     )
 }
 

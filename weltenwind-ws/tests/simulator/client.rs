@@ -13,7 +13,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
-use weltenwind_core::Actor;
+use weltenwind_core::{Actor, wire::refusal};
 
 use crate::{
     dice::Dice,
@@ -545,8 +545,14 @@ impl Client {
                 }
             }
             "ok" => self.take_ok(&record),
-            "err" => self.take_err(&record)?,
-            "left" => self.take_left(&record)?,
+            "err" => {
+                self.is_documented(&record)?;
+                self.take_err(&record)?;
+            }
+            "left" => {
+                self.is_documented(&record)?;
+                self.take_left(&record)?;
+            }
             "bye" => {
                 let code = record.code.as_ref().and_then(serde_json::Value::as_u64);
                 crate::count(match code {
@@ -584,6 +590,15 @@ impl Client {
     fn breaks(&self, broken: &str) -> Left {
         self.town.breaks(&format!("client {}: {broken}", self.n));
         Left::Stop
+    }
+
+    /// Whoever refuses does so with a code that the documents tell.
+    fn is_documented(&self, refused: &Record<'_>) -> Result<(), Left> {
+        let code = refused.code.as_ref().and_then(serde_json::Value::as_str);
+        match code.filter(|code| refusal::OF_RECORDS.iter().all(|known| known.as_str() != *code)) {
+            Some(code) => Err(self.breaks(&format!("the documents do not tell of {code}"))),
+            None => Ok(()),
+        }
     }
 
     fn hear_room(&mut self, record: &Record<'_>) -> Result<(), Broken> {

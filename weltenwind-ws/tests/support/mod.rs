@@ -23,7 +23,7 @@ use tokio_tungstenite::{
 };
 use tower::Service as _;
 use weltenwind_core::{
-    Actor, AllowedOrigins, ChannelId, ClientAddress, CorrelationId, Scope, Timestamp,
+    Actor, AllowedOrigins, ChannelId, ClientAddress, Code, CorrelationId, Scope, Timestamp,
     access::{
         Permission, PermissionSet, RoleAccess, Sanctions,
         keys::{ApiKeyDraft, ApiKeyName, MadeKey},
@@ -33,6 +33,7 @@ use weltenwind_core::{
     },
     chat::ChannelDraft,
     limits::LimitsConfig,
+    wire::refusal,
 };
 use weltenwind_ws::{Realtime, RealtimeConfig};
 
@@ -156,7 +157,9 @@ impl Node {
         // Behind a head that switches protocols the first frame may have come along.
         let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.to_owned(), serde_json::from_str(body).unwrap_or_default())
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        is_documented(&body, refusal::OF_HANDSHAKES);
+        (head.to_owned(), body)
     }
 
     /// Opens a socket with a bearer token and reads its `welcome`.
@@ -276,6 +279,9 @@ impl<S: Pipe> Client<S> {
         loop {
             if let Some(line) = self.records.pop_front() {
                 let record: Value = serde_json::from_str(&line).unwrap();
+                if record["t"] == "err" || record["t"] == "left" {
+                    is_documented(&record, refusal::OF_RECORDS);
+                }
                 if self.answers_pings && record["t"] == "ping" {
                     self.send_text(r#"{"t":"pong"}"#).await;
                     continue;
@@ -356,6 +362,13 @@ impl<S: Pipe> Client<S> {
     pub(crate) async fn post(&mut self, id: i64, channel: ChannelId, body: &str) {
         let client_id = format!("post-{id}");
         self.send(json!({ "t": "pub", "id": id, "room": room(channel), "clientId": client_id, "body": body })).await;
+    }
+}
+
+/// Whoever refuses does so with a code that the documents tell.
+fn is_documented(refused: &Value, codes: &[Code]) {
+    if let Some(code) = refused["code"].as_str() {
+        assert!(codes.iter().any(|known| known.as_str() == code), "the documents do not tell of this: {refused}");
     }
 }
 
