@@ -66,8 +66,9 @@ fn sources(name: &str) -> String {
             }
             let is_source = file.path().extension().is_some_and(|ending| ending == "rs");
             // The documents name every code, and tests may name what nothing answers.
-            let names_all =
-                ["/code.rs", "/reference/", "conformance", "/tests.rs"].iter().any(|part| path.contains(part));
+            let names_all = ["/code.rs", "/reference/", "/wire/refusal.rs", "conformance", "/tests.rs"]
+                .iter()
+                .any(|part| path.contains(part));
             if is_source && !names_all {
                 let source = read(&path);
                 text.push_str(source.split("#[cfg(test)]").next().expect("what stands before"));
@@ -116,6 +117,54 @@ async fn every_metric_stands_in_the_operators_reference() {
     for name in names {
         assert!(reference.contains(&format!("| `{name}` |")), "{name} is missing");
     }
+}
+
+/// Also those that nothing was counted in yet, which a server does not show.
+#[test]
+fn every_metric_that_a_crate_registers_stands_in_the_references() {
+    let (reference, of_sockets) = (read("docs/operating.md"), read("weltenwind-ws/README.md"));
+    let mut names = 0;
+
+    for crate_name in ["http", "ws", "cli"] {
+        let source = read(&format!("weltenwind-{crate_name}/src/metrics.rs"));
+        let source = source.split("#[cfg(test)]").next().expect("what stands before");
+        let names_in_source = source.split('"').filter(|text| text.starts_with("weltenwind_") && !text.contains('{'));
+        for name in names_in_source {
+            assert!(reference.contains(&format!("| `{name}` |")), "docs/operating.md lacks {name}");
+            let is_there = [format!("`{name}`"), format!("`{name}{{")].iter().any(|text| of_sockets.contains(text));
+            assert!(crate_name != "ws" || is_there, "weltenwind-ws/README.md lacks {name}");
+            names += 1;
+        }
+    }
+
+    assert!(names > 25, "{names}");
+    for name in quoted(&of_sockets).filter(|text| text.starts_with("weltenwind_ws_")) {
+        let name = name.split('{').next().expect("a name");
+        assert!(reference.contains(&format!("| `{name}` |")), "there is no {name}");
+    }
+}
+
+#[test]
+fn every_file_that_the_documents_name_exists() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in a workspace");
+    let places = ["weltenwind-", "migrations/", "scripts/", "docs/", "examples/", "benches/"];
+    let documents =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "PROMISES.md", "docs/realtime.md", "docs/http.md"];
+    let documents = documents.into_iter().chain(["docs/operating.md", "docs/security.md", "docs/benchmarks.md"]);
+    let mut named = 0;
+
+    for document in documents {
+        let text = read(document);
+        for path in text.lines().flat_map(quoted).filter_map(|text| text.split(' ').next()) {
+            let is_pattern = path.contains(['*', '<', '{', '…', '$']);
+            if path.contains('/') && !is_pattern && places.iter().any(|place| path.starts_with(place)) {
+                assert!(workspace.join(path).exists(), "{document}: there is no {path}");
+                named += 1;
+            }
+        }
+    }
+
+    assert!(named > 100, "{named}");
 }
 
 #[test]
