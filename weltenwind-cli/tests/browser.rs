@@ -8,7 +8,7 @@ use fixture::Store;
 use serde_json::{Value, json};
 use thirtyfour::By;
 use weltenwind_core::{Clock as _, SystemClock};
-use window::{CONVERSATION, Driver, STATUS, WRITERS};
+use window::{CONVERSATION, Driver, STATUS, WRITERS, Window};
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
@@ -280,4 +280,53 @@ async fn a_restarted_server_is_found_again_and_nothing_is_missed() {
 
     here.close().await;
     there.close().await;
+}
+
+/// Whether all can use the pages is for people to say; what a program finds, nobody has to.
+#[tokio::test]
+#[ignore = "needs chromedriver, and WW_TEST_AXE, which scripts/test sets"]
+async fn a_program_that_looks_for_barriers_finds_none() {
+    let axe = std::env::var("WW_TEST_AXE").expect("WW_TEST_AXE names a file: see scripts/test");
+    let axe = std::fs::read_to_string(axe).expect("the file is there");
+    let look = async |window: &Window, what: &str| {
+        for scheme in ["light", "dark"] {
+            // A colour on its way to another one is neither.
+            let media = [("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")];
+            let media = media.map(|(name, value)| json!({ "name": name, "value": value }));
+            let media = json!({ "features": media });
+            window.driver.cdp().send_raw("Emulation.setEmulatedMedia", media).await.expect("a theme can be chosen");
+            window.driver.execute(axe.as_str(), Vec::new()).await.expect("the program can be loaded");
+            let found = "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]))";
+            let found = window.eval(found).await.expect("an answer");
+            assert_eq!(found, json!([]), "{what}, {scheme}");
+        }
+    };
+
+    let (store, driver) = (Store::sqlite(), Driver::start());
+    let server = store.serve(&[]);
+    let window = driver.window().await;
+    window.open(&server).await;
+    window.is_nobody().await;
+    look(&window, "the world, to nobody").await;
+    window.click("login-toggle").await;
+    look(&window, "the way in").await;
+    window.type_into("username", "mira").await;
+    window.type_into("password", "a lantern on the pier").await;
+    window.click("register").await;
+    window.is_signed_in_as("mira").await;
+    window.say("well met").await;
+    window.shows(&[("mira", "well met")]).await;
+    look(&window, "the world").await;
+    window.click("bell").await;
+    window.until("document.querySelectorAll('#news li').length", json!(1)).await;
+    look(&window, "the news").await;
+    for path in ["/account", "/docs", "/docs/realtime", "/problems", "/problems/slug-taken"] {
+        window.driver.goto(format!("{}{path}", server.url)).await.expect("the page loads");
+        window.until("document.readyState", json!("complete")).await;
+        if path == "/account" {
+            window.until("document.querySelectorAll('#mine li').length", json!(1)).await;
+        }
+        look(&window, path).await;
+    }
+    window.close().await;
 }

@@ -1,18 +1,18 @@
 // The search of the reference. Without it the list of contents and the browser's own search do the same.
 
-const search = document.querySelector('.contents search');
+/** @type {HTMLElement|null} */ const search = document.querySelector('.contents search');
 
 if (search) {
-  const field = document.getElementById('filter');
-  const found = document.getElementById('found');
-  const items = [...document.querySelectorAll('[data-words]')];
+  const field = /** @type {HTMLInputElement} */ (document.getElementById('filter'));
+  const found = /** @type {HTMLElement} */ (document.getElementById('found'));
+  const items = /** @type {HTMLElement[]} */ ([...document.querySelectorAll('[data-words]')]);
   const links = items.filter((item) => item.closest('.contents'));
 
   const filter = () => {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const item of items) {
-      const known = item.dataset.words.toLowerCase();
-      item.hidden = !words.every((word) => known.includes(word));
+      const known = item.dataset.words?.toLowerCase() ?? '';
+      item.hidden = !words.every((/** @type {string} */ word) => known.includes(word));
     }
     const left = links.filter((link) => !link.hidden).length;
     found.textContent = words.length ? `${left} of ${links.length}` : '';

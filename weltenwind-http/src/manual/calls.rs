@@ -138,7 +138,7 @@ fn parameters(document: &Value, operation: &Value) -> String {
     if rows.is_empty() {
         rows
     } else {
-        format!("<h4>Parameters</h4>\n{}", table("Parameters", &["name", "what", ""], &rows))
+        format!("<h4>Parameters</h4>\n{}", table("Parameters", &["name", "what", "meaning"], &rows))
     }
 }
 

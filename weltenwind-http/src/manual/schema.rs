@@ -75,7 +75,7 @@ pub(super) fn members(label: &str, schema: &Value) -> String {
         row(name, is_required(name), member, &member["description"], &member["default"])
     };
     let rows: String = properties.iter().map(row).collect();
-    table(label, &["member", "what", ""], &rows)
+    table(label, &["member", "what", "meaning"], &rows)
 }
 
 /// A row that says what a member or a parameter is.
