@@ -4,6 +4,8 @@ mod fixture;
 #[path = "fixture/window.rs"]
 mod window;
 
+use std::time::Duration;
+
 use fixture::Store;
 use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection};
@@ -27,7 +29,7 @@ async fn does_not_know_its_reader(window: &Window, why: &str) {
 #[ignore = "needs chromedriver"]
 async fn a_guest_stays_that_guest_while_nobody_can_say_who_is_signed_in() {
     let (store, driver) = (Store::sqlite(), Driver::start());
-    let server = store.serve(&["--set", "limits.auth=20/min"]);
+    let server = store.serve(&["--set", "limits.auth=10/min"]);
     let window = driver.window().await;
     window.open(&server).await;
     window.join("Mira").await;
@@ -51,10 +53,18 @@ async fn a_guest_stays_that_guest_while_nobody_can_say_who_is_signed_in() {
     window.let_go().await;
     window.is_signed_in_as("Mira").await;
 
-    // Too many have asked from this address.
-    let other = json!({ "refreshToken": "wwr_of-nobody" });
-    while server.post("/api/v1/auth/refresh", None, &other).await.0 != 429 {}
+    // Too many have asked from this address, the last of them just now: for six seconds nobody is let in.
+    let is_let_in = async || {
+        let other = json!({ "refreshToken": "wwr_of-nobody" });
+        server.post("/api/v1/auth/refresh", None, &other).await.0 != 429
+    };
+    window.hold(REFRESH).await;
     window.reload().await;
+    while is_let_in().await {}
+    while !is_let_in().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    window.let_go().await;
     does_not_know_its_reader(&window, "The limit `auth` is reached").await;
     window.is_signed_in_as("Mira").await;
 

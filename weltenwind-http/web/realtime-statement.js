@@ -25,7 +25,7 @@ export class Statement {
   /** What the server knows already, or is being told, is not said a second time. @param {any} what  @param {Asker} asker */
   say(what, asker) {
     const last = [...this.#sent.values()].at(-1);
-    if (!this.#unsaid && last?.what === what) return void last.askers.push(asker);
+    if (!this.#unsaid && last && last.what === what) return void last.askers.push(asker);
     if (!this.#unsaid && !last && this.#known === what) return asker.resolve(undefined);
     this.#putBack({ turn: ++this.#turn, what, askers: [asker] });
   }
