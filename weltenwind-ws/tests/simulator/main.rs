@@ -192,9 +192,11 @@ async fn simulate(seed: u64, mutation: Mutation) -> Result<u64, String> {
         writer.await.map_err(|error| error.to_string())?;
     }
 
-    // What was on its way to the store when the last writer left gets there in the meantime.
+    // What was on its way to the store when the last writer left gets there in the meantime. Of what a node gave up nobody is
+    // told who does not ask for the head, and a client that was done before knows nothing of it: so it is quiet for longer than
+    // the five seconds in which a silent room is asked for.
     let (settling, mut agreed, mut heads) = (Instant::now(), 0, town.heads());
-    while agreed < 5 && !town.is_over() {
+    while agreed < 20 && !town.is_over() {
         tokio::time::sleep(Duration::from_millis(400)).await;
         let before = std::mem::replace(&mut heads, town.heads());
         let is_quiet = heads == before && done.iter().all(|done| done.load(Ordering::SeqCst));
